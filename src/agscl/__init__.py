@@ -1,0 +1,11 @@
+"""Continual learning that freezes what matters, exactly."""
+
+from .guard import Guard as Guard
+from .guard import protect as protect
+from .methods import AGSCL as AGSCL
+from .methods import FineTuning as FineTuning
+from .nodes import NodeGraph as NodeGraph
+from .nodes import NodeLayer as NodeLayer
+from .nodes import Slice as Slice
+from .nodes import TraceError as TraceError
+from .nodes import trace as trace

@@ -1,0 +1,8 @@
+"""``python -m agscl``: the same as the ``agscl`` command."""
+
+import sys
+
+from agscl.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

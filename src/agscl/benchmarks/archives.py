@@ -1,0 +1,93 @@
+"""Archives unpacked without trust: no path leaves the folder, no links, no bombs."""
+
+from __future__ import annotations
+
+import lzma
+import shutil
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from agscl.benchmarks.errors import DataError
+from agscl.benchmarks.raw import Report, no_report
+
+ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+MAX_RATIO = 100
+"""Images hardly shrink when packed: an archive that grows more than this when unpacked is a bomb."""
+ALWAYS_ALLOWED = 2**26
+"""Bytes that any archive may hold."""
+MAX_MEMBERS = 5_000_000
+SEARCH_DEPTH = 4
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file's name is that of an archive."""
+    return path.is_file() and path.name.lower().endswith(ENDINGS)
+
+
+def unpack(path: Path, folder: Path, report: Report = no_report) -> None:
+    """Unpack an archive's regular files below ``folder``.
+
+    Raises:
+        DataError: If the archive is damaged, would write outside ``folder``, holds links or devices, or
+            grows beyond reason.
+    """
+    members = _zip_members if path.name.lower().endswith(".zip") else _tar_members
+    what, used, written = f"unpacking {path.name}", path.stat().st_size, 0
+    try:
+        for count, (name, size, source, position) in enumerate(members(path)):
+            written += size
+            if written > max(MAX_RATIO * used, ALWAYS_ALLOWED) or count > MAX_MEMBERS:
+                raise DataError(f"{path} grows beyond reason when unpacked: refused")
+            _write(source, _inside(folder, name, path), size, path)
+            report(what, min(position, used), used)
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError) as error:
+        raise DataError(f"{path} is damaged or not an archive: {error}") from error
+    report(what, used, used)
+
+
+Member = tuple[str, int, IO[bytes], int]
+"""Name, unpacked size, content, position in the archive in bytes."""
+
+
+def _zip_members(path: Path) -> Iterator[Member]:
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            if not info.is_dir():
+                with archive.open(info) as source:
+                    yield info.filename, info.file_size, source, info.header_offset
+
+
+def _tar_members(path: Path) -> Iterator[Member]:
+    with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:*") as archive:
+        for info in archive:
+            if info.isdir():
+                continue
+            source = archive.extractfile(info) if info.isreg() else None
+            if source is None:
+                raise DataError(f"{path} holds {info.name!r}, which is not a regular file")
+            yield info.name, info.size, source, file.tell()
+
+
+def _inside(folder: Path, name: str, archive: Path) -> Path:
+    parts = PurePosixPath(name.replace("\\", "/"))
+    if parts.is_absolute() or ".." in parts.parts or ":" in name:
+        raise DataError(f"{archive} would write outside its folder: {name!r}")
+    return folder.joinpath(*parts.parts)
+
+
+def _write(source: IO[bytes], target: Path, size: int, archive: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("wb") as file:
+        shutil.copyfileobj(source, file)
+    if target.stat().st_size != size:
+        raise DataError(f"{archive} is damaged: {target.name} is shorter than announced")
+
+
+def find(root: Path, name: str) -> list[Path]:
+    """Files or folders of this name in ``root`` or up to four levels below, nearest first."""
+    patterns = [str(PurePosixPath(*["*"] * depth, name)) for depth in range(SEARCH_DEPTH + 1)]
+    return [match for pattern in patterns for match in sorted(root.glob(pattern))]

@@ -1,0 +1,280 @@
+"""The data folder: data sets as memory-mapped bytes, checksummed, versioned and written atomically.
+
+A set ``NAME`` is a small file ``NAME.json`` and a folder ``NAME-DIGEST`` with three arrays in numpy's format.
+The JSON file is renamed into place last and is what makes a set exist; the folder's name comes from the
+checksums of its contents, so that no reader ever sees a mixture of two imports.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+from numpy.typing import NDArray
+from platformdirs import user_cache_path
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from agscl.benchmarks.checksums import file_digest
+from agscl.benchmarks.errors import DataError
+from agscl.benchmarks.image_set import ImageSet
+from agscl.benchmarks.raw import Piece, RawSet, Report, no_report
+
+FORMAT = 1
+CHECKED_WHEN_OPENED = 2**30
+"""Sets up to this many bytes (a second of work) are checksummed whenever they are opened."""
+
+ARRAYS: dict[str, np.dtype[Any]] = {
+    "images": np.dtype(np.uint8),
+    "labels": np.dtype("<i8"),
+    "is_test": np.dtype(np.bool_),
+}
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What ``NAME.json`` says.
+
+    Attributes:
+        format: Version of the cache format.
+        name: Name of the data set.
+        classes: Names of the classes, in label order.
+        image_shape: Shape of one image, ``(C, H, W)``.
+        count: Number of images.
+        num_test: How many of them the official split keeps for testing.
+        sha256: Checksum of each array's file.
+        source: Name of the file or folder that was imported.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+
+    format: int
+    name: str
+    classes: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    count: int
+    num_test: int
+    sha256: dict[str, str]
+    source: str
+
+    @property
+    def fingerprint(self) -> str:
+        """Twelve digits that stand for the arrays' contents."""
+        joined = " ".join(f"{name}={self.sha256.get(name)}" for name in ARRAYS)
+        return hashlib.sha256(joined.encode()).hexdigest()[:12]
+
+    @property
+    def folder(self) -> str:
+        """Name of the folder that holds the arrays."""
+        return f"{self.name}-{self.fingerprint}"
+
+    def array_shape(self, array: str) -> tuple[int, ...]:
+        """Shape that an array must have."""
+        return (self.count, *self.image_shape) if array == "images" else (self.count,)
+
+
+def default_root() -> Path:
+    """The platform's folder for this library's data sets."""
+    return user_cache_path("agscl") / "data"
+
+
+class Cache:
+    """The data sets in one folder.
+
+    Args:
+        root: The folder; default: the platform's cache folder. Made when something is written.
+    """
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = default_root() if root is None else Path(root)
+
+    def manifest(self, name: str) -> Manifest:
+        """What is recorded of a set.
+
+        Raises:
+            DataError: If it is not here, or its record is damaged or of another version.
+        """
+        path = self._record(name)
+        try:
+            manifest = TypeAdapter(Manifest).validate_json(path.read_bytes())
+        except FileNotFoundError as error:
+            raise DataError(
+                f"data set {name!r} is not in {self.root}: agscl data download {name}, or agscl data import"
+            ) from error
+        except ValidationError as error:
+            problem = error.errors()[0]
+            where = ".".join(map(str, problem["loc"])) or "JSON"
+            raise DataError(f"{path} is damaged or of another version: {where}: {problem['msg']}") from error
+        if (manifest.format, manifest.name, set(manifest.sha256)) != (FORMAT, name, set(ARRAYS)):
+            raise DataError(f"{path} is foreign: format {manifest.format} of {manifest.name!r}")
+        return manifest
+
+    def __contains__(self, name: str) -> bool:
+        """Whether a set of this name is recorded here."""
+        return self._record(name).is_file()
+
+    def load(self, name: str) -> ImageSet:
+        """Open a set as memory maps.
+
+        Sizes, shapes and labels are always checked, checksums of sets up to 1 GiB too.
+
+        Raises:
+            DataError: If the set is not here, or a file is missing, truncated or changed.
+        """
+        manifest = self.manifest(name)
+        maps = {array: self._open(manifest, array) for array in ARRAYS}
+        if sum(values.nbytes for values in maps.values()) <= CHECKED_WHEN_OPENED:
+            self._compare(manifest)
+        images, labels, is_test = (torch.from_numpy(maps[array]) for array in ARRAYS)
+        return ImageSet(name, images, labels, is_test, manifest.classes, manifest.fingerprint)
+
+    def verify(self, name: str) -> Manifest:
+        """Read a whole set and compare it with its checksums.
+
+        Raises:
+            DataError: If a file is missing, truncated or changed; names the file.
+        """
+        manifest = self.manifest(name)
+        for array in ARRAYS:
+            self._open(manifest, array)
+        self._compare(manifest)
+        return manifest
+
+    def store(self, name: str, raw: RawSet, source: str, report: Report = no_report) -> Manifest:
+        """Write a set, replacing one of the same name; nothing changes unless all of it could be written.
+
+        Call it while holding :meth:`locked`.
+        """
+        with self.scratch(name) as folder:
+            manifest = _write_arrays(folder, name, raw, source, report)
+            if self._holds(manifest):
+                return manifest
+            target = self.root / manifest.folder
+            shutil.rmtree(target, ignore_errors=True)
+            folder.rename(target)
+        _write_atomically(self._record(name), TypeAdapter(Manifest).dump_json(manifest, indent=1))
+        self._remove_leftovers(name, keep=manifest.folder)
+        return manifest
+
+    @contextmanager
+    def locked(self, name: str) -> Iterator[None]:
+        """Keep other processes from writing this set meanwhile; also clears up after any that died."""
+        self._record(name)
+        self.root.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.root / f".{name}.lock"):
+            self._remove_scratch(name)
+            yield
+
+    @contextmanager
+    def scratch(self, name: str) -> Iterator[Path]:
+        """A temporary folder beside the sets, removed at the end unless it was renamed."""
+        folder = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".part", dir=self.root))
+        folder.chmod(0o755)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _record(self, name: str) -> Path:
+        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
+            raise ValueError(f"a data set's name is lower-case letters, digits and single hyphens: {name!r}")
+        return self.root / f"{name}.json"
+
+    def _holds(self, manifest: Manifest) -> bool:
+        """Whether just this is stored already, intact."""
+        try:
+            return self.verify(manifest.name) == manifest
+        except DataError:
+            return False
+
+    def _open(self, manifest: Manifest, array: str) -> NDArray[Any]:
+        path = self.root / manifest.folder / f"{array}.npy"
+        try:
+            values: NDArray[Any] = np.load(path, mmap_mode="c", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(f"{path} is missing, truncated or damaged: {error}") from error
+        if values.shape != manifest.array_shape(array) or values.dtype != ARRAYS[array]:
+            raise DataError(f"{path} is foreign: {values.dtype} {values.shape} is not what was stored")
+        return values
+
+    def _compare(self, manifest: Manifest) -> None:
+        for array, expected in manifest.sha256.items():
+            path = self.root / manifest.folder / f"{array}.npy"
+            if file_digest(path, "sha256") != expected:
+                raise DataError(f"{path} was changed after the import: agscl data import it again")
+
+    def _remove_scratch(self, name: str) -> None:
+        for stale in self.root.glob(f".{name}.*.part"):
+            shutil.rmtree(stale, ignore_errors=True)
+
+    def _remove_leftovers(self, name: str, keep: str) -> None:
+        for folder in self.root.glob(f"{name}-*"):
+            if re.fullmatch(re.escape(name) + r"-[0-9a-f]{12}", folder.name) and folder.name != keep:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write_arrays(folder: Path, name: str, raw: RawSet, source: str, report: Report) -> Manifest:
+    """Write the three arrays of a set and describe them."""
+    shapes = {"images": (raw.count, *raw.image_shape), "labels": (raw.count,), "is_test": (raw.count,)}
+    num_test = done = 0
+    with ExitStack() as stack:
+        files = {array: stack.enter_context((folder / f"{array}.npy").open("wb")) for array in ARRAYS}
+        for array, file in files.items():
+            _write_header(file, ARRAYS[array], shapes[array])
+        for piece in raw.pieces:
+            _check(name, raw, piece)
+            for file, values in zip(files.values(), piece, strict=True):
+                file.write(np.ascontiguousarray(values).data)
+            num_test, done = num_test + int(piece.is_test.sum()), done + len(piece.images)
+            report(f"importing {name}", done, raw.count)
+        for file in files.values():
+            _sync(file)
+    if done != raw.count or not done:
+        raise DataError(f"{source}: {done} images found, {raw.count} announced")
+    sha256 = {array: file_digest(folder / f"{array}.npy", "sha256") for array in ARRAYS}
+    return Manifest(FORMAT, name, raw.classes, raw.image_shape, raw.count, num_test, sha256, source)
+
+
+def _check(name: str, raw: RawSet, piece: Piece) -> None:
+    """Refuse a piece that is not what the header of its set announced."""
+    images, labels, is_test = piece
+    if images.dtype != np.uint8 or images.shape[1:] != raw.image_shape:
+        raise DataError(f"{name}: images of {images.dtype} {images.shape[1:]} where {raw.image_shape} belong")
+    if (labels.dtype, is_test.dtype) != (ARRAYS["labels"], ARRAYS["is_test"]):
+        raise DataError(f"{name}: labels of {labels.dtype} and split marks of {is_test.dtype}")
+    if not len(images) == len(labels) == len(is_test):
+        raise DataError(f"{name}: {len(images)} images with {len(labels)} labels")
+    if len(labels) and not 0 <= labels.min() <= labels.max() < len(raw.classes):
+        raise DataError(f"{name}: labels {labels.min()} to {labels.max()} for {len(raw.classes)} classes")
+
+
+def _write_header(file: IO[bytes], dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    descr = np.lib.format.dtype_to_descr(dtype)
+    np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
+
+
+def _sync(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.stem}.", delete=False) as file:
+        try:
+            file.write(content)
+            _sync(file)
+            Path(file.name).chmod(0o644)
+            Path(file.name).replace(path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise

@@ -1,0 +1,79 @@
+"""What chance decides in a benchmark: orders and splits, each from its own stream of one seed.
+
+Separate streams mean that, say, another validation share leaves the class order as it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def stream(seed: int, purpose: str) -> torch.Generator:
+    """A CPU generator that depends on the seed and on what it is used for, and on nothing else."""
+    digest = hashlib.sha256(f"{purpose}:{seed}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+
+
+def order(count: int, seed: int, purpose: str) -> list[int]:
+    """A random order of ``0 .. count - 1``."""
+    return torch.randperm(count, generator=stream(seed, purpose)).tolist()
+
+
+def partition(classes: Sequence[int], num_tasks: int) -> list[list[int]]:
+    """Cut a list of classes into ``num_tasks`` groups of equal size, in the order given.
+
+    Raises:
+        ValueError: If the classes cannot be shared out equally.
+    """
+    if num_tasks < 1 or len(classes) % num_tasks:
+        raise ValueError(f"{len(classes)} classes cannot be cut into {num_tasks} tasks of equal size")
+    size = len(classes) // num_tasks
+    return [list(classes[start : start + size]) for start in range(0, len(classes), size)]
+
+
+def hold_out(labels: Tensor, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Set a share of every class aside, at random.
+
+    Args:
+        labels: Class of each example, shape ``(N,)``.
+        share: Share of each class to set aside, rounded, but at least one example of a class that has two
+            (0 sets none aside).
+        generator: Source of chance.
+
+    Returns:
+        Positions that stay and positions set aside, both ascending; disjoint, together all.
+    """
+    if not 0 <= share < 1:
+        raise ValueError(f"a share set aside must be in [0, 1), got {share}")
+    aside = torch.zeros(len(labels), dtype=torch.bool)
+    for label in torch.unique(labels).tolist():
+        members = (labels == label).nonzero().flatten()
+        count = min(max(round(share * len(members)), 1), len(members) - 1) if share else 0
+        aside[members[torch.randperm(len(members), generator=generator)[:count]]] = True
+    return (~aside).nonzero().flatten(), aside.nonzero().flatten()
+
+
+def thin(labels: Tensor, fraction: float, generator: torch.Generator) -> Tensor:
+    """Positions of a random ``fraction`` of every class, at least one each, ascending."""
+    if not 0 < fraction <= 1:
+        raise ValueError(f"the fraction of examples to use must be in (0, 1], got {fraction}")
+    if fraction == 1:
+        return torch.arange(len(labels))
+    kept = [
+        members[torch.randperm(len(members), generator=generator)[: math.ceil(fraction * len(members))]]
+        for members in ((labels == label).nonzero().flatten() for label in torch.unique(labels))
+    ]
+    return torch.cat(kept).sort().values if kept else torch.arange(0)
+
+
+def pixel_orders(count: int, pixels: int, seed: int) -> list[Tensor]:
+    """The natural order of the pixels and ``count - 1`` random ones."""
+    drawn = [
+        torch.randperm(pixels, generator=stream(seed, f"pixel order {number}")) for number in range(1, count)
+    ]
+    return [torch.arange(pixels), *drawn]

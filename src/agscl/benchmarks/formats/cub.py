@@ -1,0 +1,56 @@
+"""CUB-200-2011: a folder of birds and the text files that say which image is what.
+
+Classes come from the images' folders (``001.Black_footed_Albatross``), the split from
+``train_test_split.txt``. Images keep the order of ``images.txt``, which the 80/20 split of the AGS-CL code
+depends on.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+from agscl.benchmarks.errors import DataError
+from agscl.benchmarks.formats.decode import Sample, decoded
+from agscl.benchmarks.formats.place import Place
+from agscl.benchmarks.raw import RawSet
+
+
+def read_cub(place: Place) -> RawSet | None:
+    """Read the images listed in ``images.txt``; square, from the middle of each."""
+    split_file = place.find("train_test_split.txt")
+    if split_file is None:
+        return None
+    folder = split_file.parent
+    names = _classes(folder)
+    in_training = dict(_lines(split_file))
+    labels = {name: label for label, name in enumerate(names)}
+    samples = [
+        _sample(folder, number, name, in_training, labels) for number, name in _lines(folder / "images.txt")
+    ]
+    return RawSet(tuple(names), place.shape, len(samples), decoded(samples, place.shape, fit="crop"))
+
+
+def _classes(folder: Path) -> list[str]:
+    return [name for _, name in _lines(folder / "classes.txt")]
+
+
+def _sample(
+    folder: Path, number: str, name: str, in_training: dict[str, str], labels: dict[str, int]
+) -> Sample:
+    parts = PurePosixPath(name).parts
+    if len(parts) != 2 or parts[0] not in labels or ".." in parts:  # noqa: PLR2004
+        raise DataError(f"{folder / 'images.txt'}: {name!r} is not in a folder of a class")
+    if in_training.get(number) not in ("0", "1"):
+        raise DataError(f"{folder / 'train_test_split.txt'} does not say where image {number} belongs")
+    return Sample(folder / "images" / name, labels[parts[0]], in_training[number] == "0")
+
+
+def _lines(path: Path) -> list[tuple[str, str]]:
+    """Number and value of every line."""
+    try:
+        pairs = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is missing or not text: {error}") from error
+    if any(len(pair) != 2 for pair in pairs):  # noqa: PLR2004
+        raise DataError(f"{path} is damaged: each line should be a number and a value")
+    return [(number, value) for number, value in pairs]

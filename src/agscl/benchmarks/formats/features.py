@@ -1,0 +1,50 @@
+"""FaceScrub and notMNIST as the HAT code ships them: pickles with arrays ``features`` and ``labels``."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from agscl.benchmarks.errors import DataError
+from agscl.benchmarks.formats.pickled import array, read_pickle
+from agscl.benchmarks.formats.place import Place, Shape
+from agscl.benchmarks.image_set import IMAGE_DIMS
+from agscl.benchmarks.raw import Piece, Pixels, RawSet, piece
+
+
+def read_facescrub(place: Place) -> RawSet | None:
+    """Read ``facescrub_train_100.pkl`` and ``facescrub_test_100.pkl``: 100 people."""
+    people = tuple(str(number) for number in range(100))
+    return _read(place, "facescrub_train_100.pkl", "facescrub_test_100.pkl", people)
+
+
+def read_notmnist(place: Place) -> RawSet | None:
+    """Read ``notmnist_train.pkl`` and ``notmnist_test.pkl``: letters A to J."""
+    return _read(place, "notmnist_train.pkl", "notmnist_test.pkl", tuple("ABCDEFGHIJ"))
+
+
+def _read(place: Place, train: str, test: str, classes: tuple[str, ...]) -> RawSet | None:
+    if place.find(train) is None:
+        return None
+    pieces = [_part(place, train, is_test=False), _part(place, test, is_test=True)]
+    return RawSet(classes, place.shape, sum(len(part.images) for part in pieces), iter(pieces))
+
+
+def _part(place: Place, name: str, *, is_test: bool) -> Piece:
+    path = place.need(name)
+    entries = read_pickle(place, path)
+    features, labels = array(entries, "features", path), array(entries, "labels", path)
+    if features.ndim != IMAGE_DIMS or features.shape[1] != place.shape[0]:
+        raise DataError(f"{path}: 'features' has shape {features.shape}, not (N, {place.shape[0]}, H, W)")
+    return piece(resized(features.astype(np.uint8), place.shape), labels, is_test=is_test)
+
+
+def resized(images: Pixels, shape: Shape) -> Pixels:
+    """Images scaled to ``(H, W)`` of ``shape``, bilinearly and antialiased; as they are if they fit."""
+    if images.shape[2:] == shape[1:]:
+        return images
+    scaled = functional.interpolate(
+        torch.from_numpy(images).float(), size=shape[1:], mode="bilinear", antialias=True
+    )
+    return scaled.round().clamp(0, 255).to(torch.uint8).numpy()

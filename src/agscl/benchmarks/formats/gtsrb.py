@@ -1,0 +1,52 @@
+"""GTSRB's traffic signs: training folders with a CSV file each, test images with one CSV file.
+
+Both layouts are read: the original one (``Final_Training/Images/00000/GT-00000.csv``) and the one that
+torchvision downloads (``Training/00000``). Images are scaled to 32x32 as in the sequence of eight sets.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from agscl.benchmarks.errors import DataError
+from agscl.benchmarks.formats.decode import Sample, decoded
+from agscl.benchmarks.formats.place import Place
+from agscl.benchmarks.raw import RawSet
+
+NUM_CLASSES = 43
+TEST_TABLE = "GT-final_test.csv"
+
+
+def read_gtsrb(place: Place) -> RawSet | None:
+    """Read the training folders and the test images with their table of classes."""
+    training = place.find("Final_Training") or place.find("Training")
+    if training is None:
+        return None
+    folder = training / "Images" if (training / "Images").is_dir() else training
+    samples = [sample for path in sorted(folder.glob("[0-9]" * 5)) for sample in _training(path)]
+    if not samples:
+        raise DataError(f"{folder} holds no folders 00000, 00001, ...")
+    samples += _test(place)
+    classes = tuple(str(number) for number in range(NUM_CLASSES))
+    return RawSet(classes, place.shape, len(samples), decoded(samples, place.shape))
+
+
+def _training(folder: Path) -> Iterator[Sample]:
+    return (Sample(path, label, False) for path, label in _table(folder / f"GT-{folder.name}.csv", folder))
+
+
+def _test(place: Place) -> list[Sample]:
+    images = place.need("Final_Test") / "Images"
+    return [Sample(path, label, True) for path, label in _table(place.need(TEST_TABLE), images)]
+
+
+def _table(table: Path, folder: Path) -> Iterator[tuple[Path, int]]:
+    """Image and class of every line of a table."""
+    try:
+        with table.open(newline="") as file:
+            for row in csv.DictReader(file, delimiter=";", skipinitialspace=True):
+                yield folder / Path(row["Filename"]).name, int(row["ClassId"])
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{table} is missing, truncated or lacks a column: {error!r}") from error

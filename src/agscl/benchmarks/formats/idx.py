@@ -1,0 +1,63 @@
+"""MNIST's idx files: a magic number, the dimensions, then the bytes; usually gzipped."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agscl.benchmarks.errors import DataError
+from agscl.benchmarks.formats.place import Place
+from agscl.benchmarks.raw import Piece, RawSet, channels_first, piece
+
+MAX_BYTES = 2**31
+UNSIGNED_BYTE = 8
+DIGITS = tuple("0123456789")
+
+
+def read_idx(place: Place) -> RawSet | None:
+    """Read the four files of MNIST, or of any set in its format, as 28x28 grey images of ten classes."""
+    if _locate(place, "train-images-idx3-ubyte") is None:
+        return None
+    pieces = [_pair(place, "train", is_test=False), _pair(place, "t10k", is_test=True)]
+    count = sum(len(part.images) for part in pieces)
+    return RawSet(DIGITS, (1, *pieces[0].images.shape[2:]), count, iter(pieces), named=False)
+
+
+def _pair(place: Place, prefix: str, *, is_test: bool) -> Piece:
+    images = _read(place, f"{prefix}-images-idx3-ubyte", dims=3)
+    labels = _read(place, f"{prefix}-labels-idx1-ubyte", dims=1)
+    return piece(channels_first(images), labels, is_test=is_test)
+
+
+def _locate(place: Place, name: str) -> Path | None:
+    """The gzipped original if it is there (its checksum is known), else the unpacked file."""
+    return place.find(f"{name}.gz") or place.find(name)
+
+
+def _read(place: Place, name: str, dims: int) -> NDArray[np.uint8]:
+    path = _locate(place, name) or place.need(f"{name}.gz")
+    place.checksums.passes(path)
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            shape = _shape(path, file.read(4 + 4 * dims), dims)
+            content = file.read(math.prod(shape) + 1)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path} is truncated or not gzipped: {error}") from error
+    if len(content) != math.prod(shape):
+        raise DataError(f"{path} is truncated or foreign: {len(content)} bytes for shape {shape}")
+    return np.frombuffer(content, np.uint8).reshape(shape)
+
+
+def _shape(path: Path, header: bytes, dims: int) -> tuple[int, ...]:
+    if len(header) != 4 + 4 * dims or header[:4] != bytes([0, 0, UNSIGNED_BYTE, dims]):
+        raise DataError(f"{path} is not an idx file of unsigned bytes in {dims} dimensions")
+    shape = struct.unpack(f">{dims}I", header[4:])
+    if math.prod(shape) > MAX_BYTES:
+        raise DataError(f"{path} announces {math.prod(shape)} bytes: refused")
+    return shape

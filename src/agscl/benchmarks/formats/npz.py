@@ -1,0 +1,134 @@
+"""Numpy's ``.npz``: arrays ``x_train, y_train, x_test, y_test`` or ``x, y``, and perhaps ``classes``.
+
+Images are uint8, grey ``(N, H, W)`` or with channels last or first. Omniglot's arrays are ``x, alphabet,
+character, alphabets``. Nothing is ever unpickled, and an array is read only if its announced size is what
+the file holds.
+"""
+
+from __future__ import annotations
+
+import math
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agscl.benchmarks.archives import ALWAYS_ALLOWED, MAX_RATIO
+from agscl.benchmarks.errors import DataError
+from agscl.benchmarks.formats.place import Place
+from agscl.benchmarks.raw import Piece, Pixels, RawSet, piece
+
+HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+GREY, COLOUR = 3, 4
+CHANNELS = (1, 3)
+
+
+def read_npz(place: Place) -> RawSet | None:
+    """Read a place that is an ``.npz`` file."""
+    return npz_set(place.path) if place.path.suffix == ".npz" and place.path.is_file() else None
+
+
+def npz_set(path: Path) -> RawSet:
+    """Read an ``.npz`` file.
+
+    Raises:
+        DataError: If it is damaged, or its arrays are not images with labels.
+    """
+    arrays = load_npz(path)
+    if "alphabet" in arrays:
+        return _omniglot(path, arrays)
+    if "x_train" in arrays:
+        parts = [("x_train", "y_train", False), ("x_test", "y_test", True)]
+    else:
+        parts = [("x", "y", False)]
+    pieces = [_piece(path, arrays, images, labels, is_test=test) for images, labels, test in parts]
+    classes = _classes(arrays, pieces)
+    shape = pieces[0].images.shape[1:]
+    count = sum(len(part.images) for part in pieces)
+    return RawSet(classes, shape, count, iter(pieces), named="classes" in arrays)
+
+
+def load_npz(path: Path) -> dict[str, NDArray[Any]]:
+    """All arrays of a file, without pickles.
+
+    Raises:
+        DataError: If the file is damaged, foreign, or announces more than it holds.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            total = sum(info.file_size for info in archive.infolist())
+            if total > max(MAX_RATIO * path.stat().st_size, ALWAYS_ALLOWED):
+                raise DataError(f"{path} grows beyond reason when unpacked: refused")
+            for info in archive.infolist():
+                _check_member(path, archive, info)
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, NotImplementedError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path} is truncated, damaged or not an .npz file: {error}") from error
+
+
+def _check_member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
+    """Refuse an array whose header announces another size than the file has, before it is allocated."""
+    with archive.open(info) as file:
+        version = np.lib.format.read_magic(file)
+        read = (
+            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        )
+        shape, _, dtype = read(file)
+        announced = math.prod(shape) * dtype.itemsize
+        if dtype.hasobject or announced != info.file_size - file.tell():
+            raise DataError(f"{path}: {info.filename} announces {announced} bytes of {dtype}: refused")
+
+
+def _array(path: Path, arrays: dict[str, NDArray[Any]], name: str) -> NDArray[Any]:
+    if name not in arrays:
+        raise DataError(f"{path} lacks the array {name!r}: it has {', '.join(sorted(arrays))}")
+    return arrays[name]
+
+
+def _piece(path: Path, arrays: dict[str, NDArray[Any]], images: str, labels: str, *, is_test: bool) -> Piece:
+    pixels, classes = _array(path, arrays, images), _array(path, arrays, labels)
+    if classes.dtype.kind not in "ui" or classes.shape != pixels.shape[:1]:
+        raise DataError(
+            f"{path}: {labels!r} must be one integer per image, is {classes.dtype} {classes.shape}"
+        )
+    return piece(_pixels(path, images, pixels), classes, is_test=is_test)
+
+
+def _pixels(path: Path, name: str, images: NDArray[Any]) -> Pixels:
+    if images.dtype != np.uint8 or images.ndim not in (GREY, COLOUR):
+        raise DataError(f"{path}: {name!r} must be uint8 images, is {images.dtype} {images.shape}")
+    if images.ndim == GREY:
+        return images[:, None]
+    if images.shape[3] in CHANNELS:
+        return images.transpose(0, 3, 1, 2)
+    if images.shape[1] in CHANNELS:
+        return images
+    raise DataError(
+        f"{path}: {name!r} has shape {images.shape}: neither axis 1 nor axis 3 is 1 or 3 channels"
+    )
+
+
+def _classes(arrays: dict[str, NDArray[Any]], pieces: list[Piece]) -> tuple[str, ...]:
+    if "classes" in arrays:
+        return tuple(str(name) for name in arrays["classes"].ravel())
+    highest = max((int(part.labels.max()) for part in pieces if len(part.labels)), default=-1)
+    return tuple(str(number) for number in range(highest + 1))
+
+
+def _omniglot(path: Path, arrays: dict[str, NDArray[Any]]) -> RawSet:
+    images = _pixels(path, "x", _array(path, arrays, "x"))
+    alphabet, character = (_array(path, arrays, name).astype(np.int64) for name in ("alphabet", "character"))
+    names = _array(path, arrays, "alphabets")
+    if not alphabet.shape == character.shape == images.shape[:1] or alphabet.max() >= len(names):
+        raise DataError(f"{path}: alphabet and character do not fit the images")
+    pairs, labels = np.unique(np.stack([alphabet, character], axis=1), axis=0, return_inverse=True)
+    classes = tuple(f"{names[first]}/character{second:02d}" for first, second in pairs)
+    return RawSet(
+        classes, images.shape[1:], len(images), iter([piece(images, labels.ravel(), is_test=False)])
+    )

@@ -1,0 +1,158 @@
+"""From a download or somebody's files into the cache, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from agscl.benchmarks.archives import is_archive, unpack
+from agscl.benchmarks.cache import Cache, Manifest
+from agscl.benchmarks.catalogue import DataSet, data_set
+from agscl.benchmarks.checksums import Checksums
+from agscl.benchmarks.errors import DataError
+from agscl.benchmarks.extras import require
+from agscl.benchmarks.formats.folder import read_folder
+from agscl.benchmarks.formats.npz import read_npz
+from agscl.benchmarks.formats.place import Place, Shape
+from agscl.benchmarks.raw import RawSet, Report, no_report
+
+
+def import_set(
+    name: str,
+    path: Path,
+    cache: Cache | None = None,
+    *,
+    size: int | None = None,
+    checksums: Iterable[str] = (),
+    report: Report = no_report,
+) -> Manifest:
+    """Read a data set from somebody's files and keep it in the cache.
+
+    Args:
+        name: Which data set of the catalogue it is.
+        path: A torchvision folder, the original archive or archives, the folder they unpack to, a tree of
+            image folders, or an ``.npz`` file.
+        cache: Where to keep it; default: the platform's cache folder.
+        size: Side of the stored images in pixels, for sets of large images.
+        checksums: md5 or sha256 of further files that you vouch for; pickles are read only from files that
+            are known or vouched for.
+        report: Told about progress.
+
+    Raises:
+        DataError: If a file is missing, truncated, tampered with or foreign; names it. The cache is then as
+            it was before.
+    """
+    return import_entry(_sized(data_set(name), size), path, cache or Cache(), frozenset(checksums), report)
+
+
+def download_set(name: str, cache: Cache | None = None, report: Report = no_report) -> Manifest:
+    """Download a data set through torchvision and keep it in the cache; an intact one is left alone.
+
+    Raises:
+        DataError: If torchvision has no such set (says where to get it), or the download failed.
+        MissingExtraError: If torchvision is not installed.
+    """
+    entry, cache = data_set(name), cache or Cache()
+    if entry.torchvision is None:
+        raise DataError(
+            f"{name} cannot be downloaded by itself: get it from {entry.origin}, "
+            f"then agscl data import {name} --from PATH"
+        )
+    with cache.locked(name):
+        if name in cache:
+            return cache.verify(name)
+        with cache.scratch(name) as folder:
+            _download(entry, folder)
+            return _import_locked(entry, folder, cache, Checksums(entry.checksums), report)
+
+
+def import_entry(
+    entry: DataSet,
+    path: Path,
+    cache: Cache,
+    trusted: frozenset[str] = frozenset(),
+    report: Report = no_report,
+) -> Manifest:
+    """Like :func:`import_set`, for any entry, in the catalogue or not."""
+    if not path.exists():
+        raise DataError(f"{path} does not exist")
+    checksums = Checksums(entry.checksums, trusted)
+    with cache.locked(entry.name):
+        return _import_locked(entry, path, cache, checksums, report)
+
+
+def _import_locked(
+    entry: DataSet, path: Path, cache: Cache, checksums: Checksums, report: Report
+) -> Manifest:
+    with cache.scratch(entry.name) as scratch:
+        raw = _read(entry, Place(path, checksums, False, entry.shape, entry.hint), scratch, report)
+        if raw is None:
+            raise DataError(f"{path} holds nothing that can be read as {entry.title} (from {entry.origin})")
+        return cache.store(entry.name, _checked(entry, raw, path), path.name, report)
+
+
+def _read(entry: DataSet, place: Place, scratch: Path, report: Report) -> RawSet | None:
+    """Try the path as it is, then what its archives hold, then as a tree of image folders."""
+    if is_archive(place.path):
+        place = _unpacked(place, [place.path], scratch, report)
+    elif (raw := read_npz(place) or entry.reader(place)) is not None:
+        return raw
+    elif archives := _known_archives(entry, place.path):
+        place = _unpacked(place, archives, scratch, report)
+    return entry.reader(place) or read_folder(place)
+
+
+def _known_archives(entry: DataSet, path: Path) -> list[Path]:
+    children = sorted(path.iterdir()) if path.is_dir() else []
+    return [child for child in children if child.name in entry.checksums and is_archive(child)]
+
+
+def _unpacked(place: Place, archives: list[Path], scratch: Path, report: Report) -> Place:
+    """Unpack archives into ``scratch``; their files are as good as the archives' checksums."""
+    passed = [place.checksums.passes(archive) for archive in archives]
+    for archive in archives:
+        unpack(archive, scratch, report)
+    return replace(place, path=scratch, vouched=all(passed))
+
+
+def _checked(entry: DataSet, raw: RawSet, path: Path) -> RawSet:
+    """Refuse what cannot be this set; give the classes their official names if they have none."""
+    shapes = (entry.shape, *entry.other_shapes)
+    square = raw.image_shape[0] == entry.shape[0] and raw.image_shape[1] == raw.image_shape[2]
+    if raw.image_shape not in shapes and not (entry.resizable and square):
+        raise DataError(f"{path} is not {entry.title}: images are {raw.image_shape}, not {entry.shape}")
+    if not 1 < len(raw.classes) <= entry.num_classes:
+        raise DataError(f"{path} is not {entry.title}: {len(raw.classes)} of {entry.num_classes} classes")
+    if raw.named and entry.classes and not set(raw.classes) & set(entry.classes):
+        raise DataError(f"{path} is not {entry.title}: its classes are {', '.join(raw.classes[:3])}, ...")
+    return raw if raw.named or not entry.classes else replace(raw, classes=entry.classes)
+
+
+def _sized(entry: DataSet, size: int | None) -> DataSet:
+    if size is None:
+        return entry
+    if not entry.resizable:
+        raise DataError(f"images of {entry.name} are always {entry.shape[1]} pixels wide")
+    smallest, largest = 16, 1024
+    if not smallest <= size <= largest:
+        raise DataError(f"the size of stored images must be {smallest} to {largest} pixels, got {size}")
+    shape: Shape = (entry.shape[0], size, size)
+    return replace(entry, shape=shape)
+
+
+def _download(entry: DataSet, folder: Path) -> None:
+    """Let torchvision fetch the originals, which it checks against their checksums."""
+    datasets = require("torchvision.datasets", extra="vision")
+    if entry.torchvision is None:
+        raise DataError(f"torchvision has no {entry.title}")
+    class_name, parts = entry.torchvision
+    try:
+        for part in parts:
+            with contextlib.redirect_stdout(io.StringIO()):
+                getattr(datasets, class_name)(str(folder), download=True, **part)
+    except (OSError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        raise DataError(f"downloading {entry.name} failed: {reason}; it is also at {entry.origin}") from error

@@ -1,0 +1,51 @@
+"""The options that every benchmark shares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from agscl.benchmarks.task import JSON
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadOptions:
+    """How much of a benchmark is used, how, and where it lies.
+
+    Attributes:
+        tasks: Keep only the first so many tasks of the drawn order.
+        fraction: Share of each class's training and validation examples that is used; tests stay whole.
+        validation: Share of each class's training examples set aside for validation.
+        augment: Random crops and mirrored images while training.
+        device: Where batches are delivered.
+        data_root: Folder of the data sets; default: the platform's cache folder.
+        stream: Read images from the disk batch by batch instead of holding them on the device; by default
+            this is done with data sets larger than 1 GiB.
+    """
+
+    tasks: int | None = None
+    fraction: float = 1.0
+    validation: float = 0.1
+    augment: bool = False
+    device: str = "cpu"
+    data_root: Path | None = None
+    stream: bool | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their ranges."""
+        if self.tasks is not None and self.tasks < 1:
+            raise ValueError(f"tasks must be at least 1, got {self.tasks}")
+        if not 0 < self.fraction <= 1:
+            raise ValueError(f"fraction must be in (0, 1], got {self.fraction}")
+        if not 0 < self.validation < 1:
+            raise ValueError(f"validation must be in (0, 1), got {self.validation}")
+
+    def scaled_down(self, num_tasks: int) -> dict[str, JSON]:
+        """What of a benchmark of ``num_tasks`` tasks is used: the part of the run's record that says so."""
+        used = min(self.tasks or num_tasks, num_tasks)
+        return {
+            "tasks": used,
+            "tasks_in_full": num_tasks,
+            "fraction": self.fraction,
+            "scaled_down": used < num_tasks or self.fraction < 1,
+        }

@@ -1,0 +1,58 @@
+"""A data set on its way from somebody's files into the cache: a header and a stream of pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+"""Images as bytes, shape ``(n, C, H, W)``."""
+
+Report = Callable[[str, int, int], None]
+"""Told ``(what is being done, how many are done, how many there are)``, for a progress bar."""
+
+
+def no_report(what: str, done: int, total: int) -> None:
+    """Show nothing."""
+
+
+class Piece(NamedTuple):
+    """Some consecutive images, their classes, and whether the official split keeps them for testing."""
+
+    images: Pixels
+    labels: NDArray[np.int64]
+    is_test: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class RawSet:
+    """What a reader found.
+
+    Attributes:
+        classes: Names of the classes, in label order.
+        image_shape: Shape of each image, ``(C, H, W)``.
+        count: Number of images.
+        pieces: The images, in order; read as they are asked for.
+        named: Whether the names of the classes were found with the images, or are only numbers.
+    """
+
+    classes: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    count: int
+    pieces: Iterator[Piece]
+    named: bool = True
+
+
+def piece(images: Pixels, labels: NDArray[np.integer], *, is_test: bool) -> Piece:
+    """A piece all of whose images are on the same side of the split."""
+    return Piece(images, labels.astype(np.int64), np.full(len(images), is_test))
+
+
+def channels_first(images: NDArray[np.uint8]) -> Pixels:
+    """Images of shape ``(n, H, W)`` or ``(n, H, W, C)`` as ``(n, C, H, W)``."""
+    grey_dims = 3
+    return images[:, None] if images.ndim == grey_dims else images.transpose(0, 3, 1, 2)

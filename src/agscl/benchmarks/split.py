@@ -1,0 +1,128 @@
+"""Tasks cut out of an image set: training, validation and test examples of some of its classes.
+
+Everything is done with row numbers, so the three parts are disjoint by construction and nothing is copied
+before a task's own bytes go to the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from agscl.benchmarks.draw import hold_out, stream, thin
+from agscl.benchmarks.image_set import ImageSet, channel_statistics
+from agscl.benchmarks.images import ImageExamples, Pipeline
+from agscl.benchmarks.options import LoadOptions
+from agscl.benchmarks.task import Task
+
+STREAMED_FROM = 2**30
+"""Data sets of more bytes than this are streamed, unless the options say otherwise."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """An image set with its three parts drawn, from which tasks are cut.
+
+    Attributes:
+        images: Pixels and labels.
+        train: Row numbers of the training examples, ascending; likewise the next two, all disjoint.
+        validation: Row numbers of the validation examples.
+        test: Row numbers of the test examples.
+        pipeline: How stored images become inputs.
+        options: Device, and whether to stream.
+    """
+
+    images: ImageSet
+    train: Tensor
+    validation: Tensor
+    test: Tensor
+    pipeline: Pipeline
+    options: LoadOptions
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Shape of one input of the tasks."""
+        return self.pipeline.shape(self.images.image_shape)
+
+    @property
+    def _streamed(self) -> bool:
+        stream = self.options.stream
+        return self.images.images.nbytes > STREAMED_FROM if stream is None else stream
+
+    def task(self, name: str, classes: Sequence[int] | None = None) -> Task:
+        """The task of telling these classes apart (default: all); labels are positions in ``classes``."""
+        every = len(self.images.classes)
+        chosen = torch.arange(every) if classes is None else torch.tensor(classes)
+        position = torch.full((every,), -1, dtype=torch.int64)
+        position[chosen] = torch.arange(len(chosen))
+        parts = (self._examples(rows, position) for rows in (self.train, self.validation, self.test))
+        return Task(name, len(chosen), *parts)
+
+    def _examples(self, rows: Tensor, position: Tensor) -> ImageExamples:
+        labels = position[self.images.labels[rows]]
+        rows, labels = rows[labels >= 0], labels[labels >= 0]
+        pixels, device = self.images.images, self.options.device
+        if self._streamed:
+            return ImageExamples(pixels, labels, self.pipeline, rows=rows, device=device)
+        return ImageExamples(pixels[rows].to(device), labels, self.pipeline)
+
+
+def prepare(
+    images: ImageSet, seed: int, options: LoadOptions, *, side: int | None = None, flip: bool = True
+) -> Source:
+    """Share an image set out and find its statistics.
+
+    Tests are those marked in the set; validation examples are drawn from the rest; both of these are thinned
+    to ``options.fraction``. Inputs are normalised by the statistics of the training rows alone.
+
+    Args:
+        images: The set.
+        seed: Draws the validation examples and what is thinned out.
+        options: Shares, device, augmentation.
+        side: Pad smaller images with black to this many pixels.
+        flip: Whether a mirrored image still shows the same class (not so for letters and digits).
+
+    Raises:
+        ValueError: If nothing is left for testing or for training.
+    """
+    rest, test = (~images.is_test).nonzero().flatten(), images.is_test.nonzero().flatten()
+    if not len(test) or not len(rest):
+        raise ValueError(f"{images.name} needs both: {len(rest)} training and {len(test)} test images found")
+    kept, aside = hold_out(images.labels[rest], options.validation, stream(seed, "validation split"))
+    train, validation = (
+        rows[thin(images.labels[rows], options.fraction, stream(seed, "fraction"))]
+        for rows in (rest[kept], rest[aside])
+    )
+    pipeline = _pipeline(images, train, side)
+    if options.augment:
+        pipeline = shifted(pipeline, images, flip=flip)
+    return Source(images, train, validation, test, pipeline, options)
+
+
+def with_drawn_test(images: ImageSet, share: float, seed: int) -> ImageSet:
+    """The same images with a new test split: a share of every class, drawn by the seed."""
+    _, test = hold_out(images.labels, share, stream(seed, "test split"))
+    is_test = torch.zeros(len(images), dtype=torch.bool)
+    is_test[test] = True
+    return replace(images, is_test=is_test)
+
+
+def shifted(pipeline: Pipeline, images: ImageSet, *, flip: bool) -> Pipeline:
+    """Augmentation: shifts of up to an eighth of the side (4 of CIFAR's 32 pixels), and mirroring."""
+    _, height, width = pipeline.shape(images.image_shape)
+    if height != width:
+        raise ValueError(f"{images.name}: augmentation needs square images, these are {height} x {width}")
+    return replace(pipeline, pad=pipeline.pad + height // 8, crop=height, augment=True, flip=flip)
+
+
+def _pipeline(images: ImageSet, train: Tensor, side: int | None) -> Pipeline:
+    mean, std = channel_statistics(images.images, train)
+    _, height, width = images.image_shape
+    if side is None:
+        return Pipeline(mean, std)
+    if height != width or height > side or (side - height) % 2:
+        raise ValueError(f"{images.name}: images of {height} x {width} cannot be padded to {side}")
+    return Pipeline(mean, std, pad=(side - height) // 2)

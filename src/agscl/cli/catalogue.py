@@ -1,0 +1,39 @@
+"""``agscl list``: what can be run."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import MISSING, Field, fields
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .parser import Commands
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    description = "List the presets, and the methods with their options."
+    parser = commands.add_parser("list", help="list presets and methods", description=description)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run the command; imports what is heavy."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from agscl.experiments import PRESETS
+    from agscl.methods import METHODS
+
+    presets = Table("preset", "tasks", "compares")
+    for name, preset in PRESETS.items():
+        presets.add_row(name, preset.description, ", ".join(preset.methods))
+    methods = Table("method", "options and defaults")
+    for name, kind in METHODS.items():
+        methods.add_row(name, "\n".join(_option(field) for field in fields(kind)) or "none")
+    console = Console()
+    console.print(presets, methods)
+
+
+def _option(field: Field[Any]) -> str:
+    return f"--method.{field.name} " + ("(needed)" if field.default is MISSING else f"{field.default}")

@@ -1,0 +1,102 @@
+"""What ``agscl run`` does: check everything, run each method, show and draw the results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from importlib.util import find_spec
+from pathlib import Path
+
+from rich.console import Console
+
+from agscl.analysis.summary import picture
+from agscl.experiments import Experiment, Preset, Result, method_from_options, name_of, preset_named, run
+from agscl.methods import AnyMethod
+from agscl.runs import RunFolder
+from agscl.runs.files import write_bytes
+from agscl.training import Training
+
+from .progress import progress
+from .tables import show
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for on the command line.
+
+    Attributes:
+        preset: Name of the preset.
+        method: Name of the one method to run; `None` runs all that the preset compares.
+        options: Hyper-parameters of the method, as text.
+        epochs: Most epochs for each task; `None` leaves it to the preset.
+        seed: Draws everything random.
+        out: The run folder; `None` makes a new one under ``runs``.
+    """
+
+    preset: str
+    method: str | None
+    options: Mapping[str, str]
+    epochs: int | None
+    seed: int
+    out: Path | None
+
+
+def start(request: Request) -> None:
+    """Run what was asked for, and show it.
+
+    Raises:
+        ValueError: If something in the request is unknown or out of range.
+        OSError: If the run folder cannot be written.
+    """
+    experiments = _experiments(request)
+    folder = RunFolder(request.out or _new_folder(request.preset))
+    folder.require_free()
+    results = [_run(experiment, _folder_of(experiment, folder, request)) for experiment in experiments]
+    console = Console()
+    show(console, results)
+    console.print(_draw(results, folder), highlight=False, soft_wrap=True)
+
+
+def _draw(results: Sequence[Result], folder: RunFolder) -> str:
+    """Draw the picture if matplotlib is there; returns the line that says where things are."""
+    if find_spec("matplotlib") is None:
+        return f"run folder: {folder.path} (no picture: pip install 'agscl[report]')"
+    write_bytes(folder.picture, picture(results))
+    return f"run folder: {folder.path}, picture: {folder.picture}"
+
+
+def _experiments(request: Request) -> list[Experiment]:
+    preset = preset_named(request.preset)
+    return [
+        Experiment(
+            preset=request.preset, method=method, training=_training(request, preset), seed=request.seed
+        )
+        for method in _methods(request, preset)
+    ]
+
+
+def _methods(request: Request, preset: Preset) -> Sequence[AnyMethod]:
+    if request.method is not None:
+        return [method_from_options(request.method, request.options, preset.methods)]
+    if request.options:
+        raise ValueError(f"option {next(iter(request.options))!r} belongs to a method: name it with --method")
+    return list(preset.methods.values())
+
+
+def _training(request: Request, preset: Preset) -> Training:
+    return preset.training if request.epochs is None else replace(preset.training, epochs=request.epochs)
+
+
+def _new_folder(preset: str) -> Path:
+    return Path("runs") / f"{preset}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
+
+
+def _folder_of(experiment: Experiment, folder: RunFolder, request: Request) -> RunFolder:
+    """The folder itself for one method, a folder inside for each of several."""
+    return folder if request.method else RunFolder(folder.path / name_of(experiment.method))
+
+
+def _run(experiment: Experiment, folder: RunFolder) -> Result:
+    with progress(Console(stderr=True), name_of(experiment.method)) as sink:
+        return run(experiment, folder, [sink])

@@ -1,0 +1,92 @@
+"""Methods by name: from the options of a command line, and to and from JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from agscl.methods import METHODS, AnyMethod
+
+
+def method_class(name: str) -> type[AnyMethod]:
+    """The method of that name.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    if name not in METHODS:
+        raise ValueError(f"unknown method {name!r}; there are: {', '.join(METHODS)}")
+    return METHODS[name]
+
+
+def name_of(method: AnyMethod) -> str:
+    """The name of a built-in method."""
+    return next(name for name, kind in METHODS.items() if type(method) is kind)
+
+
+def method_from_options(
+    name: str, options: Mapping[str, str], defaults: Mapping[str, AnyMethod]
+) -> AnyMethod:
+    """A method from options given as text.
+
+    Args:
+        name: Name of the method.
+        options: Values of its hyper-parameters by name.
+        defaults: Methods by name that give the values of the other hyper-parameters.
+
+    Raises:
+        ValueError: If the method or an option is unknown, missing, or out of its range.
+    """
+    kind = method_class(name)
+    given = {key: str(value) for key, value in asdict(defaults[name]).items()} if name in defaults else {}
+    try:
+        return TypeAdapter(kind).validate_strings({**given, **options}, extra="forbid")
+    except ValidationError as error:
+        raise ValueError(explain(error, name, kind)) from error
+
+
+def method_to_json(method: AnyMethod) -> dict[str, Any]:
+    """A method as a JSON object: its name and its hyper-parameters."""
+    return {"name": name_of(method), **asdict(method)}
+
+
+def method_from_json(value: object) -> AnyMethod:
+    """A method from what `method_to_json` made, or the method itself.
+
+    Raises:
+        ValueError: If the name or a hyper-parameter is unknown, missing, of the wrong type, or out of range.
+    """
+    if isinstance(value, AnyMethod):
+        return value
+    if not isinstance(value, dict) or "name" not in value:
+        raise ValueError("a method is an object with a name and its hyper-parameters")
+    options = {key: math.inf if item == "Infinity" else item for key, item in value.items() if key != "name"}
+    kind = method_class(value["name"])
+    try:
+        return TypeAdapter(kind).validate_json(json.dumps(options), strict=True, extra="forbid")
+    except ValidationError as error:
+        raise ValueError(explain(error, value["name"], kind)) from error
+
+
+def explain(error: ValidationError, subject: str, kind: type) -> str:
+    """The first problem of a rejected value in one line.
+
+    Args:
+        error: What was raised.
+        subject: What was rejected, for the message.
+        kind: The dataclass it should have become; its fields are listed when one is unknown.
+    """
+    problem = error.errors()[0]
+    where = ".".join(map(str, problem["loc"]))
+    if problem["type"] == "unexpected_keyword_argument":
+        names = ", ".join(field.name for field in fields(kind)) or "none"
+        return f"{subject} has no option {where!r}; it has: {names}"
+    if problem["type"] == "missing":
+        return f"{subject} needs a value for {where!r}"
+    message = problem["msg"].removeprefix("Value error, ")
+    return ": ".join(part for part in (subject, where, message) if part)

@@ -1,0 +1,66 @@
+"""Presets: tasks, network, training, and each method's tuned hyper-parameters, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import prod
+
+from agscl.benchmarks.digits import digits, permuted_digits
+from agscl.benchmarks.task import TaskSequence
+from agscl.methods import AGSCL, AnyMethod, FineTuning
+from agscl.models import MLP, MultiHead
+from agscl.training import Training
+
+
+@dataclass(frozen=True)
+class Preset:
+    """All of an experiment but the method and the seed.
+
+    Attributes:
+        description: One line.
+        sequence: The tasks drawn by a seed.
+        model: An untrained network for them.
+        training: How each task is trained.
+        methods: Tuned methods by name; those compared when no method is chosen.
+    """
+
+    description: str
+    sequence: Callable[[int], TaskSequence]
+    model: Callable[[TaskSequence], MultiHead]
+    training: Training
+    methods: Mapping[str, AnyMethod]
+
+
+def preset_named(name: str) -> Preset:
+    """The preset of that name.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"unknown preset {name!r}; there are: {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def _mlp(sequence: TaskSequence) -> MultiHead:
+    trunk = MLP(prod(sequence.input_shape), (100, 100))
+    return MultiHead(trunk, trunk.num_features, sequence.num_classes)
+
+
+PRESETS: Mapping[str, Preset] = {
+    "digits": Preset(
+        description="5 tasks of 2 digits each; scikit-learn's 8x8 images",
+        sequence=digits,
+        model=_mlp,
+        training=Training(epochs=60, batch_size=32),
+        methods={"ags-cl": AGSCL(mu=1.0, lam=400.0), "fine-tuning": FineTuning()},
+    ),
+    "permuted-digits": Preset(
+        description="10 tasks of all 10 digits, each with its own order of the pixels; the same images",
+        sequence=permuted_digits,
+        model=_mlp,
+        training=Training(epochs=60, batch_size=32),
+        methods={"ags-cl": AGSCL(mu=1.0, lam=400.0), "fine-tuning": FineTuning()},
+    ),
+}

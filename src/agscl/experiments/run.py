@@ -1,0 +1,58 @@
+"""From an experiment to a result in a run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from agscl.benchmarks.task import TaskSequence
+from agscl.guard import protect
+from agscl.runs import RunFolder
+from agscl.runs.files import write_bytes, write_tensors
+from agscl.training import JsonLines, Learner, Sink, learn_sequence
+
+from .experiment import Experiment
+from .presets import preset_named
+from .result import Result
+
+
+def run(experiment: Experiment, folder: RunFolder, sinks: Sequence[Sink] = ()) -> Result:
+    """Run an experiment and write all of it into a folder.
+
+    The same experiment gives the same numbers on the same machine. PyTorch's global generator is left as it
+    was.
+
+    Args:
+        experiment: What to run.
+        folder: Where it is written; a new or empty folder.
+        sinks: Where events go, besides the folder.
+
+    Raises:
+        ValueError: If the folder holds something already, or the experiment cannot be run.
+        OSError: If the folder cannot be written.
+    """
+    folder.require_free()
+    with torch.random.fork_rng():
+        torch.manual_seed(experiment.seed)
+        sequence = preset_named(experiment.preset).sequence(experiment.seed)
+        learner = _learner(experiment, sequence, (JsonLines(folder.events), *sinks))
+        folder.begin(experiment.to_json())
+        result = Result(experiment, learn_sequence(learner, sequence), sequence.record)
+    _write(result, learner, folder)
+    return result
+
+
+def _learner(experiment: Experiment, sequence: TaskSequence, sinks: Sequence[Sink]) -> Learner:
+    model = preset_named(experiment.preset).model(sequence)
+    example_inputs = torch.zeros(2, *sequence.input_shape)
+    guard = protect(model, experiment.method, example_inputs=example_inputs, heads="heads")
+    generator = torch.Generator().manual_seed(experiment.seed)
+    return Learner(model, guard, experiment.training, generator, sinks)
+
+
+def _write(result: Result, learner: Learner, folder: RunFolder) -> None:
+    model = {f"model.{name}": tensor for name, tensor in learner.model.state_dict().items()}
+    guard = {f"guard.{name}": tensor for name, tensor in learner.guard.state_dict().items()}
+    write_tensors(folder.state, {**model, **guard})
+    write_bytes(folder.result, result.to_json())

@@ -1,0 +1,46 @@
+"""Importance of nodes: their average activation, accumulated over tasks, equation (8)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from agscl.nodes import Activity
+
+from ..method import Learned, Network
+
+
+def average_activation(network: Network, learned: Learned) -> dict[str, Tensor]:
+    """Mean activation of every node over a task's data, by layer, each of shape ``(num_nodes,)``.
+
+    The model must be in eval mode. Every sample counts the same, whatever batch it comes in.
+
+    Raises:
+        ValueError: If there is no data.
+    """
+    activity = Activity(network.model, network.graph)
+
+    def observe(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        activity.observe(args, kwargs)
+
+    handle = network.model.register_forward_pre_hook(observe, with_kwargs=True)
+    try:
+        for batch in learned.batches:
+            learned.predict(batch)
+    finally:
+        handle.remove()
+    return activity.means()
+
+
+def accumulate(importance: Tensor, activation: Tensor, eta: float) -> Tensor:
+    r"""``omega <- eta * omega + activation``, equation (8); a node once important never falls back to zero.
+
+    Args:
+        importance: Importance so far, shape ``(num_nodes,)``.
+        activation: Average activation on the new task, same shape.
+        eta: Discount of the past.
+    """
+    updated = eta * importance + activation
+    return torch.where(importance > 0, updated.clamp_min(torch.finfo(updated.dtype).tiny), updated)

@@ -1,0 +1,81 @@
+"""Re-initialisation: cut what leaves an unimportant node (I.1), then draw anew what comes into it (I.2).
+
+The order matters: a connection between two unimportant nodes is cut first and may be drawn again, so that the next
+task can use both; one into an important node stays zero for ever. Jung et al. (2020), section 3.4.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from agscl.nodes import NodeGraph, Slice
+from agscl.nodes.slices import fill, gather, scatter
+
+from ..method import Network
+
+
+def zero_init(network: Network, free: Mapping[str, Tensor], task: int) -> None:
+    """(I.1) Zero every weight that leaves a free node into the next layers and the head just learned.
+
+    Args:
+        network: The network, changed in place.
+        free: By layer, which nodes are unimportant: bool, shape ``(num_nodes,)``.
+        task: The task just learned.
+    """
+    other_heads = network.graph.head_parameters - network.graph.head_of(task)
+    for layer in network.graph.layers:
+        cut = [piece for piece in layer.outgoing if piece.parameter not in other_heads]
+        fill(cut, network.state, free[layer.name], 0.0)
+
+
+@torch.no_grad()
+def rand_init(network: Network, free: Mapping[str, Tensor], rho: float) -> None:
+    """(I.2) Draw anew what comes into a free node, with probability `rho`, from its layer's own initialiser.
+
+    The affine pair and the statistics of a norm layer behind it begin anew with it. Draws come from torch's global
+    generator; ``rho=0`` draws nothing.
+    """
+    if rho == 0:
+        return
+    fresh = _initialised(network)
+    state = network.state
+    for layer in network.graph.layers:
+        device = layer.incoming[0].index.device
+        drawn = free[layer.name] & (torch.rand(layer.num_nodes, device=device) < rho)
+        slices = layer.incoming + layer.statistics
+        scatter(slices, state, torch.where(drawn[:, None], gather(slices, fresh), gather(slices, state)))
+
+
+def check_initialisers(model: nn.Module, graph: NodeGraph) -> None:
+    """Refuse a model with a layer that cannot be drawn anew.
+
+    Raises:
+        ValueError: If a module with nodes has no ``reset_parameters()``.
+    """
+    for name in _owners(graph):
+        if not callable(getattr(model.get_submodule(name), "reset_parameters", None)):
+            kind = type(model.get_submodule(name)).__name__
+            raise ValueError(
+                f"{name or 'the model'!r} ({kind}) has no reset_parameters() to draw its nodes anew; "
+                "give it one, or set rho=0"
+            )
+
+
+def _initialised(network: Network) -> dict[str, Tensor]:
+    """Freshly drawn tensors of every module that owns nodes, by name."""
+    fresh: dict[str, Tensor] = {}
+    for owner in _owners(network.graph):
+        module = copy.deepcopy(network.model.get_submodule(owner))
+        module.reset_parameters()  # type: ignore[operator]
+        local = {f"{owner}.{name}" if owner else name: tensor for name, tensor in module.state_dict().items()}
+        fresh.update(local)
+    return fresh
+
+
+def _owners(graph: NodeGraph) -> list[str]:
+    pieces: list[Slice] = [piece for layer in graph.layers for piece in layer.incoming + layer.statistics]
+    return list(dict.fromkeys(piece.parameter.rpartition(".")[0] for piece in pieces))

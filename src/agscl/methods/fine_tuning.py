@@ -1,0 +1,25 @@
+"""Fine-tuning: no protection, the baseline that forgets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .method import Learned, Memory, Network, Protection
+
+
+@dataclass(frozen=True)
+class FineTuning:
+    """Learn task after task and protect nothing: the reference of the plasticity measure."""
+
+    def protect(self, network: Network) -> Protection:
+        """A protection that does nothing."""
+        return _Nothing()
+
+
+class _Nothing(Protection):
+    def finish(self, learned: Learned) -> None:
+        """Nothing is taken over."""
+
+    def memory(self) -> Memory:
+        """Nothing is kept."""
+        return Memory(0, 0)

@@ -1,0 +1,51 @@
+"""How many nodes are still free, and how many are in use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor
+
+from agscl.nodes.graph import NodeLayer
+from agscl.nodes.slices import gather
+
+
+def sparsity(importance: Mapping[str, Tensor]) -> float:
+    r"""Share of nodes that are unimportant, free to learn later tasks.
+
+    .. math:: |G_0^t| / |G|, \quad G_0^t = \{n : \Omega_n^t = 0\}
+
+    Source: Jung et al. (2020), section 4.1, analysis 2.
+
+    Args:
+        importance: Importance of each layer's nodes, shape ``(num_nodes,)`` each, such as `Guard.importance`.
+    """
+    values = torch.cat([layer.flatten() for layer in importance.values()])
+    return (values == 0).double().mean().item()
+
+
+def used_capacity(
+    layers: Iterable[NodeLayer], before: Mapping[str, Tensor], after: Mapping[str, Tensor]
+) -> float:
+    r"""Share of nodes whose incoming vector did not change at all while a task was learned: frozen nodes.
+
+    .. math:: |\{n : \|\hat\theta_n^{(t)} - \hat\theta_n^{(t-1)}\|_2 = 0\}| \, / \, |G|
+
+    Nodes that are zero at both times are left out of the count: a dead node is free, not used. A node that no
+    example activates gets no gradient and is counted, although nothing froze it: fine-tuning is above 0, too.
+    Source: Jung et al. (2020), section 4.1, analysis 2.
+
+    Args:
+        layers: The model's nodes, `NodeGraph.layers`.
+        before: State dict at the end of the task before (after its re-initialisation).
+        after: State dict after learning the task (before its re-initialisation).
+    """
+    frozen = torch.cat([_frozen(layer, before, after) for layer in layers])
+    return frozen.double().mean().item()
+
+
+def _frozen(layer: NodeLayer, before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> Tensor:
+    old, new = gather(layer.incoming, before), gather(layer.incoming, after)
+    unchanged, alive = (old == new).all(dim=1), (old != 0).any(dim=1)
+    return unchanged & alive

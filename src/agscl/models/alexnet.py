@@ -1,0 +1,69 @@
+"""AlexNet twice: small, for 32x32 images, and as torchvision has it, for photographs."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from .library import Trunk, torchvision_trunk
+
+
+class AlexNet32(nn.Module):
+    """Three convolutions (64, 128, 256 channels) and two fully connected layers of 2,048.
+
+    Source: Serra et al. (2018), HAT, whose sequence of eight data sets and network the paper takes over.
+
+    Args:
+        channels: Channels of the input images.
+        size: Height and width of the input images, at least 30.
+
+    Raises:
+        ValueError: If the images are too small.
+
+    Attributes:
+        num_features: Width of the output.
+    """
+
+    num_features = 2048
+
+    def __init__(self, channels: int = 3, size: int = 32) -> None:
+        super().__init__()
+        first, second = size // 8, size // 10
+        side = size
+        for kernel in (first, second, 2):
+            side = (side - kernel + 1) // 2
+        if second < 1 or side < 1:
+            raise ValueError(f"images of {size} pixels are too small for AlexNet")
+        self.convolutions = nn.Sequential(
+            _block(channels, 64, kernel=first, drop=0.2),
+            _block(64, 128, kernel=second, drop=0.2),
+            _block(128, 256, kernel=2, drop=0.5),
+        )
+        self.layers = nn.Sequential(
+            nn.Flatten(),
+            *_layer(256 * side**2, self.num_features),
+            *_layer(self.num_features, self.num_features),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features of shape ``(B, 2048)`` of images ``(B, channels, size, size)``."""
+        features: Tensor = self.layers(self.convolutions(x))
+        return features
+
+
+def alexnet224(*, pretrained: bool = True) -> Trunk:
+    """AlexNet for 224x224 photographs, 4,096 features, as in the paper's CUB-200 experiment.
+
+    Args:
+        pretrained: Start from torchvision's ImageNet weights (a download of 233 MB, kept by torch).
+    """
+    return torchvision_trunk("alexnet", pretrained=pretrained)
+
+
+def _block(channels: int, width: int, *, kernel: int, drop: float) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(channels, width, kernel_size=kernel), nn.ReLU(), nn.Dropout(drop), nn.MaxPool2d(2)
+    )
+
+
+def _layer(inputs: int, outputs: int) -> tuple[nn.Linear, nn.ReLU, nn.Dropout]:
+    return nn.Linear(inputs, outputs), nn.ReLU(), nn.Dropout(0.5)

@@ -1,0 +1,45 @@
+"""One trunk, one linear head per task: the network of task-incremental learning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import overload
+
+from torch import Tensor, nn
+
+
+class MultiHead(nn.Module):
+    """A trunk that all tasks share, and a linear head for each task.
+
+    Args:
+        trunk: Maps inputs to features of shape ``(B, num_features)``.
+        num_features: Width of the features.
+        num_classes: Number of classes of each task, in the order of the tasks.
+
+    Raises:
+        ValueError: If there is no task, or a task without a class.
+    """
+
+    def __init__(self, trunk: nn.Module, num_features: int, num_classes: Sequence[int]) -> None:
+        super().__init__()
+        if not num_classes or min(num_classes) < 1:
+            raise ValueError(f"every task needs at least one class, got num_classes={tuple(num_classes)}")
+        self.trunk = trunk
+        self.heads = nn.ModuleList(nn.Linear(num_features, classes) for classes in num_classes)
+
+    @overload
+    def forward(self, x: Tensor, task: int) -> Tensor: ...
+
+    @overload
+    def forward(self, x: Tensor, task: None = None) -> list[Tensor]: ...
+
+    def forward(self, x: Tensor, task: int | None = None) -> Tensor | list[Tensor]:
+        """Logits of one task, shape ``(B, num_classes[task])``, or of all tasks as a list.
+
+        Only the heads asked for are computed.
+        """
+        features = self.trunk(x)
+        if task is None:
+            return [head(features) for head in self.heads]
+        logits: Tensor = self.heads[task](features)
+        return logits

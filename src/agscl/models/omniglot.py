@@ -1,0 +1,48 @@
+"""The convolutional network of the paper's Omniglot experiment."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+WIDTH = 64
+
+
+class OmniglotNet(nn.Module):
+    """Four 3x3 convolutions of 64 channels without padding, 2x2 max pooling behind each pair.
+
+    Source: Jung et al. (2020), section 4.1 ("4 convolution layers as in [31]"), as in the code of UCL (Ahn et
+    al., 2019): 28x28 images give 4 x 4 x 64 = 1,024 features, on which the heads sit directly.
+
+    Args:
+        channels: Channels of the input images.
+        size: Height and width of the input images, at least 16.
+
+    Raises:
+        ValueError: If the images are too small.
+
+    Attributes:
+        num_features: Width of the output.
+    """
+
+    def __init__(self, channels: int = 1, size: int = 28) -> None:
+        super().__init__()
+        side = ((size - 4) // 2 - 4) // 2
+        if side < 1:
+            raise ValueError(f"images of {size} pixels are too small, at least 16 are needed")
+        self.blocks = nn.Sequential(_block(channels), _block(WIDTH))
+        self.num_features = WIDTH * side**2
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features of shape ``(B, num_features)`` of images ``(B, channels, size, size)``."""
+        features: Tensor = self.blocks(x).flatten(1)
+        return features
+
+
+def _block(channels: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(channels, WIDTH, kernel_size=3),
+        nn.ReLU(),
+        nn.Conv2d(WIDTH, WIDTH, kernel_size=3),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+    )

@@ -1,0 +1,66 @@
+"""Activity: the average activation of every node over the data, equation (8)."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from .graph import NodeGraph, NodeLayer
+
+
+class Activity:
+    """Accumulates each node's mean absolute activation over all samples and positions that it is shown.
+
+    For ReLU networks this is the mean activation of Jung et al. (2020), equation (8). A node that is read at
+    several places counts the mean over them. Exactly zero means: not active on any sample.
+
+    Args:
+        model: The traced model, with its present weights.
+        graph: Its node graph.
+    """
+
+    def __init__(self, model: nn.Module, graph: NodeGraph) -> None:
+        self._probe = fx.GraphModule(model, graph.probe)
+        self._signature = inspect.signature(model.forward)
+        self._inputs = [str(node.target) for node in graph.probe.nodes if node.op == "placeholder"]
+        self._layers = graph.layers
+        self._keep = {reading.output: reading.keep for layer in graph.layers for reading in layer.readings}
+        self._sums: dict[int, Tensor] = {}
+        self._samples = 0
+
+    @torch.no_grad()
+    def observe(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Add one batch: the arguments of a call of the model."""
+        given = self._signature.bind(*args, **kwargs).arguments
+        outputs = self._probe(*(given[name] for name in self._inputs))
+        for number, keep in self._keep.items():
+            total = _sum_over_samples(outputs[number], keep)
+            self._sums[number] = self._sums.get(number, torch.zeros_like(total)) + total
+        self._samples += len(given[self._inputs[0]])
+
+    def means(self) -> dict[str, Tensor]:
+        """Average activation of each layer's nodes, by layer name, float32, shape ``(num_nodes,)``.
+
+        Raises:
+            ValueError: If no sample was observed.
+        """
+        if self._samples == 0:
+            raise ValueError(
+                "no data to measure importance on: the batches are empty or never reach the model"
+            )
+        return {layer.name: self._mean(layer) for layer in self._layers}
+
+    def _mean(self, layer: NodeLayer) -> Tensor:
+        means = [self._sums[r.output][r.index].mean(dim=1) / self._samples for r in layer.readings]
+        return torch.stack(means).mean(dim=0).float()
+
+
+def _sum_over_samples(value: Tensor, keep: tuple[int, ...]) -> Tensor:
+    """Absolute activation, mean over positions and summed over samples, flat, float64."""
+    positions = [dim for dim in range(1, value.ndim) if dim not in keep]
+    magnitude = value.abs()
+    per_sample = magnitude.mean(positions, dtype=torch.float64) if positions else magnitude.double()
+    return per_sample.sum(0).flatten()

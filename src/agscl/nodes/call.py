@@ -1,0 +1,126 @@
+"""One operation of a traced model, as a rule sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from .labels import HEAD, AnyLabel, Label, along, labels_in, spread
+from .ledger import Ledger
+
+
+class TraceError(ValueError):
+    """A model that cannot be traced; the message names the module, the operation and the way out."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One operation with its values and labels.
+
+    Attributes:
+        node: The operation in the fx graph.
+        operation: The function, or the module itself.
+        args: Positional arguments, real values.
+        kwargs: Keyword arguments, real values.
+        label_args: Positional arguments with labels in the place of tensors.
+        label_kwargs: Keyword arguments with labels in the place of tensors.
+        value: The result, a real value.
+        ledger: Where rules write what belongs to whom.
+        name_of: A parameter's or buffer's name in the state dict, by identity.
+        where: Path of the module the operation stands in, for error messages and names.
+        in_head: Whether that module is a head, or part of one.
+    """
+
+    node: fx.Node
+    operation: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    label_args: tuple[Any, ...]
+    label_kwargs: dict[str, Any]
+    value: Any
+    ledger: Ledger
+    name_of: Callable[[Tensor], str | None]
+    where: str
+    in_head: bool
+
+    @property
+    def module(self) -> nn.Module:
+        """The module, for rules that are for modules."""
+        return self.operation  # type: ignore[no-any-return]
+
+    @property
+    def label(self) -> AnyLabel:
+        """The label of the first input."""
+        first: AnyLabel = (
+            self.label_args[0] if self.label_args else next(iter(self.label_kwargs.values()), None)
+        )
+        return first
+
+    @property
+    def labels(self) -> list[AnyLabel]:
+        """The labels of all inputs that have one."""
+        return labels_in(self.label_args) + labels_in(self.label_kwargs)
+
+    def argument(self, name: str, position: int) -> Any:
+        """The value of an argument given by name or position; for a module, its attribute of that name."""
+        if isinstance(self.operation, nn.Module):
+            return getattr(self.operation, name, None)
+        return self.kwargs.get(name, self.args[position] if len(self.args) > position else None)
+
+    def place(self, tensor: Tensor, dim: int) -> tuple[str, int]:
+        """Where a parameter's positions are entered in the ledger.
+
+        Raises:
+            TraceError: If the tensor is no parameter or buffer of the model (a parametrized weight, say).
+        """
+        name = self.name_of(tensor)
+        if name is None:
+            raise self.refusal("its weight is computed and not a parameter of the model")
+        return name, dim
+
+    def refusal(self, why: str) -> TraceError:
+        """The error for what this operation does, with the way out."""
+        name = self.node.target if self.node.op == "call_method" else _name(self.operation)
+        return TraceError(
+            f"cannot trace {self.where or 'the model'!r}: {name}: {why}; give a rule of your own "
+            f"(rules={{...}}) or leave the module out (ignore=({self.where!r},))"
+        )
+
+    def along(self, label: Label, dim: int, size: int) -> Tensor:
+        """Ids along one dimension of an input, shape ``(size,)``.
+
+        Raises:
+            TraceError: If positions along that dimension do not tell units apart.
+        """
+        ids = along(label, dim, size)
+        if ids is None:
+            raise self.refusal("it mixes positions that hold different nodes")
+        return ids
+
+    def made(self, ids: Tensor, dim: int) -> AnyLabel:
+        """The label of a result whose dimension `dim` holds the given new units; in a head there are none."""
+        return HEAD if self.in_head else Label(spread(ids, self.value.ndim, dim), frozenset({self.node}))
+
+    def read(self, place: tuple[str, int], ids: Tensor) -> None:
+        """Enter the units that a weight's positions read."""
+        self.ledger.enter(self.ledger.outgoing, place, ids)
+
+    def watch(self, label: Label, site_ids: Tensor, site_dim: int) -> None:
+        """Note where the units that this module reads can be gated and measured."""
+        if self.node.op == "call_module":
+            self.ledger.enter(self.ledger.sites, (str(self.node.target), site_dim), site_ids)
+        if label.ids.shape[0] != 1:
+            raise self.refusal("the first dimension must be that of the samples")
+        for source in label.sources:
+            before = self.ledger.readings.get(source, label.ids.flatten()[:0])
+            self.ledger.readings[source] = torch.cat([before, label.ids.flatten()]).unique()
+
+
+def _name(operation: Any) -> str:
+    if isinstance(operation, nn.Module):
+        return type(operation).__name__
+    return str(getattr(operation, "__name__", operation))

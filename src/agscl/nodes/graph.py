@@ -1,0 +1,167 @@
+"""The node graph: for every node what comes into it, what goes out of it, and where it can be watched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from torch import Tensor, fx
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Positions of one tensor that belong to the nodes of a layer.
+
+    Attributes:
+        parameter: Name in ``model.state_dict()``.
+        dim: Dimension along which the positions count.
+        index: Positions of each node, int64, shape ``(num_nodes, k)``.
+    """
+
+    parameter: str
+    dim: int
+    index: Tensor
+
+
+@dataclass(frozen=True)
+class Site:
+    """An input that reads the nodes of a layer.
+
+    Attributes:
+        module: Name of the module whose (first) input it is.
+        dim: Dimension of the nodes in that input, counted from the end (negative).
+        index: Positions of each node along it, int64, shape ``(num_nodes, k)``.
+    """
+
+    module: str
+    dim: int
+    index: Tensor
+
+
+@dataclass(frozen=True)
+class Reading:
+    """An operation whose output holds the activations of the nodes of a layer.
+
+    Attributes:
+        output: Which output of the graph's probe it is.
+        keep: Dimensions of that output that tell nodes apart; the mean goes over the others.
+        index: Positions of each node in the flattened kept dimensions, int64, shape ``(num_nodes, k)``.
+    """
+
+    output: int
+    keep: tuple[int, ...]
+    index: Tensor
+
+
+@dataclass(frozen=True)
+class NodeLayer:
+    """Nodes that share their producers and consumers: the neurons or channels of one layer.
+
+    Attributes:
+        name: The first producer's module name.
+        num_nodes: How many nodes there are.
+        incoming: What comes into each node: weight rows, bias, norm affine. Together its group vector.
+        outgoing: What leaves it: columns of the weights that read it, those of heads included.
+        statistics: Running statistics that belong to it.
+        sites: Module inputs that read it.
+        readings: Where its activation is measured.
+    """
+
+    name: str
+    num_nodes: int
+    incoming: tuple[Slice, ...]
+    outgoing: tuple[Slice, ...]
+    statistics: tuple[Slice, ...] = ()
+    sites: tuple[Site, ...] = ()
+    readings: tuple[Reading, ...] = ()
+
+
+@dataclass(frozen=True)
+class Head:
+    """A module that only consumes nodes and makes the model's outputs.
+
+    Attributes:
+        name: Name of the module, or of the list or dict of heads.
+        tasks: Parameter names of each task's head, in order; empty if all tasks share the one head.
+        parameters: All its parameter names.
+    """
+
+    name: str
+    tasks: tuple[tuple[str, ...], ...]
+    parameters: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class NodeGraph:
+    """All nodes of a model. ``print(graph)`` shows them.
+
+    Attributes:
+        layers: The layers of nodes, in the order of computation.
+        heads: The heads, which are no nodes.
+        shared: Names in the state that no node owns, such as the affine pair of a norm layer on the input.
+        unreached: Parameters that the traced forward never uses.
+        probe: fx graph that maps the model's inputs to the activations named by the readings.
+    """
+
+    layers: tuple[NodeLayer, ...]
+    heads: tuple[Head, ...]
+    shared: tuple[str, ...]
+    unreached: tuple[str, ...]
+    probe: fx.Graph
+
+    @property
+    def num_nodes(self) -> int:
+        """Number of nodes in all layers."""
+        return sum(layer.num_nodes for layer in self.layers)
+
+    @property
+    def num_tasks(self) -> int | None:
+        """Number of tasks that have a head of their own; `None` if all share one."""
+        counts = [len(head.tasks) for head in self.heads if head.tasks]
+        return min(counts) if counts else None
+
+    @property
+    def head_parameters(self) -> frozenset[str]:
+        """Names of the parameters of all heads."""
+        return frozenset(name for head in self.heads for name in head.parameters)
+
+    def head_of(self, task: int) -> frozenset[str]:
+        """Names of the parameters of the head (or heads) that serve a task."""
+        return frozenset(
+            name for head in self.heads for name in (head.tasks[task] if head.tasks else head.parameters)
+        )
+
+    def own_heads(self, tasks: Iterable[int]) -> frozenset[str]:
+        """Names of the parameters of the heads that serve one of the tasks and no other."""
+        return frozenset(
+            name for task in tasks for head in self.heads if head.tasks for name in head.tasks[task]
+        )
+
+    def __str__(self) -> str:
+        """A table of the nodes, one layer a paragraph."""
+        return "\n".join(_lines(self))
+
+
+def _lines(graph: NodeGraph) -> Iterator[str]:
+    yield f"{graph.num_nodes} nodes in {len(graph.layers)} layers"
+    for layer in graph.layers:
+        yield f"{layer.name}: {layer.num_nodes} nodes"
+        yield f"    in   {_places(layer.incoming)}"
+        yield f"    out  {_places(layer.outgoing)}"
+    for title, names in [
+        ("heads", [head.name for head in graph.heads]),
+        ("shared by all nodes", graph.shared),
+        ("never used by the forward", graph.unreached),
+    ]:
+        if names:
+            yield f"{title}: {', '.join(names)}"
+
+
+def _places(slices: tuple[Slice, ...]) -> str:
+    return ", ".join(_place(piece) for piece in slices)
+
+
+def _place(piece: Slice) -> str:
+    span = ":, " * piece.dim + f"{int(piece.index.min())}..{int(piece.index.max())}"
+    times = f" ({piece.index.shape[1]} a node)" if piece.index.shape[1] > 1 else ""
+    return f"{piece.parameter}[{span}]{times}"

@@ -1,0 +1,54 @@
+"""The ledger of a trace: which positions of which parameter belong to which unit."""
+
+from __future__ import annotations
+
+from torch import Tensor, fx
+
+from .units import NO_UNIT, Units
+
+Place = tuple[str, int]
+"""A tensor's name and the dimension along which its positions belong to units."""
+
+
+class Ledger:
+    """What the rules write down while the model is traced.
+
+    Attributes:
+        units: The ids, with their ties.
+        incoming: What units receive: rows of weights, biases, the affine pair of a norm layer.
+        outgoing: What reads units: columns of weights.
+        statistics: Running statistics of norm layers.
+        sites: Inputs of the modules that read units; the name is the module's.
+        readings: Ids that are read from an operation's output.
+        labels: Ids at every position of such an output, shaped as its label.
+        shared: Names in the state that no unit owns but every unit behind them depends on.
+        exposed: Ids that flow into an ignored module and so cannot be cut off.
+    """
+
+    def __init__(self) -> None:
+        self.units = Units()
+        self.incoming: dict[Place, Tensor] = {}
+        self.outgoing: dict[Place, Tensor] = {}
+        self.statistics: dict[Place, Tensor] = {}
+        self.sites: dict[Place, Tensor] = {}
+        self.readings: dict[fx.Node, Tensor] = {}
+        self.labels: dict[fx.Node, Tensor] = {}
+        self.shared: set[str] = set()
+        self.exposed: list[Tensor] = []
+
+    def produce(self, place: Place, count: int) -> Tensor:
+        """Ids of the units that a parameter's positions make; the same ids when it is used again."""
+        if place not in self.incoming:
+            self.incoming[place] = self.units.mint(count)
+        return self.incoming[place]
+
+    def enter(self, book: dict[Place, Tensor], place: Place, ids: Tensor) -> None:
+        """Write units into one of the books; positions used twice tie the units that use them.
+
+        Raises:
+            ValueError: If a position is used both by a unit and by something that is none.
+        """
+        known = book.setdefault(place, ids)
+        if ((known == NO_UNIT) != (ids == NO_UNIT)).any():
+            raise ValueError(f"{place[0]!r} serves a node in one call and the model's input in another")
+        self.units.unify(known, ids)

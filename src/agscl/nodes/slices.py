@@ -1,0 +1,81 @@
+"""Group vectors: the pieces of many parameters that belong to a node, as one row of a matrix, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor
+
+from .graph import Slice
+
+
+def gather(slices: Iterable[Slice], tensors: Mapping[str, Tensor]) -> Tensor:
+    """Group vectors of a layer's nodes, shape ``(num_nodes, I)``: a copy, one row a node.
+
+    Args:
+        slices: What belongs to the nodes, such as `NodeLayer.incoming`.
+        tensors: The tensors by name, such as a state dict.
+    """
+    return torch.cat([_rows(piece, tensors[piece.parameter]) for piece in slices], dim=1)
+
+
+@torch.no_grad()
+def scatter(slices: Iterable[Slice], tensors: Mapping[str, Tensor], rows: Tensor) -> None:
+    """Write group vectors back where `gather` took them from; rows have shape ``(num_nodes, I)``."""
+    start = 0
+    for piece in slices:
+        tensor = tensors[piece.parameter].detach()
+        width = piece.index.shape[1] * (tensor.numel() // tensor.shape[piece.dim])
+        _write(piece, tensor, rows[:, start : start + width])
+        start += width
+
+
+@torch.no_grad()
+def fill(slices: Iterable[Slice], tensors: Mapping[str, Tensor], nodes: Tensor, value: float) -> None:
+    """Set everything in the slices that belongs to the chosen nodes.
+
+    Args:
+        slices: What belongs to the nodes.
+        tensors: The tensors by name, changed in place.
+        nodes: Chosen nodes, bool, shape ``(num_nodes,)``, or their positions.
+        value: What to write.
+    """
+    for piece in slices:
+        tensors[piece.parameter].detach().index_fill_(piece.dim, piece.index[nodes].flatten(), value)
+
+
+def _rows(piece: Slice, tensor: Tensor) -> Tensor:
+    nodes, repeats = piece.index.shape
+    chosen = tensor.detach().movedim(piece.dim, 0)[piece.index.flatten()]
+    return chosen.reshape(nodes, repeats * (tensor.numel() // tensor.shape[piece.dim]))
+
+
+def _write(piece: Slice, tensor: Tensor, rows: Tensor) -> None:
+    moved = tensor.movedim(piece.dim, 0)
+    moved[piece.index.flatten()] = rows.reshape(piece.index.numel(), *moved.shape[1:]).to(tensor.dtype)
+
+
+def lay_out(
+    pieces: Iterable[tuple[Slice, Tensor]], tensors: Mapping[str, Tensor], default: float
+) -> dict[tuple[str, int], Tensor]:
+    """Spread one value per node over the positions that belong to it.
+
+    Args:
+        pieces: Slices, each with its nodes' values, shape ``(num_nodes,)``.
+        tensors: The tensors by name.
+        default: Value of positions that belong to no node.
+
+    Returns:
+        By tensor name and dimension, a tensor that broadcasts to the named one.
+    """
+    spread: dict[tuple[str, int], Tensor] = {}
+    for piece, values in pieces:
+        tensor = tensors[piece.parameter]
+        shape = [1] * tensor.ndim
+        shape[piece.dim] = tensor.shape[piece.dim]
+        place = (piece.parameter, piece.dim)
+        if place not in spread:
+            spread[place] = torch.full(shape, default, dtype=values.dtype, device=values.device)
+        spread[place].view(-1)[piece.index] = values[:, None]
+    return spread

@@ -1,0 +1,3 @@
+"""The run folder: one run's files, written atomically and read back."""
+
+from .folder import RunFolder as RunFolder

@@ -1,0 +1,12 @@
+"""The training loop of one task and of a sequence of tasks; the library's own, not the only one possible."""
+
+from .events import EpochFinished as EpochFinished
+from .events import Event as Event
+from .events import Sink as Sink
+from .events import TaskFinished as TaskFinished
+from .events import TaskStarted as TaskStarted
+from .history import History as History
+from .learner import Learner as Learner
+from .sequence import learn_sequence as learn_sequence
+from .settings import Training as Training
+from .sinks import JsonLines as JsonLines

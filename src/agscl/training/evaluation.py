@@ -1,0 +1,84 @@
+"""Loss and accuracy of a model on one task, exactly, example by example."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from agscl.benchmarks.task import Batch, Examples
+from agscl.models import MultiHead
+
+EVALUATION_BATCH = 1024
+"""Examples evaluated at once: no gradients are kept, so batches can be large."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Mean cross-entropy and share of correct answers over a set of examples."""
+
+    loss: float
+    accuracy: float
+
+
+@torch.no_grad()
+def evaluate(model: MultiHead, examples: Examples, task: int) -> Evaluation:
+    """Evaluate one task's head in eval mode; the model is left in eval mode.
+
+    Raises:
+        ValueError: If there are no examples or a label has no output.
+    """
+    require_examples(examples, task)
+    model.eval()
+    sums = torch.zeros(2, dtype=torch.float64)
+    for inputs, labels in examples.batches(EVALUATION_BATCH):
+        sums += _sums(model(inputs, task), labels).cpu()
+    loss, correct = (sums / len(examples)).tolist()
+    return Evaluation(loss, correct)
+
+
+def task_loss(model: MultiHead, batch: Batch, task: int) -> Tensor:
+    """Mean cross-entropy of a batch; only that task's head is computed.
+
+    Raises:
+        ValueError: If a label has no output.
+    """
+    inputs, labels = batch
+    logits = model(inputs, task)
+    require_labels(labels, logits.shape[1])
+    return cross_entropy(logits, labels)
+
+
+def require_examples(examples: Examples, task: int) -> None:
+    """Refuse an empty set.
+
+    Raises:
+        ValueError: If there are no examples.
+    """
+    if len(examples) == 0:
+        raise ValueError(
+            f"task {task} has no examples: every part of a task (train, validation, test) needs some"
+        )
+
+
+def require_labels(labels: Tensor, num_classes: int) -> None:
+    """Refuse labels that the head has no output for.
+
+    Raises:
+        ValueError: If a label is negative or too large.
+    """
+    low, high = (int(bound) for bound in labels.aminmax())
+    if low < 0 or high >= num_classes:
+        raise ValueError(
+            f"labels from {low} to {high} do not fit a head of {num_classes} classes: "
+            f"labels of a task count from 0 to {num_classes - 1}"
+        )
+
+
+def _sums(logits: Tensor, labels: Tensor) -> Tensor:
+    require_labels(labels, logits.shape[1])
+    loss = cross_entropy(logits, labels, reduction="sum")
+    correct = (logits.argmax(dim=1) == labels).sum()
+    return torch.stack([loss.double(), correct.double()])

@@ -1,0 +1,93 @@
+"""What happens while a sequence is learned, as typed events for whoever wants to watch or record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class TaskStarted:
+    """Training of a task begins.
+
+    Attributes:
+        task: Position in the sequence, from 0.
+        name: Name of the task.
+        tasks: Number of tasks in the sequence.
+        epochs: Most epochs it may take.
+    """
+
+    task: int
+    name: str
+    tasks: int
+    epochs: int
+
+
+@dataclass(frozen=True)
+class EpochFinished:
+    """One pass over a task's training examples is over, and validation too.
+
+    Attributes:
+        task: Position in the sequence, from 0.
+        epoch: From 1.
+        training_loss: Mean loss over the epoch, penalties that enter the loss included.
+        validation_loss: Mean task loss.
+        validation_accuracy: In [0, 1].
+        learning_rate: That the epoch was trained with.
+        seconds: Wall time of training and validation.
+    """
+
+    task: int
+    epoch: int
+    training_loss: float
+    validation_loss: float
+    validation_accuracy: float
+    learning_rate: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TaskFinished:
+    """A task is learned and consolidated, and all tasks so far are evaluated.
+
+    Attributes:
+        task: Position in the sequence, from 0.
+        name: Name of the task.
+        epochs: Epochs it took.
+        accuracy: Test accuracy on each task so far, in [0, 1].
+        sparsity: Share of nodes that are free; `None` if the method does not rate nodes.
+        used_capacity: Share of nodes that did not move while the task was learned; `None` for the first task.
+        memory_bytes: What the method keeps.
+        seconds: Wall time of training, consolidation and evaluation.
+    """
+
+    task: int
+    name: str
+    epochs: int
+    accuracy: tuple[float, ...]
+    sparsity: float | None
+    used_capacity: float | None
+    memory_bytes: int
+    seconds: float
+
+
+Event = TaskStarted | EpochFinished | TaskFinished
+
+
+class Sink(Protocol):
+    """Somewhere that events go: a file, a terminal, a tracking service."""
+
+    def emit(self, event: Event) -> None:
+        """Take one event."""
+
+
+def emit(sinks: Iterable[Sink], event: Event) -> None:
+    """Give an event to every sink."""
+    for sink in sinks:
+        sink.emit(event)
+
+
+def as_record(event: Event) -> dict[str, object]:
+    """An event as a flat JSON object; ``event`` names its type."""
+    return {"event": type(event).__name__, **asdict(event)}

@@ -1,0 +1,33 @@
+"""Everything that the loops of training share: who learns, under which protection, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from agscl.guard import Guard
+from agscl.models import MultiHead
+
+from .events import Sink
+from .settings import Training
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A guarded model that learns tasks one after the other.
+
+    Attributes:
+        model: Changed in place.
+        guard: Protects the model.
+        training: Settings of each task's training.
+        generator: Draws the order of the training examples, and nothing else.
+        sinks: Where events go.
+    """
+
+    model: MultiHead
+    guard: Guard
+    training: Training
+    generator: torch.Generator
+    sinks: Sequence[Sink] = field(default=())

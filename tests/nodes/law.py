@@ -1,0 +1,66 @@
+"""The law of the node graph: zeroing what comes into a node equals zeroing what goes out of it."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from agscl.nodes import NodeGraph, NodeLayer, Slice
+
+
+def awake(model: nn.Module, seed: int = 0) -> nn.Module:
+    """The model in eval mode and double precision with every parameter and statistic away from its default."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        if tensor.is_floating_point() and tensor.ndim < 2:
+            noise = torch.rand(tensor.shape, generator=generator)
+            tensor.data = (noise + 0.5) if name.endswith(("var", "weight")) else noise - 0.3
+    return model.double().eval()
+
+
+def zeroed(state: dict[str, Tensor], slices: Iterable[Slice], node: int) -> dict[str, Tensor]:
+    """A copy of the state in which one node's positions are zero."""
+    copy = dict(state)
+    for piece in slices:
+        copy[piece.parameter] = copy[piece.parameter].index_fill(piece.dim, piece.index[node], 0.0)
+    return copy
+
+
+def outputs(model: nn.Module, state: dict[str, Tensor], x: Tensor) -> Tensor:
+    """All outputs in one row a sample."""
+    with torch.no_grad():
+        result = functional_call(model, state, (x,))
+    parts = result if isinstance(result, list | tuple) else [result]
+    return torch.cat([part.flatten(1) for part in parts], dim=1)
+
+
+def violations(model: nn.Module, graph: NodeGraph, x: Tensor, most: int = 10**9) -> list[str]:
+    """Nodes that break the law, at most `most` of each layer looked at."""
+    state = {name: tensor.detach() for name, tensor in model.state_dict().items()}
+    return [
+        f"{layer.name}[{node}]"
+        for layer in graph.layers
+        for node in _chosen(layer, most)
+        if not torch.allclose(
+            outputs(model, zeroed(state, layer.incoming, node), x),
+            outputs(model, zeroed(state, layer.outgoing, node), x),
+            rtol=1e-9,
+            atol=1e-12,
+        )
+    ]
+
+
+def influential(model: nn.Module, graph: NodeGraph, x: Tensor, most: int = 10**9) -> int:
+    """How many of the nodes looked at change the outputs when they are cut off."""
+    state = {name: tensor.detach() for name, tensor in model.state_dict().items()}
+    whole = outputs(model, state, x)
+    return sum(
+        not torch.equal(whole, outputs(model, zeroed(state, layer.outgoing, node), x))
+        for layer in graph.layers
+        for node in _chosen(layer, most)
+    )
+
+
+def _chosen(layer: NodeLayer, most: int) -> list[int]:
+    return torch.linspace(0, layer.num_nodes - 1, min(most, layer.num_nodes)).long().unique().tolist()
