@@ -96,9 +96,8 @@ class Guard:
             raise ValueError("cannot change the task while the guard is attached")
         most = self.graph.num_tasks
         if task < 0 or (most is not None and task >= most):
-            raise ValueError(
-                f"there is no task {task}: the model has heads for {most} tasks, numbered from 0"
-            )
+            raise ValueError(f"there is no task {task}: the model has heads for {most} tasks, numbered from 0")
+        self._protection.use_task(task)
         self._task = task
 
     @contextmanager
@@ -113,9 +112,11 @@ class Guard:
             ValueError: If something does not fit; nothing is changed then.
         """
         self._check_attachable(optimizer, steps_per_epoch)
-        self._protection.begin(Training(optimizer, self._task, tuple(self._learned), steps_per_epoch))
-        self._attached, self._steps = True, self._steps if self._resumed else 0
-        self._resumed = False
+        first = self._steps if self._resumed else 0
+        self._protection.begin(
+            Training(optimizer, self._task, tuple(self._learned), steps_per_epoch, first)
+        )
+        self._attached, self._steps, self._resumed = True, first, False
         hooks = _Hooks(self, optimizer, steps_per_epoch)
         try:
             with hooks:
@@ -148,6 +149,13 @@ class Guard:
         while self._task in self._learned:
             self._task += 1
 
+    def penalty(self) -> Tensor | None:
+        """Present value of the method's penalty, for a log; `None` for methods without one.
+
+        It is never part of the loss: its gradient is added before each step.
+        """
+        return self._protection.penalty()
+
     def extra_loss(self, batch: Any, forward: Callable[[Any], Any]) -> Tensor | None:
         """A loss term that the loop adds itself, for the few methods that need one; `None` for the others.
 
@@ -175,7 +183,7 @@ class Guard:
         if self._attached:
             raise ValueError("cannot load a state while the guard is attached")
         if missing := {"task", "steps", "learned"} - state.keys():
-            raise ValueError(f"this is no state of a guard: {sorted(missing)[0]!r} is missing")
+            raise ValueError(f"this is no state of a guard: {min(missing)!r} is missing")
         prefix = "method."
         self._protection.load({n.removeprefix(prefix): t for n, t in state.items() if n.startswith(prefix)})
         self._task, self._steps = int(state["task"]), int(state["steps"])
@@ -184,19 +192,13 @@ class Guard:
 
     def _check_attachable(self, optimizer: Optimizer, steps_per_epoch: int) -> None:
         if self._attached:
-            raise ValueError(
-                "the guard is attached already; leave the first attach() block before the second"
-            )
+            raise ValueError("the guard is attached already; leave the first attach() block before the second")
         if steps_per_epoch < 1:
-            raise ValueError(
-                f"steps_per_epoch must be at least 1, not {steps_per_epoch}: is the loader empty?"
-            )
+            raise ValueError(f"steps_per_epoch must be at least 1, not {steps_per_epoch}: is the loader empty?")
         if self._task in self._learned and self.graph.num_tasks is not None:
             raise ValueError(f"task {self._task} is learned already; call use_task() with a new one")
         if self.graph.num_tasks is not None and self._task >= self.graph.num_tasks:
-            raise ValueError(
-                f"task {self._task} has no head: the model has heads for {self.graph.num_tasks} tasks"
-            )
+            raise ValueError(f"task {self._task} has no head: the model has heads for {self.graph.num_tasks} tasks")
         self._check_model()
         self._check_holds(optimizer)
 
@@ -271,9 +273,7 @@ class _Hooks:
         if closure is None:
             self._prepare()
             return None
-        return (args[0], self._wrapped(closure), *args[2:]), {
-            k: v for k, v in kwargs.items() if k != "closure"
-        }
+        return (args[0], self._wrapped(closure), *args[2:]), {k: v for k, v in kwargs.items() if k != "closure"}
 
     def _wrapped(self, closure: Callable[[], Any]) -> Callable[[], Any]:
         def wrapped() -> Any:

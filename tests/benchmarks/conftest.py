@@ -134,9 +134,7 @@ def write_cub(root, *, classes=4, images=5):
         Image.new("RGB", (60, 48), (position * 9, 80, 30)).save(folder / "images" / path, quality=95)
     _write_lines(folder / "images.txt", enumerate(paths, 1))
     _write_lines(folder / "classes.txt", enumerate(names, 1))
-    _write_lines(
-        folder / "train_test_split.txt", ((n + 1, int(n % images < 3)) for n in range(len(paths) + 2))
-    )
+    _write_lines(folder / "train_test_split.txt", ((n + 1, int(n % images < 3)) for n in range(len(paths) + 2)))
     return folder
 
 
@@ -161,18 +159,14 @@ def write_features(folder, name, shape, classes, *, train=None, test=None):
     return images
 
 
-def write_image_folders(
-    root, sides=("train", "test"), classes=("ant", "bee", "cat"), *, each=6, size=(20, 16)
-):
+def write_image_folders(root, sides=("train", "test"), classes=("ant", "bee", "cat"), *, each=6, size=(20, 16)):
     number = 0
     for side in sides:
         for label, name in enumerate(classes):
             folder = root / side / name
             folder.mkdir(parents=True)
             for position in range(each):
-                Image.new("RGB", size, (label * 80, position * 20, number % 251)).save(
-                    folder / f"{position}.png"
-                )
+                Image.new("RGB", size, (label * 80, position * 20, number % 251)).save(folder / f"{position}.png")
                 number += 1
     return root
 
@@ -185,7 +179,7 @@ def pack(folder, archive):
             for path in files:
                 target.write(path, path.relative_to(folder.parent))
     else:
-        with tarfile.open(archive, "w:gz") as target:
+        with tarfile.open(archive, "w" if archive.suffix == ".tar" else "w:gz") as target:
             target.add(folder, arcname=folder.name)
     return archive
 
@@ -193,15 +187,13 @@ def pack(folder, archive):
 def raw_set(images, labels, is_test, classes):
     """A data set in memory as a reader would deliver it, in two pieces."""
     half = len(images) // 2
-    parts = [
-        Piece(images[s], np.asarray(labels[s], np.int64), is_test[s])
-        for s in (slice(half), slice(half, None))
-    ]
+    parts = [Piece(images[s], np.asarray(labels[s], np.int64), is_test[s]) for s in (slice(half), slice(half, None))]
     return RawSet(tuple(classes), images.shape[1:], len(images), iter(parts))
 
 
-def store_random(cache, name, *, classes, shape, train, test, names=None):
-    """Put a set of random images into a cache: so many of each class on both sides."""
+def store_random(cache, name, shape, counts, names=None):
+    """Put random images into a cache; counts: classes, training and test images of each class."""
+    classes, train, test = counts
     labels = np.tile(np.arange(classes), train + test)
     is_test = np.repeat([False, True], [classes * train, classes * test])
     images = random_images(len(labels), shape, seed=len(name))
@@ -219,14 +211,12 @@ def tiny_root(tmp_path_factory):
     """A data folder with every set of the catalogue: all classes, few images."""
     cache = Cache(tmp_path_factory.mktemp("tiny"))
     for name in ("cifar10", "cifar100", "svhn", "gtsrb", "facescrub"):
-        store_random(cache, name, classes=CATALOGUE[name].num_classes, shape=(3, 32, 32), train=5, test=2)
+        store_random(cache, name, (3, 32, 32), (CATALOGUE[name].num_classes, 5, 2))
     for name in ("mnist", "fashion-mnist", "notmnist"):
-        store_random(cache, name, classes=10, shape=(1, 28, 28), train=10, test=3)
-    store_random(cache, "cub200", classes=200, shape=(3, 32, 32), train=3, test=2)
+        store_random(cache, name, (1, 28, 28), (10, 10, 3))
+    store_random(cache, "cub200", (3, 32, 32), (200, 3, 2))
     characters = [f"Alphabet{a:02d}/character{c:02d}" for a in range(50) for c in range(1, 3 + a % 4)]
-    store_random(
-        cache, "omniglot", classes=len(characters), shape=(1, 28, 28), train=20, test=0, names=characters
-    )
+    store_random(cache, "omniglot", (1, 28, 28), (len(characters), 20, 0), names=characters)
     return cache.root
 
 

@@ -4,6 +4,7 @@ import gzip
 import pickle
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -45,9 +46,7 @@ def test_cifar_python_version_comes_back(originals, cache, tmp_path, name, packe
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
 def test_idx_files_come_back_from_torchvisions_folder(originals, cache, tmp_path, name):
     theirs = {other: CATALOGUE[other].hint for other in ("mnist", "fashion-mnist")}
-    written = {
-        other: originals.idx(tmp_path / hint / "raw", seed=len(hint)) for other, hint in theirs.items()
-    }
+    written = {other: originals.idx(tmp_path / hint / "raw", seed=len(hint)) for other, hint in theirs.items()}
     entry = with_checksums(name, *(tmp_path / theirs[name] / "raw").iterdir())
     import_entry(entry, tmp_path, cache)
     found, pixels, classes, is_test = loaded(cache, name)
@@ -84,16 +83,11 @@ def test_omniglot_folders_come_back_with_bright_ink(originals, cache, tmp_path, 
     if packed:
         source = tmp_path / "zips"
         source.mkdir()
-        zips = [
-            originals.pack(half, source / f"{half.name}.zip")
-            for half in sorted((tmp_path / "python").iterdir())
-        ]
+        zips = [originals.pack(half, source / f"{half.name}.zip") for half in sorted((tmp_path / "python").iterdir())]
         entry = with_checksums("omniglot", *zips)
     import_entry(entry, source, cache)
     found, pixels, classes, is_test = loaded(cache, "omniglot")
-    assert found.classes == tuple(
-        f"{a}/character{c:02d}" for a, n in alphabets.items() for c in range(1, n + 1)
-    )
+    assert found.classes == tuple(f"{a}/character{c:02d}" for a, n in alphabets.items() for c in range(1, n + 1))
     assert np.array_equal(classes, np.repeat(np.arange(7), 4))
     assert pixels.shape == (28, 1, 28, 28)
     assert not is_test.any()
@@ -167,26 +161,50 @@ def test_facescrub_of_another_size_is_scaled(originals, cache, tmp_path):
     assert np.abs(pixels.mean(axis=(2, 3)) - images.mean(axis=(2, 3))).max() < 3
 
 
+class Trap:
+    """What an attacker pickles: reading it writes a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
 @pytest.mark.parametrize("name", HAT)
-def test_pickles_that_nobody_vouches_for_are_never_read(originals, cache, tmp_path, name, monkeypatch):
+def test_pickles_that_nobody_vouches_for_are_never_read(originals, cache, tmp_path, name):
     pattern, shape, classes = HAT[name]
     originals.features(tmp_path / name, pattern, shape, classes)
-    monkeypatch.setattr(
-        pickle.Unpickler, "__init__", lambda *_, **__: pytest.fail("a pickle was read"), raising=False
-    )
+    (tmp_path / name / pattern.format("train")).write_bytes(pickle.dumps(Trap(tmp_path / "sprung")))
     with pytest.raises(DataError, match=r"pickle.*checksum"):
         import_set(name, tmp_path / name, cache)
+    archive = originals.pack(tmp_path / name, tmp_path / "hat.zip")
     with pytest.raises(DataError, match=r"pickle.*checksum"):
-        import_set(name, originals.pack(tmp_path / name, tmp_path / "hat.zip"), cache, checksums=["0" * 64])
+        import_set(name, archive, cache, checksums=["0" * 64])
+    assert not (tmp_path / "sprung").exists()
     assert name not in cache
 
 
-def test_notmnist_image_folders_come_back_without_the_files_that_never_were_images(
-    originals, cache, tmp_path
-):
-    root = originals.image_folders(
-        tmp_path / "notMNIST_small", sides=("",), classes=tuple("ABCDEFGHIJ"), each=3
-    )
+def test_a_pickle_of_more_than_arrays_is_refused_even_when_vouched_for(originals, cache, tmp_path):
+    originals.features(tmp_path / "letters", "notmnist_{}.pkl", (1, 28, 28), 10)
+    trap = tmp_path / "letters" / "notmnist_train.pkl"
+    trap.write_bytes(pickle.dumps(Trap(tmp_path / "sprung")))
+    with pytest.raises(DataError, match="not a pickle of arrays"):
+        import_set("notmnist", tmp_path / "letters", cache, checksums=[originals.md5(trap)])
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_a_changed_cifar_batch_is_never_unpickled(originals, cache, tmp_path):
+    folder, _, _ = originals.cifar(tmp_path, hundred=True)
+    entry = with_checksums("cifar100", *folder.iterdir())
+    (folder / "train").write_bytes(pickle.dumps(Trap(tmp_path / "sprung")))
+    with pytest.raises(DataError, match="train is truncated or not the original"):
+        import_entry(entry, tmp_path, cache)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_notmnist_image_folders_come_back_without_the_files_that_never_were_images(originals, cache, tmp_path):
+    root = originals.image_folders(tmp_path / "notMNIST_small", sides=("",), classes=tuple("ABCDEFGHIJ"), each=3)
     (root / "A" / "RGVtb2NyYXRpY2FCb2xkT2xkc3R5bGUgQm9sZC50dGY=.png").touch()
     archive = originals.pack(root, tmp_path / "notMNIST_small.tar.gz")
     manifest = import_set("notmnist", archive, cache)

@@ -57,9 +57,7 @@ def test_the_final_weights_are_in_the_folder(finished):
 
 def test_the_same_experiment_gives_the_same_run(finished, tmp_path):
     again = run(EXPERIMENT, RunFolder(tmp_path))
-    assert [task.accuracy for task in again.history.tasks] == [
-        task.accuracy for task in finished[0].history.tasks
-    ]
+    assert [task.accuracy for task in again.history.tasks] == [task.accuracy for task in finished[0].history.tasks]
     assert RunFolder(tmp_path).state.read_bytes() == finished[1].state.read_bytes()
 
 

@@ -46,7 +46,7 @@ def _figure(results: Sequence[Result]) -> Figure:
 def draw_matrix(axis: Axes, result: Result) -> None:
     """Accuracy in percent on each task (columns) after learning each task (rows)."""
     percent = 100 * result.accuracy
-    axis.imshow(percent, cmap="viridis", vmin=0, vmax=100)
+    axis.imshow(percent.numpy(), cmap="viridis", vmin=0, vmax=100)
     for row, column in (~percent.isnan()).nonzero().tolist():
         value = float(percent[row, column])
         colour = "black" if value > 60 else "white"  # noqa: PLR2004
@@ -62,7 +62,7 @@ def draw_average(axis: Axes, results: Sequence[Result]) -> None:
     """Mean accuracy over the tasks so far, after each task."""
     for result in results:
         steps = range(1, len(result.accuracy) + 1)
-        axis.plot(steps, 100 * result.accuracy.nanmean(dim=1), marker="o", label=result.method)
+        axis.plot(steps, (100 * result.accuracy.nanmean(dim=1)).tolist(), marker="o", label=result.method)
     axis.set_title("average accuracy (%) over the tasks so far")
     _label(axis, len(results[0].accuracy))
     axis.set_ylim(0, 102)
@@ -72,18 +72,14 @@ def draw_capacity(axis: Axes, results: Sequence[Result]) -> None:
     """Sparsity and used capacity after each task, for methods that rate nodes."""
     for result in [result for result in results if result.history.tasks[0].sparsity is not None]:
         tasks = result.history.tasks
-        free = [
-            (step, 100 * task.sparsity) for step, task in enumerate(tasks, 1) if task.sparsity is not None
-        ]
+        free = [(step, 100 * task.sparsity) for step, task in enumerate(tasks, 1) if task.sparsity is not None]
         used = [
-            (step, 100 * task.used_capacity)
-            for step, task in enumerate(tasks, 1)
-            if task.used_capacity is not None
+            (step, 100 * task.used_capacity) for step, task in enumerate(tasks, 1) if task.used_capacity is not None
         ]
         axis.plot(*zip(*free, strict=True), marker="o", label=f"{result.method}: sparsity")
         if used:
             axis.plot(*zip(*used, strict=True), marker="s", label=f"{result.method}: used capacity")
-    axis.set_title("nodes free, and nodes frozen while the task was learned (%)")
+    axis.set_title("nodes free, nodes frozen (%)")
     _label(axis, len(results[0].accuracy))
     axis.set_ylim(0, 102)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import lzma
 import shutil
 import tarfile
@@ -9,7 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, cast
 
 from agscl.benchmarks.errors import DataError
 from agscl.benchmarks.raw import Report, no_report
@@ -21,6 +23,7 @@ ALWAYS_ALLOWED = 2**26
 """Bytes that any archive may hold."""
 MAX_MEMBERS = 5_000_000
 SEARCH_DEPTH = 4
+DAMAGE = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError)
 
 
 def is_archive(path: Path) -> bool:
@@ -44,7 +47,9 @@ def unpack(path: Path, folder: Path, report: Report = no_report) -> None:
                 raise DataError(f"{path} grows beyond reason when unpacked: refused")
             _write(source, _inside(folder, name, path), size, path)
             report(what, min(position, used), used)
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError) as error:
+    except (*DAMAGE, EOFError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's fault, not the archive's
         raise DataError(f"{path} is damaged or not an archive: {error}") from error
     report(what, used, used)
 
@@ -62,14 +67,29 @@ def _zip_members(path: Path) -> Iterator[Member]:
 
 
 def _tar_members(path: Path) -> Iterator[Member]:
-    with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:*") as archive:
-        for info in archive:
-            if info.isdir():
-                continue
-            source = archive.extractfile(info) if info.isreg() else None
-            if source is None:
-                raise DataError(f"{path} holds {info.name!r}, which is not a regular file")
-            yield info.name, info.size, source, file.tell()
+    with path.open("rb") as file, _decompressed(path, file) as stream:
+        with tarfile.open(fileobj=stream, mode="r:") as archive:
+            for info in archive:
+                if info.isdir():
+                    continue
+                source = archive.extractfile(info) if info.isreg() else None
+                if source is None:
+                    raise DataError(f"{path} holds {info.name!r}, which is not a regular file")
+                yield info.name, info.size, source, file.tell()
+        if len(stream.read()) < tarfile.BLOCKSIZE:
+            raise DataError(f"{path} is truncated: it lacks the mark of its end")
+
+
+def _decompressed(path: Path, file: IO[bytes]) -> IO[bytes]:
+    """The tar inside; reading it to its end also checks the compression's own checksum."""
+    match path.suffix.lower():
+        case ".gz" | ".tgz":
+            return cast("IO[bytes]", gzip.GzipFile(fileobj=file))
+        case ".bz2":
+            return cast("IO[bytes]", bz2.BZ2File(file))
+        case ".xz":
+            return cast("IO[bytes]", lzma.LZMAFile(file))
+    return file
 
 
 def _inside(folder: Path, name: str, archive: Path) -> Path:

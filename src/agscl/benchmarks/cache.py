@@ -108,9 +108,7 @@ class Cache:
         try:
             manifest = TypeAdapter(Manifest).validate_json(path.read_bytes())
         except FileNotFoundError as error:
-            raise DataError(
-                f"data set {name!r} is not in {self.root}: agscl data download {name}, or agscl data import"
-            ) from error
+            raise DataError(f"data set {name!r} is not in {self.root}: `agscl data list` says how to get it") from error
         except ValidationError as error:
             problem = error.errors()[0]
             where = ".".join(map(str, problem["loc"])) or "JSON"

@@ -44,9 +44,7 @@ def digits(seed: int = 0, options: LoadOptions | None = None, *, num_tasks: int 
     return TaskSequence("digits", tasks, SHAPE, record)
 
 
-def permuted_digits(
-    seed: int = 0, options: LoadOptions | None = None, *, num_tasks: int = 10
-) -> TaskSequence:
+def permuted_digits(seed: int = 0, options: LoadOptions | None = None, *, num_tasks: int = 10) -> TaskSequence:
     """All ten digits in every task, each task with its own fixed order of the pixels.
 
     Args:

@@ -73,7 +73,5 @@ def thin(labels: Tensor, fraction: float, generator: torch.Generator) -> Tensor:
 
 def pixel_orders(count: int, pixels: int, seed: int) -> list[Tensor]:
     """The natural order of the pixels and ``count - 1`` random ones."""
-    drawn = [
-        torch.randperm(pixels, generator=stream(seed, f"pixel order {number}")) for number in range(1, count)
-    ]
+    drawn = [torch.randperm(pixels, generator=stream(seed, f"pixel order {number}")) for number in range(1, count)]
     return [torch.arange(pixels), *drawn]

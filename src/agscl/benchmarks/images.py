@@ -97,15 +97,14 @@ class Pipeline:
 
     def _normalised(self, pixels: Tensor) -> Tensor:
         mean, std = (pixels.new_tensor(values).view(1, -1, 1, 1) * 255 for values in (self.mean, self.std))
-        return (pixels - mean) / std
+        return pixels.sub_(mean).div_(std)
 
 
 def _random_crop(images: Tensor, side: int, generator: torch.Generator) -> Tensor:
     """Cut a square of ``side`` pixels out of each image, each at its own random place."""
     windows = images.unfold(2, side, 1).unfold(3, side, 1)
     tops, lefts = (
-        torch.randint(places, (len(images),), generator=generator).to(images.device)
-        for places in windows.shape[2:4]
+        torch.randint(places, (len(images),), generator=generator).to(images.device) for places in windows.shape[2:4]
     )
     return windows[torch.arange(len(images), device=images.device), :, tops, lefts]
 

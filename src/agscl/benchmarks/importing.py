@@ -84,9 +84,7 @@ def import_entry(
         return _import_locked(entry, path, cache, checksums, report)
 
 
-def _import_locked(
-    entry: DataSet, path: Path, cache: Cache, checksums: Checksums, report: Report
-) -> Manifest:
+def _import_locked(entry: DataSet, path: Path, cache: Cache, checksums: Checksums, report: Report) -> Manifest:
     with cache.scratch(entry.name) as scratch:
         raw = _read(entry, Place(path, checksums, False, entry.shape, entry.hint), scratch, report)
         if raw is None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from agscl.benchmarks.task import JSON
 
 
@@ -37,6 +39,10 @@ class LoadOptions:
             raise ValueError(f"tasks must be at least 1, got {self.tasks}")
         if not 0 < self.fraction <= 1:
             raise ValueError(f"fraction must be in (0, 1], got {self.fraction}")
+        try:
+            torch.device(self.device)
+        except RuntimeError as error:
+            raise ValueError(f"no device is called {self.device!r}: {error}") from error
         if not 0 < self.validation < 1:
             raise ValueError(f"validation must be in (0, 1), got {self.validation}")
 

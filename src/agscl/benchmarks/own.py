@@ -64,16 +64,12 @@ def from_folder(
         if name not in cache:
             raw = read_tree(root, (3, size, size), fit="crop")
             if raw is None:
-                raise DataError(
-                    f"{root} has no folders with images: expected CLASS/IMAGE or train/CLASS/IMAGE"
-                )
+                raise DataError(f"{root} has no folders with images: expected CLASS/IMAGE or train/CLASS/IMAGE")
             cache.store(name, raw, root.name, report)
     return _sequence(root.name, cache.load(name), num_tasks, seed, options)
 
 
-def from_npz(
-    path: Path | str, num_tasks: int, seed: int = 0, options: LoadOptions | None = None
-) -> TaskSequence:
+def from_npz(path: Path | str, num_tasks: int, seed: int = 0, options: LoadOptions | None = None) -> TaskSequence:
     """An ``.npz`` file with ``x_train, y_train, x_test, y_test`` or ``x, y``, and perhaps ``classes``.
 
     Args:
@@ -87,9 +83,7 @@ def from_npz(
         ValueError: If the file is damaged or foreign, or classes cannot be shared out equally.
     """
     file = Path(path)
-    return _sequence(
-        file.stem, _in_memory(file.stem, npz_set(file)), num_tasks, seed, options or LoadOptions()
-    )
+    return _sequence(file.stem, _in_memory(file.stem, npz_set(file)), num_tasks, seed, options or LoadOptions())
 
 
 def from_datasets(
@@ -117,9 +111,7 @@ def from_datasets(
         ValueError: If a data set cannot be split, or inputs differ in shape between tasks.
     """
     options = options or LoadOptions()
-    positions = (
-        list(range(len(datasets))) if order_by == "given" else order(len(datasets), seed, "task order")
-    )
+    positions = list(range(len(datasets))) if order_by == "given" else order(len(datasets), seed, "task order")
     labels = [f"task {number}" for number in range(1, len(datasets) + 1)] if names is None else list(names)
     tasks = [
         _dataset_task(labels[position], datasets[position], seed, options, workers)
@@ -172,9 +164,7 @@ def _dataset_task(
         raise ValueError(f"{name}: the test set has labels that the training set lacks")
     kept, aside = hold_out(train.labels, options.validation, stream(seed, "validation split"))
 
-    used = [
-        rows[thin(train.labels[rows], options.fraction, stream(seed, "fraction"))] for rows in (kept, aside)
-    ]
+    used = [rows[thin(train.labels[rows], options.fraction, stream(seed, "fraction"))] for rows in (kept, aside)]
     sides = ((train, used[0]), (train, used[1]), (test, torch.arange(len(test.labels))))
     parts = (
         DatasetExamples(
@@ -192,7 +182,5 @@ def _dataset_task(
 def _input_shape(dataset: Dataset[Any]) -> tuple[int, ...]:
     first = dataset[0][0]
     if not isinstance(first, Tensor) or not first.is_floating_point():
-        raise ValueError(
-            f"{type(dataset).__name__} gives {type(first).__name__}: let its transform make float tensors"
-        )
+        raise ValueError(f"{type(dataset).__name__} gives {type(first).__name__}: let its transform make float tensors")
     return tuple(first.shape)

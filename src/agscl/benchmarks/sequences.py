@@ -63,9 +63,7 @@ def cifar10_100(
     return TaskSequence("cifar10-100", tasks, first.input_shape, record)
 
 
-def omniglot(
-    seed: int = 0, options: LoadOptions | None = None, *, shuffle_tasks: bool = False
-) -> TaskSequence:
+def omniglot(seed: int = 0, options: LoadOptions | None = None, *, shuffle_tasks: bool = False) -> TaskSequence:
     """Omniglot: each of the 50 alphabets is a task, its characters are the classes (14 to 55).
 
     Of the 20 drawings of each character 2 are for testing and about 2 of the others for validation.

@@ -70,9 +70,7 @@ class Source:
         return ImageExamples(pixels[rows].to(device), labels, self.pipeline)
 
 
-def prepare(
-    images: ImageSet, seed: int, options: LoadOptions, *, side: int | None = None, flip: bool = True
-) -> Source:
+def prepare(images: ImageSet, seed: int, options: LoadOptions, *, side: int | None = None, flip: bool = True) -> Source:
     """Share an image set out and find its statistics.
 
     Tests are those marked in the set; validation examples are drawn from the rest; both of these are thinned

@@ -17,8 +17,8 @@ def add_parser(commands: Commands) -> None:
     parser.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Run the command; imports what is heavy."""
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command and return its exit code; imports what is heavy."""
     from rich.console import Console
     from rich.table import Table
 
@@ -31,8 +31,8 @@ def run(arguments: argparse.Namespace) -> None:
     methods = Table("method", "options and defaults")
     for name, kind in METHODS.items():
         methods.add_row(name, "\n".join(_option(field) for field in fields(kind)) or "none")
-    console = Console()
-    console.print(presets, methods)
+    Console().print(presets, methods)
+    return 0
 
 
 def _option(field: Field[Any]) -> str:

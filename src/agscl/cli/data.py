@@ -57,9 +57,7 @@ def _add_import(parts: Commands) -> None:
 
 
 def _part(parts: Commands, name: str, description: str) -> Parser:
-    parser = parts.add_parser(
-        name, help=description, description=description[0].upper() + description[1:] + "."
-    )
+    parser = parts.add_parser(name, help=description, description=description[0].upper() + description[1:] + ".")
     parser.add_argument(
         "--data-root",
         type=Path,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from . import catalogue, run
+from . import catalogue, data, run
 from .parser import Parser
 
 
@@ -14,14 +14,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else list(arguments)
     parsed = _parser(given).parse_args(given)
     try:
-        parsed.run(parsed)
+        code: int = parsed.run(parsed)
     except (ValueError, OSError) as error:
         sys.stderr.write(f"agscl: error: {_one_line(error)}\n")
         return 2
     except KeyboardInterrupt:
         sys.stderr.write("agscl: interrupted\n")
         return 130
-    return 0
+    return code
 
 
 def _parser(given: Sequence[str]) -> Parser:
@@ -29,6 +29,7 @@ def _parser(given: Sequence[str]) -> Parser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     run.add_parser(commands, given)
     catalogue.add_parser(commands)
+    data.add_parser(commands)
     return parser
 
 

@@ -35,9 +35,7 @@ def add_parser(commands: Commands, given: Sequence[str]) -> None:
     parser.add_argument("preset", metavar="PRESET", help="what to learn, such as digits")
     parser.add_argument("--method", metavar="METHOD", help="one method only, such as ags-cl")
     parser.add_argument("--epochs", type=int, metavar="N", help="most epochs for each task")
-    parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="draws everything random (default: 0)"
-    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="draws everything random (default: 0)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="new folder (default: runs/PRESET-TIME)")
     described = parser.add_argument_group("options of the method")
     described.add_argument(f"{OPTION}NAME", metavar="VALUE", help=f"such as {OPTION}lam 400")
@@ -46,8 +44,8 @@ def add_parser(commands: Commands, given: Sequence[str]) -> None:
     parser.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Run the command; imports what is heavy.
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command and return its exit code; imports what is heavy.
 
     Raises:
         ValueError: If an argument does not fit.
@@ -56,11 +54,7 @@ def run(arguments: argparse.Namespace) -> None:
     from .session import Request, start
 
     prefix = OPTION.removeprefix("--")
-    options = {
-        name.removeprefix(prefix): value
-        for name, value in vars(arguments).items()
-        if name.startswith(prefix) and value is not None
-    }
-    start(
-        Request(arguments.preset, arguments.method, options, arguments.epochs, arguments.seed, arguments.out)
-    )
+    given = {name: value for name, value in vars(arguments).items() if value is not None}
+    options = {name.removeprefix(prefix): value for name, value in given.items() if name.startswith(prefix)}
+    start(Request(arguments.preset, arguments.method, options, arguments.epochs, arguments.seed, arguments.out))
+    return 0

@@ -69,9 +69,7 @@ def _draw(results: Sequence[Result], folder: RunFolder) -> str:
 def _experiments(request: Request) -> list[Experiment]:
     preset = preset_named(request.preset)
     return [
-        Experiment(
-            preset=request.preset, method=method, training=_training(request, preset), seed=request.seed
-        )
+        Experiment(preset=request.preset, method=method, training=_training(request, preset), seed=request.seed)
         for method in _methods(request, preset)
     ]
 

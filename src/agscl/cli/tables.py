@@ -16,9 +16,7 @@ NOTHING = "-"
 def show(console: Console, results: Sequence[Result]) -> None:
     """Show accuracy matrices, measures, and sparsity and used capacity for each task."""
     experiment = results[0].experiment
-    console.print(
-        f"\n{experiment.preset}, seed {experiment.seed} (one run of each method)\n", highlight=False
-    )
+    console.print(f"\n{experiment.preset}, seed {experiment.seed} (one run of each method)\n", highlight=False)
     for result in results:
         console.print(_matrix(result))
     console.print(_measures(results))

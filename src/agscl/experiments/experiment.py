@@ -25,11 +25,7 @@ class Experiment:
         seed: Draws the tasks, the initial weights, the order of the examples, and all else.
     """
 
-    __pydantic_config__: ClassVar[ConfigDict] = {
-        "extra": "forbid",
-        "strict": True,
-        "ser_json_inf_nan": "strings",
-    }
+    __pydantic_config__: ClassVar[ConfigDict] = {"extra": "forbid", "strict": True}
 
     preset: str
     method: Annotated[AnyMethod, PlainValidator(method_from_json), PlainSerializer(method_to_json)]

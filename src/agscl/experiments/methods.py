@@ -12,6 +12,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from agscl.methods import METHODS, AnyMethod
 
+INFINITY = "Infinity"
+"""How an infinite hyper-parameter is written in JSON, which has no number for it."""
+
 
 def method_class(name: str) -> type[AnyMethod]:
     """The method of that name.
@@ -29,9 +32,7 @@ def name_of(method: AnyMethod) -> str:
     return next(name for name, kind in METHODS.items() if type(method) is kind)
 
 
-def method_from_options(
-    name: str, options: Mapping[str, str], defaults: Mapping[str, AnyMethod]
-) -> AnyMethod:
+def method_from_options(name: str, options: Mapping[str, str], defaults: Mapping[str, AnyMethod]) -> AnyMethod:
     """A method from options given as text.
 
     Args:
@@ -51,8 +52,10 @@ def method_from_options(
 
 
 def method_to_json(method: AnyMethod) -> dict[str, Any]:
-    """A method as a JSON object: its name and its hyper-parameters."""
-    return {"name": name_of(method), **asdict(method)}
+    """A method as a JSON object: its name and its hyper-parameters, equal ones always written alike."""
+    typed = TypeAdapter(type(method)).validate_python(asdict(method))  # where a float belongs, 7 becomes 7.0
+    values = {key: INFINITY if value == math.inf else value for key, value in asdict(typed).items()}
+    return {"name": name_of(method), **values}
 
 
 def method_from_json(value: object) -> AnyMethod:
@@ -65,7 +68,7 @@ def method_from_json(value: object) -> AnyMethod:
         return value
     if not isinstance(value, dict) or "name" not in value:
         raise ValueError("a method is an object with a name and its hyper-parameters")
-    options = {key: math.inf if item == "Infinity" else item for key, item in value.items() if key != "name"}
+    options = {key: math.inf if item == INFINITY else item for key, item in value.items() if key != "name"}
     kind = method_class(value["name"])
     try:
         return TypeAdapter(kind).validate_json(json.dumps(options), strict=True, extra="forbid")
@@ -74,14 +77,14 @@ def method_from_json(value: object) -> AnyMethod:
 
 
 def explain(error: ValidationError, subject: str, kind: type) -> str:
-    """The first problem of a rejected value in one line.
+    """The worst problem of a rejected value in one line: an unknown name, or else the first one.
 
     Args:
         error: What was raised.
         subject: What was rejected, for the message.
         kind: The dataclass it should have become; its fields are listed when one is unknown.
     """
-    problem = error.errors()[0]
+    problem = min(error.errors(), key=lambda found: found["type"] != "unexpected_keyword_argument")
     where = ".".join(map(str, problem["loc"]))
     if problem["type"] == "unexpected_keyword_argument":
         names = ", ".join(field.name for field in fields(kind)) or "none"

@@ -1,7 +1,9 @@
 """Methods: how a network is protected from forgetting. Each is a frozen dataclass of its hyper-parameters."""
 
 from .agscl import AGSCL as AGSCL
+from .ewc import EWC as EWC
 from .fine_tuning import FineTuning as FineTuning
+from .mas import MAS as MAS
 from .method import Learned as Learned
 from .method import Memory as Memory
 from .method import Method as Method
@@ -9,9 +11,18 @@ from .method import Network as Network
 from .method import Protection as Protection
 from .method import Step as Step
 from .method import Training as Training
+from .rwalk import RWalk as RWalk
+from .si import SI as SI
 
-AnyMethod = AGSCL | FineTuning
+AnyMethod = AGSCL | EWC | SI | RWalk | MAS | FineTuning
 """All methods; the command line, configuration files and the documentation's table come from this union."""
 
-METHODS: dict[str, type[AnyMethod]] = {"ags-cl": AGSCL, "fine-tuning": FineTuning}
+METHODS: dict[str, type[AnyMethod]] = {
+    "ags-cl": AGSCL,
+    "ewc": EWC,
+    "si": SI,
+    "rwalk": RWalk,
+    "mas": MAS,
+    "fine-tuning": FineTuning,
+}
 """Methods by their name on the command line."""

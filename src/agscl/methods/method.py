@@ -37,6 +37,12 @@ class Network:
         """Parameters and buffers by name, the live tensors."""
         return {**self.parameters, **self.buffers}
 
+    @property
+    def common(self) -> dict[str, nn.Parameter]:
+        """Parameters that tasks have in common, by name: all but those of heads that serve one task each."""
+        own = {name for head in self.graph.heads if head.tasks for name in head.parameters}
+        return {name: p for name, p in self.parameters.items() if name not in own and p.requires_grad}
+
 
 @dataclass(frozen=True)
 class Training:
@@ -47,12 +53,14 @@ class Training:
         task: Number of the task, from 0.
         learned: Numbers of the tasks learned before.
         steps_per_epoch: Optimizer steps in an epoch.
+        first_step: Steps of this task taken before, when a saved state goes on in the middle of it.
     """
 
     optimizer: Optimizer
     task: int
     learned: tuple[int, ...]
     steps_per_epoch: int
+    first_step: int = 0
 
     def rates(self, parameters: Mapping[str, nn.Parameter]) -> dict[str, float]:
         """The present learning rate of every parameter that the optimizer holds, by name."""
@@ -140,6 +148,17 @@ class Protection(ABC):
     def finish(self, learned: Learned) -> None:
         """Take over what was learned. Either all of it happens or an error is raised and nothing has changed."""
 
+    def use_task(self, task: int) -> None:
+        """Get the model ready to answer for a task, learned or about to be.
+
+        Raises:
+            ValueError: If the protection knows nothing of the task.
+        """
+
+    def penalty(self) -> Tensor | None:
+        """The penalty's present value, for a log; `None` if the method has none."""
+        return None
+
     def importance(self) -> dict[str, Tensor]:
         """Importance of every node by layer, each of shape ``(num_nodes,)``; empty for weight-wise methods."""
         return {}
@@ -173,9 +192,7 @@ def num_bytes(tensors: Iterable[Tensor]) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-def check_range(
-    name: str, value: float, *, low: float, high: float = float("inf"), open_low: bool = False
-) -> None:
+def check_range(name: str, value: float, *, low: float, high: float = float("inf"), open_low: bool = False) -> None:
     """Refuse a hyper-parameter outside its range.
 
     Raises:
@@ -194,7 +211,7 @@ def same_shapes(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> 
         ValueError: If a name is missing or new, or a shape differs.
     """
     if found.keys() != expected.keys():
-        odd = sorted(found.keys() ^ expected.keys())[0]
+        odd = min(found.keys() ^ expected.keys())
         raise ValueError(f"the state does not belong to this guard: {odd!r} is missing or unknown")
     for name, tensor in expected.items():
         if found[name].shape != tensor.shape:

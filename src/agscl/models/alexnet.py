@@ -60,9 +60,7 @@ def alexnet224(*, pretrained: bool = True) -> Trunk:
 
 
 def _block(channels: int, width: int, *, kernel: int, drop: float) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(channels, width, kernel_size=kernel), nn.ReLU(), nn.Dropout(drop), nn.MaxPool2d(2)
-    )
+    return nn.Sequential(nn.Conv2d(channels, width, kernel_size=kernel), nn.ReLU(), nn.Dropout(drop), nn.MaxPool2d(2))
 
 
 def _layer(inputs: int, outputs: int) -> tuple[nn.Linear, nn.ReLU, nn.Dropout]:

@@ -92,9 +92,7 @@ def _blocks() -> list[InvertedResidual]:
     return blocks
 
 
-def _convolution(
-    narrow: int, wide: int, kernel: int, *, stride: int = 1, groups: int = 1
-) -> tuple[nn.Module, ...]:
+def _convolution(narrow: int, wide: int, kernel: int, *, stride: int = 1, groups: int = 1) -> tuple[nn.Module, ...]:
     """Convolution with normalisation, padded as TensorFlow pads images with even sides."""
     before, after = (kernel - stride) // 2, (kernel - stride + 1) // 2
     padding = [nn.ZeroPad2d((before, after, before, after))] if after else []

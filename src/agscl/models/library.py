@@ -56,9 +56,7 @@ def library_trunk(name: str, *, pretrained: bool = False, size: int = EXAMPLE_SI
             from .efficientnet import efficientnet_lite0
 
             return efficientnet_lite0(pretrained=pretrained)
-    raise ValueError(
-        f"a library's network is torchvision:NAME, timm:NAME or efficientnet-lite0, got {name!r}"
-    )
+    raise ValueError(f"a library's network is torchvision:NAME, timm:NAME or efficientnet-lite0, got {name!r}")
 
 
 def torchvision_trunk(name: str, *, pretrained: bool = False, size: int = EXAMPLE_SIDE) -> Trunk:

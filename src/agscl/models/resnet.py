@@ -59,9 +59,7 @@ class Block(nn.Module):
             *_normalised(wide, wide, kernel=3, stride=1),
         )
         fits = stride == 1 and narrow == wide
-        self.skip = (
-            nn.Identity() if fits else nn.Sequential(*_normalised(narrow, wide, kernel=1, stride=stride))
-        )
+        self.skip = nn.Identity() if fits else nn.Sequential(*_normalised(narrow, wide, kernel=1, stride=stride))
         self.act = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:

@@ -48,9 +48,7 @@ class Activity:
             ValueError: If no sample was observed.
         """
         if self._samples == 0:
-            raise ValueError(
-                "no data to measure importance on: the batches are empty or never reach the model"
-            )
+            raise ValueError("no data to measure importance on: the batches are empty or never reach the model")
         return {layer.name: self._mean(layer) for layer in self._layers}
 
     def _mean(self, layer: NodeLayer) -> Tensor:

@@ -113,9 +113,7 @@ def _layer(name: str, members: list[_Unit], sources: list[fx.Node], ledger: Ledg
 
 def _head_modules(model: nn.Module, outputs: list[_Unit]) -> tuple[str, ...]:
     """Modules whose outputs nothing reads; a list or dict that holds nothing else stands for its members."""
-    names = {
-        name.rpartition(".")[0] for unit in outputs for book, name, _ in unit.places if book == "incoming"
-    }
+    names = {name.rpartition(".")[0] for unit in outputs for book, name, _ in unit.places if book == "incoming"}
     for name, module in model.named_modules():
         if isinstance(module, nn.ModuleList | nn.ModuleDict):
             members = {f"{name}.{child}" for child, _ in module.named_children()}

@@ -55,9 +55,7 @@ class Call:
     @property
     def label(self) -> AnyLabel:
         """The label of the first input."""
-        first: AnyLabel = (
-            self.label_args[0] if self.label_args else next(iter(self.label_kwargs.values()), None)
-        )
+        first: AnyLabel = self.label_args[0] if self.label_args else next(iter(self.label_kwargs.values()), None)
         return first
 
     @property

@@ -127,15 +127,11 @@ class NodeGraph:
 
     def head_of(self, task: int) -> frozenset[str]:
         """Names of the parameters of the head (or heads) that serve a task."""
-        return frozenset(
-            name for head in self.heads for name in (head.tasks[task] if head.tasks else head.parameters)
-        )
+        return frozenset(name for head in self.heads for name in (head.tasks[task] if head.tasks else head.parameters))
 
     def own_heads(self, tasks: Iterable[int]) -> frozenset[str]:
         """Names of the parameters of the heads that serve one of the tasks and no other."""
-        return frozenset(
-            name for task in tasks for head in self.heads if head.tasks for name in head.tasks[task]
-        )
+        return frozenset(name for task in tasks for head in self.heads if head.tasks for name in head.tasks[task])
 
     def __str__(self) -> str:
         """A table of the nodes, one layer a paragraph."""

@@ -192,9 +192,9 @@ def combines(call: Call) -> AnyLabel:
     ids = [label.ids.reshape((1,) * (call.value.ndim - label.ids.ndim) + label.ids.shape) for label in units]
     result = ids[0]
     for other in ids[1:]:
-        result, other = torch.broadcast_tensors(result, other)
-        call.ledger.units.unify(result, other)
-        result = torch.where(result == NO_UNIT, other, result)
+        result, met = torch.broadcast_tensors(result, other)
+        call.ledger.units.unify(result, met)
+        result = torch.where(result == NO_UNIT, met, result)
     for tensor, label in zip(call.args, call.label_args, strict=True):
         if isinstance(label, ParameterLabel):
             _scale(call, label.name, tensor.shape, compress(result))

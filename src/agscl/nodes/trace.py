@@ -115,9 +115,7 @@ class Labeller(fx.Interpreter):
         rule = self._rule(n, call.operation)
         if rule is not None:
             return self._apply(rule, call)
-        if any(isinstance(label, Label | ParameterLabel) for label in call.labels) or _has_parameters(
-            call.operation
-        ):
+        if any(isinstance(label, Label | ParameterLabel) for label in call.labels) or _has_parameters(call.operation):
             raise call.refusal("there is no rule for it")
         return HEAD if any(isinstance(label, HeadLabel) for label in call.labels) else None
 

@@ -58,9 +58,7 @@ def require_examples(examples: Examples, task: int) -> None:
         ValueError: If there are no examples.
     """
     if len(examples) == 0:
-        raise ValueError(
-            f"task {task} has no examples: every part of a task (train, validation, test) needs some"
-        )
+        raise ValueError(f"task {task} has no examples: every part of a task (train, validation, test) needs some")
 
 
 def require_labels(labels: Tensor, num_classes: int) -> None:

@@ -34,9 +34,7 @@ def learn_task(learner: Learner, task: Task, index: int) -> int:
     training, model = learner.training, learner.model
     lesson = _Lesson(learner, Adam(model.parameters(), lr=training.learning_rate), task, index)
     plateau, best, epoch = Plateau(training.learning_rate), snapshot(model), 0
-    with learner.guard.attach(
-        lesson.optimizer, steps_per_epoch=math.ceil(len(task.train) / training.batch_size)
-    ):
+    with learner.guard.attach(lesson.optimizer, steps_per_epoch=math.ceil(len(task.train) / training.batch_size)):
         while epoch < training.epochs and not plateau.finished(training):
             epoch += 1
             plateau = _epoch(lesson, epoch, plateau)
@@ -99,9 +97,7 @@ def _set_learning_rate(optimizer: Optimizer, learning_rate: float) -> None:
 
 def _require_finite(loss: float, task: Task) -> None:
     if not math.isfinite(loss):
-        raise ValueError(
-            f"the loss of task {task.name!r} became {loss}: lower the learning rate or the penalty"
-        )
+        raise ValueError(f"the loss of task {task.name!r} became {loss}: lower the learning rate or the penalty")
 
 
 def _event(

@@ -24,9 +24,7 @@ def read_cub(place: Place) -> RawSet | None:
     names = _classes(folder)
     in_training = dict(_lines(split_file))
     labels = {name: label for label, name in enumerate(names)}
-    samples = [
-        _sample(folder, number, name, in_training, labels) for number, name in _lines(folder / "images.txt")
-    ]
+    samples = [_sample(folder, number, name, in_training, labels) for number, name in _lines(folder / "images.txt")]
     return RawSet(tuple(names), place.shape, len(samples), decoded(samples, place.shape, fit="crop"))
 
 
@@ -34,9 +32,7 @@ def _classes(folder: Path) -> list[str]:
     return [name for _, name in _lines(folder / "classes.txt")]
 
 
-def _sample(
-    folder: Path, number: str, name: str, in_training: dict[str, str], labels: dict[str, int]
-) -> Sample:
+def _sample(folder: Path, number: str, name: str, in_training: dict[str, str], labels: dict[str, int]) -> Sample:
     parts = PurePosixPath(name).parts
     if len(parts) != 2 or parts[0] not in labels or ".." in parts:  # noqa: PLR2004
         raise DataError(f"{folder / 'images.txt'}: {name!r} is not in a folder of a class")

@@ -36,9 +36,7 @@ def is_image(path: Path) -> bool:
     return path.suffix.lower() in ENDINGS and not path.name.startswith(".")
 
 
-def decoded(
-    samples: Sequence[Sample], shape: Shape, *, fit: Fit = "stretch", invert: bool = False
-) -> Iterator[Piece]:
+def decoded(samples: Sequence[Sample], shape: Shape, *, fit: Fit = "stretch", invert: bool = False) -> Iterator[Piece]:
     """Read image files.
 
     Args:

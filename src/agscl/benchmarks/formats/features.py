@@ -44,7 +44,5 @@ def resized(images: Pixels, shape: Shape) -> Pixels:
     """Images scaled to ``(H, W)`` of ``shape``, bilinearly and antialiased; as they are if they fit."""
     if images.shape[2:] == shape[1:]:
         return images
-    scaled = functional.interpolate(
-        torch.from_numpy(images).float(), size=shape[1:], mode="bilinear", antialias=True
-    )
+    scaled = functional.interpolate(torch.from_numpy(images).float(), size=shape[1:], mode="bilinear", antialias=True)
     return scaled.round().clamp(0, 255).to(torch.uint8).numpy()

@@ -83,6 +83,4 @@ def _class_folders(side: Path) -> list[str]:
 def _images(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    return sorted(
-        path for path in folder.iterdir() if is_image(path) and path.name not in UNREADABLE_ORIGINALS
-    )
+    return sorted(path for path in folder.iterdir() if is_image(path) and path.name not in UNREADABLE_ORIGINALS)

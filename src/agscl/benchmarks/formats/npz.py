@@ -22,6 +22,8 @@ from agscl.benchmarks.formats.place import Place
 from agscl.benchmarks.raw import Piece, Pixels, RawSet, piece
 
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+SPLIT = (("x_train", "y_train", False), ("x_test", "y_test", True))
+WHOLE = (("x", "y", False),)
 GREY, COLOUR = 3, 4
 CHANNELS = (1, 3)
 
@@ -40,10 +42,7 @@ def npz_set(path: Path) -> RawSet:
     arrays = load_npz(path)
     if "alphabet" in arrays:
         return _omniglot(path, arrays)
-    if "x_train" in arrays:
-        parts = [("x_train", "y_train", False), ("x_test", "y_test", True)]
-    else:
-        parts = [("x", "y", False)]
+    parts = SPLIT if "x_train" in arrays else WHOLE
     pieces = [_piece(path, arrays, images, labels, is_test=test) for images, labels, test in parts]
     classes = _classes(arrays, pieces)
     shape = pieces[0].images.shape[1:]
@@ -76,9 +75,7 @@ def _check_member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -
     """Refuse an array whose header announces another size than the file has, before it is allocated."""
     with archive.open(info) as file:
         version = np.lib.format.read_magic(file)
-        read = (
-            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        )
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read(file)
         announced = math.prod(shape) * dtype.itemsize
         if dtype.hasobject or announced != info.file_size - file.tell():
@@ -94,9 +91,7 @@ def _array(path: Path, arrays: dict[str, NDArray[Any]], name: str) -> NDArray[An
 def _piece(path: Path, arrays: dict[str, NDArray[Any]], images: str, labels: str, *, is_test: bool) -> Piece:
     pixels, classes = _array(path, arrays, images), _array(path, arrays, labels)
     if classes.dtype.kind not in "ui" or classes.shape != pixels.shape[:1]:
-        raise DataError(
-            f"{path}: {labels!r} must be one integer per image, is {classes.dtype} {classes.shape}"
-        )
+        raise DataError(f"{path}: {labels!r} must be one integer per image, is {classes.dtype} {classes.shape}")
     return piece(_pixels(path, images, pixels), classes, is_test=is_test)
 
 
@@ -109,9 +104,7 @@ def _pixels(path: Path, name: str, images: NDArray[Any]) -> Pixels:
         return images.transpose(0, 3, 1, 2)
     if images.shape[1] in CHANNELS:
         return images
-    raise DataError(
-        f"{path}: {name!r} has shape {images.shape}: neither axis 1 nor axis 3 is 1 or 3 channels"
-    )
+    raise DataError(f"{path}: {name!r} has shape {images.shape}: neither axis 1 nor axis 3 is 1 or 3 channels")
 
 
 def _classes(arrays: dict[str, NDArray[Any]], pieces: list[Piece]) -> tuple[str, ...]:
@@ -129,6 +122,4 @@ def _omniglot(path: Path, arrays: dict[str, NDArray[Any]]) -> RawSet:
         raise DataError(f"{path}: alphabet and character do not fit the images")
     pairs, labels = np.unique(np.stack([alphabet, character], axis=1), axis=0, return_inverse=True)
     classes = tuple(f"{names[first]}/character{second:02d}" for first, second in pairs)
-    return RawSet(
-        classes, images.shape[1:], len(images), iter([piece(images, labels.ravel(), is_test=False)])
-    )
+    return RawSet(classes, images.shape[1:], len(images), iter([piece(images, labels.ravel(), is_test=False)]))

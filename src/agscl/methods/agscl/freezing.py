@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, Optimizer, RAdam, RMSprop
 
+from agscl.methods.method import Network
 from agscl.nodes.slices import lay_out
-
-from ..method import Network
 
 FREE = 2**31
 """Stands for "not important yet" where the tasks since which nodes are important are compared."""
@@ -39,9 +38,7 @@ def frozen_for_all(network: Network) -> dict[str, Tensor]:
     return {name: torch.tensor(True, device=network.parameters[name].device) for name in shared}
 
 
-def frozen_channels(
-    network: Network, important: Mapping[str, Tensor], learned: Iterable[int]
-) -> dict[str, Tensor]:
+def frozen_channels(network: Network, important: Mapping[str, Tensor], learned: Iterable[int]) -> dict[str, Tensor]:
     """Which channels of each norm layer keep their statistics: those of important nodes and of finished heads.
 
     Returns:
@@ -49,9 +46,7 @@ def frozen_channels(
     """
     layers, learned = network.graph.layers, tuple(learned)
     laid = _merged(
-        lay_out(
-            ((p, important[layer.name]) for layer in layers for p in layer.statistics), network.buffers, False
-        )
+        lay_out(((p, important[layer.name]) for layer in layers for p in layer.statistics), network.buffers, False)
     )
     whole = [f"{name.rpartition('.')[0]}.running_mean" for name in network.graph.own_heads(learned)]
     whole += network.graph.shared if learned else ()
@@ -70,12 +65,8 @@ def severed_connections(network: Network, since: Mapping[str, Tensor]) -> dict[s
         By parameter name, a bool tensor that broadcasts to it; parameters with none are left out.
     """
     layers = network.graph.layers
-    into = lay_out(
-        ((p, since[layer.name]) for layer in layers for p in layer.incoming), network.parameters, FREE
-    )
-    out = lay_out(
-        ((p, since[layer.name]) for layer in layers for p in layer.outgoing), network.parameters, -1
-    )
+    into = lay_out(((p, since[layer.name]) for layer in layers for p in layer.incoming), network.parameters, FREE)
+    out = lay_out(((p, since[layer.name]) for layer in layers for p in layer.outgoing), network.parameters, -1)
     return _merged(
         {
             (name, dim): source > target

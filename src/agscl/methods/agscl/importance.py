@@ -7,9 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from agscl.methods.method import Learned, Network
 from agscl.nodes import Activity
-
-from ..method import Learned, Network
 
 
 def average_activation(network: Network, learned: Learned) -> dict[str, Tensor]:

@@ -11,11 +11,21 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from agscl.methods.method import (
+    Learned,
+    Memory,
+    Network,
+    Protection,
+    Step,
+    Training,
+    check_range,
+    num_bytes,
+    same_shapes,
+)
+from agscl.methods.norms import FrozenStatistics
 from agscl.nodes import NodeLayer
 from agscl.nodes.slices import gather, scatter
 
-from ..method import Learned, Memory, Network, Protection, Step, Training, check_range, num_bytes, same_shapes
-from ..norms import FrozenStatistics
 from .freezing import (
     FREE,
     FinishedHeads,
@@ -92,9 +102,7 @@ class AdaptiveGroupSparsity(Protection):
         self._method, self._network = method, network
         layers = network.graph.layers
         device = {layer.name: layer.incoming[0].index.device for layer in layers}
-        self._importance = {
-            layer.name: torch.zeros(layer.num_nodes, device=device[layer.name]) for layer in layers
-        }
+        self._importance = {layer.name: torch.zeros(layer.num_nodes, device=device[layer.name]) for layer in layers}
         self._since = {
             name: torch.full_like(omega, FREE, dtype=torch.int64) for name, omega in self._importance.items()
         }
@@ -171,9 +179,7 @@ class AdaptiveGroupSparsity(Protection):
     def tensors(self) -> dict[str, Tensor]:
         """Importance, age and anchors by layer, and the digest of what is frozen."""
         books = {"importance": self._importance, "since": self._since, "anchor": self._anchors}
-        state = {
-            f"{book}.{name}": tensor for book, tensors in books.items() for name, tensor in tensors.items()
-        }
+        state = {f"{book}.{name}": tensor for book, tensors in books.items() for name, tensor in tensors.items()}
         return {**state, "digest": self._digest}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:

@@ -12,10 +12,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from agscl.methods.method import Network
 from agscl.nodes import NodeGraph, Slice
 from agscl.nodes.slices import fill, gather, scatter
-
-from ..method import Network
 
 
 def zero_init(network: Network, free: Mapping[str, Tensor], task: int) -> None:

@@ -1,0 +1,191 @@
+"""Files made to do harm or damaged on the way: named, refused, and nothing is left behind."""
+
+import gzip
+import io
+import struct
+import tarfile
+import zipfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from agscl.benchmarks.archives import unpack
+from agscl.benchmarks.catalogue import CATALOGUE
+from agscl.benchmarks.checksums import Checksums
+from agscl.benchmarks.errors import DataError
+from agscl.benchmarks.importing import import_entry, import_set
+
+ESCAPES = ["../outside.png", "a/../../outside.png", "/outside.png", "..\\outside.png", "c:/outside.png"]
+
+
+def leftovers(cache):
+    return [path for path in cache.root.iterdir() if not path.name.endswith(".lock")]
+
+
+@pytest.mark.parametrize("name", ESCAPES)
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+def test_no_path_leaves_the_folder(tmp_path, name, kind):
+    archive = tmp_path / f"evil.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(archive, "w") as target:
+            target.writestr(name, b"x")
+    else:
+        with tarfile.open(archive, "w:gz") as target:
+            member = tarfile.TarInfo(name)
+            member.size = 1
+            target.addfile(member, io.BytesIO(b"x"))
+    (tmp_path / "inner").mkdir()
+    with pytest.raises(DataError, match=r"evil.* outside its folder"):
+        unpack(archive, tmp_path / "inner")
+    assert not list(tmp_path.rglob("outside.png"))
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
+def test_links_and_devices_are_refused(tmp_path, kind):
+    archive = tmp_path / "evil.tar"
+    with tarfile.open(archive, "w") as target:
+        member = tarfile.TarInfo("link")
+        member.type, member.linkname = kind, "/etc/passwd"
+        target.addfile(member)
+    with pytest.raises(DataError, match=r"evil\.tar holds 'link'"):
+        unpack(archive, tmp_path / "inner")
+
+
+@pytest.mark.parametrize("name", ["a.tar", "a.tar.gz", "a.tgz", "a.tar.bz2", "a.tar.xz", "a.zip"])
+def test_noise_is_not_an_archive(tmp_path, name):
+    (tmp_path / name).write_bytes(np.random.default_rng(0).bytes(5000))
+    with pytest.raises(DataError, match=rf"{name} is damaged or not an archive"):
+        unpack(tmp_path / name, tmp_path / "inner")
+
+
+def test_bombs_are_refused(tmp_path):
+    archive = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as target:
+        for number in range(9):
+            target.writestr(f"{number}.png", bytes(2**23))
+    with pytest.raises(DataError, match=r"bomb\.zip grows beyond reason"):
+        unpack(archive, tmp_path / "inner")
+
+
+def test_an_npz_bomb_is_refused_before_it_is_read(cache, tmp_path):
+    np.savez_compressed(tmp_path / "bomb.npz", x=np.zeros((90_000, 32, 32), np.uint8), y=np.zeros(90_000, np.int64))
+    with pytest.raises(DataError, match=r"bomb\.npz grows beyond reason"):
+        import_set("notmnist", tmp_path / "bomb.npz", cache)
+
+
+def npz_with(path, header, content):
+    with zipfile.ZipFile(path, "w") as archive:
+        buffer = io.BytesIO()
+        np.lib.format.write_array_header_1_0(buffer, header)
+        archive.writestr("x.npy", buffer.getvalue() + content)
+
+
+def test_an_npz_that_announces_more_than_it_holds_is_refused(cache, tmp_path):
+    header = {"descr": "|u1", "fortran_order": False, "shape": (10**12, 32, 32)}
+    npz_with(tmp_path / "liar.npz", header, bytes(100))
+    with pytest.raises(DataError, match=r"liar\.npz: x\.npy announces"):
+        import_set("notmnist", tmp_path / "liar.npz", cache)
+
+
+def test_an_npz_of_objects_is_refused(cache, tmp_path):
+    np.savez(tmp_path / "objects.npz", x=np.array([{}], dtype=object), y=np.zeros(1, np.int64))
+    with pytest.raises(DataError, match=r"objects\.npz"):
+        import_set("notmnist", tmp_path / "objects.npz", cache)
+
+
+def test_an_idx_file_that_announces_too_much_is_refused(originals, cache, tmp_path):
+    originals.idx(tmp_path / "raw")
+    huge = struct.pack(">IIII", 0x0803, 2**31, 2**10, 2**10)
+    (tmp_path / "raw/train-images-idx3-ubyte.gz").write_bytes(gzip.compress(huge))
+    with pytest.raises(DataError, match=r"train-images-idx3-ubyte\.gz announces"):
+        import_entry(replace(CATALOGUE["mnist"], checksums={}), tmp_path / "raw", cache)
+
+
+def test_another_set_in_mnists_format_is_refused_by_its_checksum(originals, cache, tmp_path):
+    originals.idx(tmp_path / "raw")
+    with pytest.raises(DataError, match=r"train-images-idx3-ubyte\.gz is truncated or not the original"):
+        import_set("mnist", tmp_path / "raw", cache)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(kept=st.floats(0, 0.999))
+@pytest.mark.parametrize("kind", ["npz", "idx", "svhn", "zip", "tar.gz", "tar"])
+def test_a_truncated_file_is_refused_wherever_it_ends(originals, cache, tmp_path_factory, kind, kept):
+    folder = tmp_path_factory.mktemp("truncated")
+    name, source, victim = write_kind(originals, folder, kind)
+    content = victim.read_bytes()
+    size = len(content.rstrip(b"\0")) if kind == "tar" else len(content)  # a tar may end in any number of zeros
+    victim.write_bytes(content[: int(kept * size)])
+    with pytest.raises(DataError, match=victim.name.partition(".")[0]):
+        import_entry(replace(CATALOGUE[name], checksums={}), source, cache)
+    assert leftovers(cache) == []
+
+
+def write_kind(originals, folder, kind):
+    """A set in some format: its name, what to import, and the file to damage."""
+    if kind == "npz":
+        images = originals.random_images(20, (32, 32, 3))
+        np.savez(folder / "set.npz", x=images, y=np.arange(20) % 10)
+        return "svhn", folder / "set.npz", folder / "set.npz"
+    if kind == "idx":
+        originals.idx(folder / "raw")
+        return "mnist", folder / "raw", folder / "raw/t10k-images-idx3-ubyte.gz"
+    if kind == "svhn":
+        originals.svhn(folder / "svhn")
+        return "svhn", folder / "svhn", folder / "svhn/train_32x32.mat"
+    tree = originals.image_folders(folder / "tree", each=2)
+    archive = originals.pack(tree, folder / f"signs.{kind}")
+    return "gtsrb", archive, archive
+
+
+@pytest.mark.parametrize("digest", ["", "abc", "g" * 32, "A" * 64])
+def test_checksums_of_no_known_kind_are_refused(digest):
+    with pytest.raises(ValueError, match="a checksum is"):
+        Checksums({}, frozenset({digest}))
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cub200", "omniglot", "mnist"])
+def test_a_folder_of_something_else_is_refused(cache, tmp_path, name):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "text.txt").write_text("hello")
+    with pytest.raises(DataError, match="notes holds nothing that can be read"):
+        import_set(name, tmp_path / "notes", cache)
+
+
+def test_a_path_that_does_not_exist_is_refused(cache, tmp_path):
+    with pytest.raises(DataError, match="does not exist"):
+        import_set("mnist", tmp_path / "nowhere", cache)
+
+
+def test_images_of_another_shape_and_other_classes_are_refused(originals, cache, tmp_path):
+    images, labels = originals.random_images(20, (28, 28)), np.arange(20) % 10
+    np.savez(tmp_path / "grey.npz", x=images, y=labels)
+    with pytest.raises(DataError, match=r"grey\.npz is not CIFAR-10"):
+        import_set("cifar10", tmp_path / "grey.npz", cache)
+    np.savez(tmp_path / "clothes.npz", x=images, y=labels, classes=np.array(CATALOGUE["fashion-mnist"].classes))
+    with pytest.raises(DataError, match="its classes are T-shirt/top"):
+        import_set("mnist", tmp_path / "clothes.npz", cache)
+    np.savez(tmp_path / "many.npz", x=images, y=np.arange(20))
+    with pytest.raises(DataError, match="20 of 10 classes"):
+        import_set("mnist", tmp_path / "many.npz", cache)
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"x": np.zeros((4, 28, 28), np.uint8)},
+        {"x": np.zeros((4, 28, 28), np.float32), "y": np.zeros(4, np.int64)},
+        {"x": np.zeros((4, 28, 28), np.uint8), "y": np.zeros(4, np.float32)},
+        {"x": np.zeros((4, 28, 28), np.uint8), "y": np.zeros(3, np.int64)},
+        {"x": np.zeros((4, 28, 28, 2), np.uint8), "y": np.zeros(4, np.int64)},
+        {"x_train": np.zeros((4, 28, 28), np.uint8), "y_train": np.zeros(4, np.int64)},
+    ],
+    ids=["no labels", "float images", "float labels", "too few labels", "two channels", "no test"],
+)
+def test_arrays_that_are_not_labelled_images_are_refused(cache, tmp_path, arrays):
+    np.savez(tmp_path / "odd.npz", **arrays)
+    with pytest.raises(DataError, match=r"odd\.npz"):
+        import_set("mnist", tmp_path / "odd.npz", cache)
