@@ -11,7 +11,7 @@ demo: .venv/demo-ready
 	OMP_NUM_THREADS=2 $(BIN)/agscl run digits --out runs/demo-$$(date +%Y%m%d-%H%M%S)
 
 test: lint
-	$(BIN)/pytest -n 2 --benchmark-disable
+	$(BIN)/pytest -n 2
 
 lint: .venv/dev-ready
 	$(BIN)/ruff check
@@ -20,7 +20,7 @@ lint: .venv/dev-ready
 	$(BIN)/lint-imports
 
 bench: .venv/dev-ready
-	$(BIN)/pytest bench --benchmark-only
+	$(BIN)/pytest bench --capture=no
 
 clean:
 	rm -rf .venv

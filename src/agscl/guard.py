@@ -113,9 +113,7 @@ class Guard:
         """
         self._check_attachable(optimizer, steps_per_epoch)
         first = self._steps if self._resumed else 0
-        self._protection.begin(
-            Training(optimizer, self._task, tuple(self._learned), steps_per_epoch, first)
-        )
+        self._protection.begin(Training(optimizer, self._task, tuple(self._learned), steps_per_epoch, first))
         self._attached, self._steps, self._resumed = True, first, False
         hooks = _Hooks(self, optimizer, steps_per_epoch)
         try:

@@ -1,10 +1,10 @@
 """Each original format, written at tiny size, comes back through the real import."""
 
 import gzip
+import os
 import pickle
 import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -162,13 +162,13 @@ def test_facescrub_of_another_size_is_scaled(originals, cache, tmp_path):
 
 
 class Trap:
-    """What an attacker pickles: reading it writes a file."""
+    """What an attacker pickles: reading it makes a folder."""
 
     def __init__(self, path):
         self.path = path
 
     def __reduce__(self):
-        return Path.touch, (self.path,)
+        return os.mkdir, (str(self.path),)
 
 
 @pytest.mark.parametrize("name", HAT)

@@ -115,9 +115,13 @@ def test_text_that_is_no_json_is_refused():
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_every_method_has_the_name_it_is_listed_under(name):
+def test_every_method_has_its_name_and_survives_json(name):
     needed = {field.name: "1" for field in fields(METHODS[name]) if field.default is MISSING}
-    assert name_of(method_from_options(name, needed, {})) == name
+    method = method_from_options(name, needed, {})
+    assert name_of(method) == name
+    assert method_from_options(name, {}, {name: method}) == method
+    experiment = replace(EXAMPLE, method=method)
+    assert Experiment.from_json(experiment.to_json()) == experiment
 
 
 def test_options_replace_the_tuned_values_and_leave_the_others():

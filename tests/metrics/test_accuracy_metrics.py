@@ -20,9 +20,7 @@ def matrices(smallest=2, elements=SHARES):
 def matrices_and_vectors(elements=SHARES):
     sizes = st.integers(2, 6)
     return sizes.flatmap(
-        lambda t: st.tuples(
-            arrays(np.float64, (t, t), elements=elements), arrays(np.float64, t, elements=elements)
-        )
+        lambda t: st.tuples(arrays(np.float64, (t, t), elements=elements), arrays(np.float64, t, elements=elements))
     )
 
 

@@ -28,11 +28,7 @@ def graph(model):
 def rows(model):
     """Views of every hidden neuron's weights and bias, layer by layer."""
     linears = [module for module in model.trunk.modules() if isinstance(module, nn.Linear)]
-    return [
-        (layer.weight.data[unit], layer.bias.data[unit])
-        for layer in linears
-        for unit in range(layer.out_features)
-    ]
+    return [(layer.weight.data[unit], layer.bias.data[unit]) for layer in linears for unit in range(layer.out_features)]
 
 
 def live(fates):
@@ -61,9 +57,7 @@ def test_a_change_of_one_weight_is_seen():
     before = network()
     after = copy.deepcopy(before)
     rows(after)[0][0][3] += 1e-6
-    assert used_capacity(graph(before).layers, before.state_dict(), after.state_dict()) == pytest.approx(
-        7 / 8
-    )
+    assert used_capacity(graph(before).layers, before.state_dict(), after.state_dict()) == pytest.approx(7 / 8)
 
 
 def test_heads_are_no_nodes():
@@ -73,11 +67,7 @@ def test_heads_are_no_nodes():
     assert used_capacity(graph(before).layers, before.state_dict(), after.state_dict()) == 1
 
 
-@given(
-    st.lists(
-        st.lists(st.sampled_from([0.0, 1e-30, 0.5, 7.0]), min_size=1, max_size=5), min_size=1, max_size=4
-    )
-)
+@given(st.lists(st.lists(st.sampled_from([0.0, 1e-30, 0.5, 7.0]), min_size=1, max_size=5), min_size=1, max_size=4))
 def test_sparsity_is_the_share_of_exact_zeros_over_all_layers(layers):
     importance = {f"layer{number}": torch.tensor(values) for number, values in enumerate(layers)}
     expected = np.mean([value == 0 for values in layers for value in values])

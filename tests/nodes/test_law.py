@@ -3,13 +3,13 @@
 import pytest
 import torch
 from hypothesis import given, settings
-from laws.node_law import awake, influential, violations
-from laws.random_nets import Net, Residual, nets
 from torch import nn
 
 from agscl.nodes import Call, TraceError, trace
 from agscl.nodes.labels import Label
 from agscl.nodes.rules import FUNCTIONS, combines
+from laws.node_law import awake, influential, violations
+from laws.random_nets import Net, Residual, nets
 
 torchvision = pytest.importorskip("torchvision")
 

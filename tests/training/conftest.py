@@ -20,9 +20,7 @@ class InMemory:
         return len(self.labels)
 
     def batches(self, batch_size, *, generator=None):
-        order = (
-            torch.arange(len(self)) if generator is None else torch.randperm(len(self), generator=generator)
-        )
+        order = torch.arange(len(self)) if generator is None else torch.randperm(len(self), generator=generator)
         for chosen in order.split(batch_size) if len(self) else ():
             yield self.inputs[chosen], self.labels[chosen]
 
@@ -69,9 +67,7 @@ def make_learner(sequence):
     def make(training=None, method=None, tasks=sequence):
         torch.manual_seed(0)
         model = MultiHead(MLP(6, (10, 8)), 8, tasks.num_classes)
-        guard = agscl.protect(
-            model, method or agscl.FineTuning(), example_inputs=torch.zeros(2, 6), heads="heads"
-        )
+        guard = agscl.protect(model, method or agscl.FineTuning(), example_inputs=torch.zeros(2, 6), heads="heads")
         generator = torch.Generator().manual_seed(1)
         return Learner(model, guard, training or Training(epochs=3, batch_size=16), generator, [Remember()])
 

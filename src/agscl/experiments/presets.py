@@ -43,24 +43,26 @@ def preset_named(name: str) -> Preset:
     return PRESETS[name]
 
 
-def _mlp(sequence: TaskSequence) -> MultiHead:
-    trunk = MLP(prod(sequence.input_shape), (100, 100))
-    return MultiHead(trunk, trunk.num_features, sequence.num_classes)
+def _mlp(*widths: int) -> Callable[[TaskSequence], MultiHead]:
+    def build(sequence: TaskSequence) -> MultiHead:
+        return MultiHead(MLP(prod(sequence.input_shape), widths), widths[-1], sequence.num_classes)
+
+    return build
 
 
 PRESETS: Mapping[str, Preset] = {
     "digits": Preset(
         description="5 tasks of 2 digits each; scikit-learn's 8x8 images",
         sequence=digits,
-        model=_mlp,
-        training=Training(epochs=60, batch_size=32),
-        methods={"ags-cl": AGSCL(mu=1.0, lam=400.0), "fine-tuning": FineTuning()},
+        model=_mlp(200, 200, 200),
+        training=Training(epochs=40, batch_size=32),
+        methods={"ags-cl": AGSCL(mu=10.0, lam=400.0), "fine-tuning": FineTuning()},
     ),
     "permuted-digits": Preset(
         description="10 tasks of all 10 digits, each with its own order of the pixels; the same images",
         sequence=permuted_digits,
-        model=_mlp,
-        training=Training(epochs=60, batch_size=32),
-        methods={"ags-cl": AGSCL(mu=1.0, lam=400.0), "fine-tuning": FineTuning()},
+        model=_mlp(200, 200),
+        training=Training(epochs=40, batch_size=64),
+        methods={"ags-cl": AGSCL(mu=10.0, lam=400.0), "fine-tuning": FineTuning()},
     ),
 }

@@ -1,8 +1,11 @@
 """Methods: how a network is protected from forgetting. Each is a frozen dataclass of its hyper-parameters."""
 
 from .agscl import AGSCL as AGSCL
+from .cpr import CPR as CPR
 from .ewc import EWC as EWC
 from .fine_tuning import FineTuning as FineTuning
+from .hat import HAT as HAT
+from .lwf import LwF as LwF
 from .mas import MAS as MAS
 from .method import Learned as Learned
 from .method import Memory as Memory
@@ -13,9 +16,13 @@ from .method import Step as Step
 from .method import Training as Training
 from .rwalk import RWalk as RWalk
 from .si import SI as SI
+from .wsn import WSN as WSN
 
-AnyMethod = AGSCL | EWC | SI | RWalk | MAS | FineTuning
-"""All methods; the command line, configuration files and the documentation's table come from this union."""
+AnyMethod = AGSCL | EWC | SI | RWalk | MAS | HAT | LwF | WSN | FineTuning
+"""All methods; the command line, configuration files and the documentation's table come from this union.
+
+`CPR` is not in it: it is an option of each of them.
+"""
 
 METHODS: dict[str, type[AnyMethod]] = {
     "ags-cl": AGSCL,
@@ -23,6 +30,9 @@ METHODS: dict[str, type[AnyMethod]] = {
     "si": SI,
     "rwalk": RWalk,
     "mas": MAS,
+    "hat": HAT,
+    "lwf": LwF,
+    "wsn": WSN,
     "fine-tuning": FineTuning,
 }
 """Methods by their name on the command line."""

@@ -11,12 +11,14 @@ from .method import Learned, Memory, Network, Protection
 class FineTuning:
     """Learn task after task and protect nothing: the reference of the plasticity measure."""
 
-    def protect(self, network: Network) -> Protection:
+    def protect(self, network: Network) -> Unprotected:
         """A protection that does nothing."""
-        return _Nothing()
+        return Unprotected()
 
 
-class _Nothing(Protection):
+class Unprotected(Protection):
+    """No protection at all."""
+
     def finish(self, learned: Learned) -> None:
         """Nothing is taken over."""
 

@@ -62,6 +62,20 @@ class Training:
     steps_per_epoch: int
     first_step: int = 0
 
+    def require_held(self, parameters: Mapping[str, nn.Parameter]) -> None:
+        """Refuse an optimizer without a method's own parameters.
+
+        Raises:
+            ValueError: If one is missing; the message names it.
+        """
+        held = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
+        for name, parameter in parameters.items():
+            if id(parameter) not in held:
+                raise ValueError(
+                    f"the optimizer does not hold {name!r}, which the method learns; "
+                    "make it from model.parameters() after protect()"
+                )
+
     def rates(self, parameters: Mapping[str, nn.Parameter]) -> dict[str, float]:
         """The present learning rate of every parameter that the optimizer holds, by name."""
         by_id = {id(p): group["lr"] for group in self.optimizer.param_groups for p in group["params"]}

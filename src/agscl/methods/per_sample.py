@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.func import functional_call, grad, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .layers import LAYERS, Magnitude
 from .method import Learned, Network
@@ -166,7 +167,8 @@ class _Pass:
         weights = {name: p.detach() for name, p in parameters.items()}
         sums = {name: torch.zeros_like(weight) for name, weight in weights.items()}
         for part, target in _chunks(batch, targets):
-            gradients = vmap(grad(loss), in_dims=(None, 0, 0))(weights, part, target)
+            with sdpa_kernel(SDPBackend.MATH):  # the one attention that vmap can take apart
+                gradients = vmap(grad(loss), in_dims=(None, 0, 0))(weights, part, target)
             for name, gradient in gradients.items():
                 sums[name] += self.magnitude(gradient).sum(0)
         return sums

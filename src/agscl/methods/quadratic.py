@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
-from .agscl.freezing import FinishedHeads, GradientMask, Restoration, moves_at_zero_gradient
+from .freezing import GradientMask, Restoration, Untrained, moves_at_zero_gradient
 from .method import Memory, Network, Step, Training, num_bytes
 
 
@@ -43,7 +43,7 @@ class QuadraticPenalty:
     def begin(self, training: Training) -> None:
         """Prepare for the steps of one task."""
         network = self._network
-        self._heads = FinishedHeads(network.parameters[n] for n in network.graph.own_heads(training.learned))
+        self._heads = Untrained(network.parameters[n] for n in network.graph.own_heads(training.learned))
         frozen = self._important() if math.isinf(self._strength) else {}
         self._mask = GradientMask(network, frozen)
         self._restore = Restoration(network, frozen if moves_at_zero_gradient(training.optimizer) else {})

@@ -65,8 +65,8 @@ class RiemannianWalk(Protection):
         self._restart()
 
     def begin(self, training: Training) -> None:
-        """Start the walk, or go on with a saved one."""
-        if training.first_step == 0:
+        """Start the walk, or go on with one that was begun."""
+        if not any(saved.any() for saved in (*self._saved.values(), *self._total.values())):
             self._restart()
         self._fisher, self._score = self._zeros() | self._fisher, self._zeros() | self._score
         self._movement = Movement(self._network.common)

@@ -53,8 +53,8 @@ class SynapticIntelligence(Protection):
         self._restart()
 
     def begin(self, training: Training) -> None:
-        """Start the path integral, or go on with a saved one."""
-        if training.first_step == 0:
+        """Start the path integral, or go on with one that was begun."""
+        if not any(saved.any() for saved in self._saved.values()):
             self._restart()
         self._movement = Movement(self._network.common)
         self._penalty.begin(training)

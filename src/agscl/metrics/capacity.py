@@ -25,9 +25,7 @@ def sparsity(importance: Mapping[str, Tensor]) -> float:
     return (values == 0).double().mean().item()
 
 
-def used_capacity(
-    layers: Iterable[NodeLayer], before: Mapping[str, Tensor], after: Mapping[str, Tensor]
-) -> float:
+def used_capacity(layers: Iterable[NodeLayer], before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> float:
     r"""Share of nodes whose incoming vector did not change at all while a task was learned: frozen nodes.
 
     .. math:: |\{n : \|\hat\theta_n^{(t)} - \hat\theta_n^{(t-1)}\|_2 = 0\}| \, / \, |G|

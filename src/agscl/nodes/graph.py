@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
+import torch
 from torch import Tensor, fx
 
 
@@ -21,6 +23,12 @@ class Slice:
     parameter: str
     dim: int
     index: Tensor
+
+    @cached_property
+    def in_order(self) -> bool:
+        """Whether the positions are 0, 1, 2, ..., so that no look-up is needed."""
+        flat = self.index.flatten()
+        return torch.equal(flat, torch.arange(len(flat), device=flat.device))
 
 
 @dataclass(frozen=True)

@@ -47,13 +47,14 @@ def fill(slices: Iterable[Slice], tensors: Mapping[str, Tensor], nodes: Tensor, 
 
 def _rows(piece: Slice, tensor: Tensor) -> Tensor:
     nodes, repeats = piece.index.shape
-    chosen = tensor.detach().movedim(piece.dim, 0)[piece.index.flatten()]
+    moved = tensor.detach().movedim(piece.dim, 0)
+    chosen = moved[_positions(piece)]
     return chosen.reshape(nodes, repeats * (tensor.numel() // tensor.shape[piece.dim]))
 
 
 def _write(piece: Slice, tensor: Tensor, rows: Tensor) -> None:
     moved = tensor.movedim(piece.dim, 0)
-    moved[piece.index.flatten()] = rows.reshape(piece.index.numel(), *moved.shape[1:]).to(tensor.dtype)
+    moved[_positions(piece)] = rows.reshape(piece.index.numel(), *moved.shape[1:]).to(tensor.dtype)
 
 
 def lay_out(
@@ -79,3 +80,8 @@ def lay_out(
             spread[place] = torch.full(shape, default, dtype=values.dtype, device=values.device)
         spread[place].view(-1)[piece.index] = values[:, None]
     return spread
+
+
+def _positions(piece: Slice) -> Tensor | slice:
+    """The positions of all nodes; as a Python slice, which copies nothing, where they are in order."""
+    return slice(piece.index.numel()) if piece.in_order else piece.index.flatten()

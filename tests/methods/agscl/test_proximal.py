@@ -45,9 +45,7 @@ def test_the_step_is_the_lemma_of_the_paper(vectors: tuple[np.ndarray, np.ndarra
 
 
 @given(Vectors, Thresholds)
-def test_both_maps_bring_no_two_points_further_apart(
-    vectors: tuple[np.ndarray, np.ndarray], threshold: float
-) -> None:
+def test_both_maps_bring_no_two_points_further_apart(vectors: tuple[np.ndarray, np.ndarray], threshold: float) -> None:
     first, second = (row(vector) for vector in vectors)
     before = (first - second).norm()
     assert (shrink(first, threshold) - shrink(second, threshold)).norm() <= before + 1e-9

@@ -5,12 +5,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from laws.sequences import MLP, OPTIMIZERS, TASKS, MobileNet, learn, logits, protected, tasks
 from torch import Tensor, nn
 
 import agscl
 from agscl.metrics import sparsity
 from agscl.models import ConvNet, MultiHead
+from laws.sequences import MLP, OPTIMIZERS, TASKS, MobileNet, learn, logits, protected, tasks
 
 
 class ResNet(nn.Module):

@@ -1,20 +1,17 @@
-"""What must not move while a task is learned: frozen nodes, zeros that stay zero, finished heads."""
+"""What must not move while a task is learned: frozen nodes, their statistics, connections that stay zero."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
 import torch
-from torch import Tensor, nn
-from torch.optim import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, Optimizer, RAdam, RMSprop
+from torch import Tensor
 
 from agscl.methods.method import Network
 from agscl.nodes.slices import lay_out
 
 FREE = 2**31
 """Stands for "not important yet" where the tasks since which nodes are important are compared."""
-
-_STILL_AT_ZERO_GRADIENT = (SGD, Adam, AdamW, NAdam, RAdam, Adamax, RMSprop, Adagrad, Adadelta)
 
 
 def frozen_nodes(network: Network, important: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -83,58 +80,3 @@ def _merged(masks: Mapping[tuple[str, int], Tensor]) -> dict[str, Tensor]:
     for (name, _), mask in masks.items():
         merged[name] = merged[name] | mask if name in merged else mask
     return {name: mask for name, mask in merged.items() if mask.any()}
-
-
-def moves_at_zero_gradient(optimizer: Optimizer) -> bool:
-    """Whether an optimizer may move a weight whose gradient is zero: weight decay, momentum of old, unknown rules."""
-    decays = any(group.get("weight_decay", 0) != 0 for group in optimizer.param_groups)
-    return decays or bool(optimizer.state) or type(optimizer) not in _STILL_AT_ZERO_GRADIENT
-
-
-class GradientMask:
-    """Takes the gradient away from frozen positions."""
-
-    def __init__(self, network: Network, frozen: Mapping[str, Tensor]) -> None:
-        self._parameters = [network.parameters[name] for name in frozen]
-        self._free = [(~mask).to(network.parameters[name].dtype) for name, mask in frozen.items()]
-
-    @torch.no_grad()
-    def apply(self) -> None:
-        """Mask the gradients that are there."""
-        pairs = [(p.grad, m) for p, m in zip(self._parameters, self._free, strict=True) if p.grad is not None]
-        if pairs:
-            torch._foreach_mul_([grad for grad, _ in pairs], [mask for _, mask in pairs])
-
-
-class Restoration:
-    """Puts positions back to given values: ``w * free + kept``, exact for finite weights."""
-
-    def __init__(self, network: Network, frozen: Mapping[str, Tensor], *, to_zero: bool = False) -> None:
-        self._weights = [network.parameters[name].detach() for name in frozen]
-        self._free = [(~mask).to(w.dtype) for w, mask in zip(self._weights, frozen.values(), strict=True)]
-        # Adding -0.0 leaves every number as it is, +0.0 and -0.0 included.
-        masks = zip(self._weights, frozen.values(), strict=True)
-        self._kept = [] if to_zero else [torch.where(mask, w, -0.0) for w, mask in masks]
-
-    @torch.no_grad()
-    def apply(self) -> None:
-        """Put them back."""
-        if self._weights:
-            torch._foreach_mul_(self._weights, self._free)
-        if self._kept:
-            torch._foreach_add_(self._weights, self._kept)
-
-
-class FinishedHeads:
-    """Heads of learned tasks, taken out of training: no gradient, so no optimizer touches them."""
-
-    def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
-        self._parameters = [p for p in parameters if p.requires_grad]
-        for parameter in self._parameters:
-            parameter.requires_grad_(False)
-            parameter.grad = None
-
-    def release(self) -> None:
-        """Let them be trained again."""
-        for parameter in self._parameters:
-            parameter.requires_grad_(True)

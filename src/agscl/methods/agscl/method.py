@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from agscl.methods.freezing import GradientMask, Restoration, Untrained, moves_at_zero_gradient
 from agscl.methods.method import (
     Learned,
     Memory,
@@ -26,17 +27,7 @@ from agscl.methods.norms import FrozenStatistics
 from agscl.nodes import NodeLayer
 from agscl.nodes.slices import gather, scatter
 
-from .freezing import (
-    FREE,
-    FinishedHeads,
-    GradientMask,
-    Restoration,
-    frozen_channels,
-    frozen_for_all,
-    frozen_nodes,
-    moves_at_zero_gradient,
-    severed_connections,
-)
+from .freezing import FREE, frozen_channels, frozen_for_all, frozen_nodes, severed_connections
 from .importance import accumulate, average_activation
 from .proximal import attract, shrink
 from .reinit import check_initialisers, rand_init, zero_init
@@ -120,10 +111,12 @@ class AdaptiveGroupSparsity(Protection):
         frozen = frozen_for_all(network) if training.learned else {}
         frozen |= frozen_nodes(network, important) if self._method.hard else {}
         severed = {} if self._method.hard else severed_connections(network, self._since)
+        whole = {name for name, mask in frozen.items() if mask.all()}
+        frozen = {name: mask for name, mask in frozen.items() if name not in whole}
+        self._untrained = Untrained(network.parameters[n] for n in whole | network.graph.own_heads(training.learned))
         self._mask = GradientMask(network, frozen)
         self._restore = Restoration(network, frozen if moves_at_zero_gradient(training.optimizer) else {})
         self._sever = Restoration(network, severed, to_zero=True)
-        self._heads = FinishedHeads(network.parameters[n] for n in network.graph.own_heads(training.learned))
         self._norms = FrozenStatistics(network.model, frozen_channels(network, important, training.learned))
         self._training = training
 
@@ -145,9 +138,9 @@ class AdaptiveGroupSparsity(Protection):
 
     def end(self) -> None:
         """Give the model back as it was."""
-        self._heads.release()
+        self._untrained.release()
         self._norms.release()
-        del self._mask, self._restore, self._sever, self._heads, self._norms, self._training
+        del self._mask, self._restore, self._sever, self._untrained, self._norms, self._training
 
     def finish(self, learned: Learned) -> None:
         """Update importance (8), then re-initialise: first (I.1), then (I.2).

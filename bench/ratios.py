@@ -1,0 +1,31 @@
+"""Time one piece of work against another: alternating in one process, so that a busy machine slows both."""
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Wall-clock time of one call."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def ratio(work: Callable[[], object], baseline: Callable[[], object], rounds: int) -> float:
+    """Median over rounds of the work's time divided by the baseline's, after one round to warm up."""
+    work(), baseline()
+    ratios = []
+    for number in range(rounds):
+        if number % 2:
+            other, own = seconds(baseline), seconds(work)
+        else:
+            own, other = seconds(work), seconds(baseline)
+        ratios.append(own / other)
+    return statistics.median(ratios)
+
+
+def say(line: str) -> None:
+    """Show a figure."""
+    sys.stdout.write(f"{line}\n")

@@ -1,0 +1,206 @@
+"""WSN: winning subnetworks, Kang et al., "Forget-free continual learning with winning subnetworks" (ICML 2022)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import reduce
+
+import torch
+from torch import Tensor, nn
+
+from .freezing import GradientMask, Restoration, Untrained, moves_at_zero_gradient
+from .hat import own_module, require_known, tasks_in
+from .method import Learned, Memory, Network, Protection, Step, Training, check_range, num_bytes, same_shapes
+from .reweighting import Reweighting
+
+MODULE = "wsn"
+"""Name under which the scores are part of the model."""
+
+_BIT = torch.tensor([1, 2, 4, 8, 16, 32, 64, 128], dtype=torch.uint8)
+
+
+@dataclass(frozen=True)
+class WSN:
+    """Winning subnetworks: each task computes with the best share of every layer's weights, chosen by learned scores.
+
+    Weights and scores are learned together, the scores by straight-through gradients (equations 3 and 4, Algorithm 1);
+    weights that an earlier task computes with are frozen exactly. Each task keeps a binary mask, one bit a weight;
+    ``guard.use_task(i)`` before task i is answered. Then its outputs stay what they were, bit for bit.
+
+    Biases, norm layers and a head that tasks share are small: each task keeps its own, statistics included.
+
+    The scores are parameters of the model: make the optimizer after ``protect``.
+
+    Attributes:
+        c: Share of each layer's weights that a task computes with.
+    """
+
+    c: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range.
+
+        Raises:
+            ValueError: If a value is out of range.
+        """
+        check_range("c", self.c, low=0, high=1, open_low=True)
+
+    def protect(self, network: Network) -> WinningSubnetworks:
+        """A protection of the network, with nothing learned yet; the model gets a submodule for the scores.
+
+        Raises:
+            ValueError: If the model has one already.
+        """
+        return WinningSubnetworks(self, network)
+
+
+class Scores(nn.Module):
+    """A score for every weight that may be masked.
+
+    Args:
+        weights: Those weights.
+    """
+
+    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.layers = nn.ParameterList([nn.Parameter(torch.empty_like(w)) for w in weights.values()])
+        for scores in self.layers:
+            nn.init.kaiming_uniform_(scores, a=math.sqrt(5))
+
+
+class WinningSubnetworks(Protection):
+    """WSN on one network. It keeps each learned task's mask, and its own small tensors."""
+
+    def __init__(self, method: WSN, network: Network) -> None:
+        own_module(network.model, MODULE)
+        self._method, self._network = method, network
+        heads = network.graph.head_parameters
+        weights = {n: p.detach() for n, p in network.common.items() if p.ndim > 1 and n not in heads}
+        scores = Scores(weights)
+        network.model.add_module(MODULE, scores)
+        self._scores = dict(zip(weights, scores.layers, strict=True))
+        own = {name: p for name, p in network.common.items() if name not in weights}
+        self._small: dict[str, Tensor] = {**own, **network.buffers}
+        self._masks: dict[int, dict[str, Tensor]] = {}
+        self._kept: dict[int, dict[str, Tensor]] = {}
+        self._task: int | None = None
+        self._replaced: dict[str, Tensor] = {}
+        Reweighting(network.model, [*self._scores, *self._small], self._chosen)
+
+    def begin(self, training: Training) -> None:
+        """Freeze what earlier tasks compute with.
+
+        Raises:
+            ValueError: If the optimizer does not hold the scores.
+        """
+        training.require_held({f"{MODULE}.layers.{i}": s for i, s in enumerate(self._scores.values())})
+        network, frozen = self._network, self._used()
+        self._mask = GradientMask(network, frozen)
+        self._restore = Restoration(network, frozen if moves_at_zero_gradient(training.optimizer) else {})
+        self._heads = Untrained(network.parameters[n] for n in network.graph.own_heads(training.learned))
+        self._task, self._replaced = None, {}
+
+    def before_step(self, step: Step) -> None:
+        """Frozen weights get no gradient."""
+        self._mask.apply()
+
+    def after_step(self, step: Step) -> None:
+        """Hold frozen weights."""
+        self._restore.apply()
+
+    def end(self) -> None:
+        """Give the model back as it was."""
+        self._heads.release()
+        del self._mask, self._restore, self._heads
+
+    def finish(self, learned: Learned) -> None:
+        """Keep the task's mask and its small tensors."""
+        self._masks[learned.task] = {n: pack(best(s.detach(), self._method.c)) for n, s in self._scores.items()}
+        self._kept[learned.task] = {name: tensor.detach().clone() for name, tensor in self._small.items()}
+
+    def use_task(self, task: int) -> None:
+        """Answer with a learned task's subnetwork, or go on with the present one.
+
+        Raises:
+            ValueError: If the task is neither learned nor the next.
+        """
+        require_known(task, self._masks, self._network)
+        self._task = task if task in self._masks else None
+        masks = self._masks.get(task, {})
+        self._replaced = {name: unpack(bits, self._scores[name].shape) for name, bits in masks.items()}
+        self._replaced |= self._kept.get(task, {})
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The masks of each learned task, packed, and its small tensors."""
+        books = {"mask": self._masks, "kept": self._kept}
+        return {
+            f"{book}.{task}.{name}": tensor
+            for book, tasks in books.items()
+            for task, tensors in tasks.items()
+            for name, tensor in tensors.items()
+        }
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take a saved state.
+
+        Raises:
+            ValueError: If a tensor does not fit.
+        """
+        tasks = sorted(tasks_in(tensors, "mask"))
+        masks = {name: pack(torch.empty_like(s, dtype=torch.bool)) for name, s in self._scores.items()}
+        likes = [(f"{book}.{t}.{n}", like) for t in tasks for book, n, like in self._likes(masks)]
+        same_shapes(tensors, dict(likes))
+        self._masks = {t: {n: tensors[f"mask.{t}.{n}"].to(bits, copy=True) for n, bits in masks.items()} for t in tasks}
+        self._kept = {t: {n: tensors[f"kept.{t}.{n}"].to(x, copy=True) for n, x in self._live()} for t in tasks}
+        self._task, self._replaced = None, {}
+
+    def memory(self) -> Memory:
+        """Masks; on top each task's small tensors."""
+        masks = num_bytes(bits for book in self._masks.values() for bits in book.values())
+        return Memory(masks, num_bytes(self.tensors().values()))
+
+    def _chosen(self, name: str, module: nn.Module, own: Tensor) -> Tensor:
+        """What a module computes with in the place of its own tensor."""
+        if name not in self._scores:
+            return self._replaced[name].clone() if name in self._replaced else own
+        if self._task is not None:
+            return own * self._replaced[name].to(own.dtype)
+        scores = self._scores[name]
+        straight = scores - scores.detach()  # zero, with the gradient of the scores
+        return torch.mul(own, best(scores.detach(), self._method.c).to(own.dtype) + straight)
+
+    def _used(self) -> dict[str, Tensor]:
+        """Which weights an earlier task computes with, by parameter name."""
+        return {
+            name: reduce(torch.logical_or, [unpack(book[name], scores.shape) for book in self._masks.values()])
+            for name, scores in self._scores.items()
+            if self._masks
+        }
+
+    def _live(self) -> list[tuple[str, Tensor]]:
+        return [(name, tensor.detach()) for name, tensor in self._small.items()]
+
+    def _likes(self, masks: Mapping[str, Tensor]) -> list[tuple[str, str, Tensor]]:
+        return [("mask", name, bits) for name, bits in masks.items()] + [("kept", n, x) for n, x in self._live()]
+
+
+def best(scores: Tensor, share: float) -> Tensor:
+    """Which entries are among the best, as many as the share says, at least one: bool, of the scores' shape."""
+    count = max(1, round(share * scores.numel()))
+    mask = torch.zeros(scores.numel(), dtype=torch.bool, device=scores.device)
+    return mask.index_fill(0, scores.flatten().topk(count, sorted=False).indices, True).view(scores.shape)
+
+
+def pack(mask: Tensor) -> Tensor:
+    """A bool tensor as bits, uint8, shape ``(ceil(numel / 8),)``."""
+    flat = mask.flatten().to(torch.uint8)
+    padded = torch.cat([flat, flat.new_zeros(-len(flat) % 8)])
+    return (padded.view(-1, 8) * _BIT.to(mask.device)).sum(1, dtype=torch.uint8)
+
+
+def unpack(bits: Tensor, shape: torch.Size) -> Tensor:
+    """The bool tensor that `pack` packed."""
+    flat = (bits.unsqueeze(1) & _BIT.to(bits.device)).ne(0).flatten()
+    return flat[: shape.numel()].view(shape)
