@@ -8,7 +8,7 @@ export OMP_NUM_THREADS ?= 1
 .PHONY: demo test lint bench clean
 
 demo: .venv/demo-ready
-	OMP_NUM_THREADS=2 $(BIN)/agscl run digits --out runs/demo-$$(date +%Y%m%d-%H%M%S)
+	$(BIN)/agscl run digits --out runs/demo-$$(date +%Y%m%d-%H%M%S)
 
 test: lint
 	$(BIN)/pytest -n 2

@@ -200,6 +200,17 @@ def test_some_of_the_eight_can_be_left_out_and_the_record_says_so(tiny_root):
         eight(1, LoadOptions(data_root=tiny_root), sets=("imagenet",))
 
 
+def test_each_of_the_eight_draws_its_validation_images_by_the_seed(tiny_root):
+    drawn = [contents(eight(s, LoadOptions(data_root=tiny_root), sets=("svhn",)).tasks[0].validation) for s in (0, 1)]
+    assert drawn[0] != drawn[1]
+
+
+def test_letters_digits_and_signs_are_never_mirrored(tiny_root):
+    sequence = eight(1, LoadOptions(data_root=tiny_root, augment=True))
+    mirrored = {task.name for task in sequence.tasks if task.train.pipeline.flip}
+    assert mirrored == {"cifar10", "cifar100", "fashion-mnist", "facescrub"}
+
+
 def test_the_papers_cub_split_trains_on_the_first_four_fifths_of_each_class(tiny_root):
     official, paper = (
         cub200(1, LoadOptions(data_root=tiny_root, validation=0.01), split=split, size=28)

@@ -66,6 +66,16 @@ def test_another_seed_gives_another_run(finished, tmp_path):
     assert other.record != finished[0].record
 
 
+def test_a_run_leaves_the_number_of_threads_alone(tmp_path, monkeypatch):
+    chosen = []
+    set_threads = torch.set_num_threads
+    monkeypatch.setattr(torch, "set_num_threads", lambda number: (chosen.append(number), set_threads(number)))
+    before = torch.get_num_threads()
+    run(replace(EXPERIMENT, training=Training(epochs=1)), RunFolder(tmp_path))
+    assert chosen == [PRESETS["digits"].threads, before]
+    assert torch.get_num_threads() == before
+
+
 def test_a_run_leaves_the_global_generator_alone(tmp_path):
     torch.manual_seed(5)
     expected = torch.rand(3)

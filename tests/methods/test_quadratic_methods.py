@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from laws.sequences import OPTIMIZERS
-from methods.oracles import in_loss
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import agscl
 from agscl.methods import Method
+from laws.sequences import OPTIMIZERS
+from methods.oracles import in_loss
 
 CLASSES = (2, 4, 3)
 """Heads of unequal sizes."""
@@ -350,7 +350,7 @@ def test_a_refused_importance_pass_leaves_the_guard_as_it_was() -> None:
     state = guard.state_dict()
     x, y = DATA[0]
     for batches in ([], [(x, y + 2)], [(x * math.nan, y)]):
-        with pytest.raises(ValueError, match="no data|numbers below 2|not finite"):
+        with pytest.raises(ValueError, match=r"no data|numbers below 2|not finite"):
             guard.consolidate(batches, lambda b: model(b[0])[0])
     assert state.keys() == guard.state_dict().keys()
 

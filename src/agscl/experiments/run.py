@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 
@@ -20,8 +21,8 @@ from .result import Result
 def run(experiment: Experiment, folder: RunFolder, sinks: Sequence[Sink] = ()) -> Result:
     """Run an experiment and write all of it into a folder.
 
-    The same experiment gives the same numbers on the same machine. PyTorch's global generator is left as it
-    was.
+    The same experiment gives the same numbers on the same machine. PyTorch's global generator and its number of
+    threads are left as they were.
 
     Args:
         experiment: What to run.
@@ -33,14 +34,26 @@ def run(experiment: Experiment, folder: RunFolder, sinks: Sequence[Sink] = ()) -
         OSError: If the folder cannot be written.
     """
     folder.require_free()
-    with torch.random.fork_rng():
+    preset = preset_named(experiment.preset)
+    with torch.random.fork_rng(), _threads(preset.threads):
         torch.manual_seed(experiment.seed)
-        sequence = preset_named(experiment.preset).sequence(experiment.seed)
+        sequence = preset.sequence(experiment.seed)
         learner = _learner(experiment, sequence, (JsonLines(folder.events), *sinks))
         folder.begin(experiment.to_json())
         result = Result(experiment, learn_sequence(learner, sequence), sequence.record)
     _write(result, learner, folder)
     return result
+
+
+@contextmanager
+def _threads(number: int | None) -> Iterator[None]:
+    """Compute on so many CPU threads for as long as the context lasts."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _learner(experiment: Experiment, sequence: TaskSequence, sinks: Sequence[Sink]) -> Learner:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .method import Learned, Memory, Method, Network, Protection, Step, Training, check_range
-from .outputs import outputs_of
+from .outputs import outputs_of, present_outputs
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,8 @@ class Projection(Protection):
         extra = self._inner.extra_loss(batch, forward)
         if self._task is None or self._method.beta == 0:
             return extra
-        term = self._method.beta * divergence_from_uniform(outputs_of(self._network.graph, forward(batch), self._task))
+        outputs = present_outputs(self._network, forward, batch)
+        term = self._method.beta * divergence_from_uniform(outputs_of(self._network.graph, outputs, self._task))
         return term if extra is None else extra + term
 
     def finish(self, learned: Learned) -> None:
@@ -129,4 +131,4 @@ def divergence_from_uniform(logits: Tensor) -> Tensor:
     """
     log_p = logits.log_softmax(1)
     entropy = -(log_p.exp() * log_p).sum(1)
-    return torch.log(torch.tensor(float(logits.shape[1]))).to(entropy) - entropy.mean()
+    return math.log(logits.shape[1]) - entropy.mean()

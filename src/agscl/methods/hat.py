@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
 
@@ -17,9 +17,10 @@ from .freezing import GradientMask, Restoration, Untrained, moves_at_zero_gradie
 from .method import Learned, Memory, Network, Protection, Step, Training, check_range, num_bytes, same_shapes
 from .norms import FrozenStatistics
 from .reweighting import Reweighting
+from .subnetworks import add_parameters, require_known, tasks_in
 
-MODULE = "hat"
-"""Name under which the task embedding is part of the model."""
+PREFIX = "hat_embedding"
+"""What the names of the task embedding's parameters begin with, one a layer."""
 
 LARGEST_EMBEDDING = 6.0
 """Embeddings are kept within this distance of zero, where gates can still change; section 2.5 of the paper."""
@@ -60,10 +61,10 @@ class HAT:
         check_range("smax", self.smax, low=1, high=torch.finfo(torch.float32).max)
 
     def protect(self, network: Network) -> HardAttention:
-        """A protection of the network, with nothing learned yet; the model gets a submodule for the embedding.
+        """A protection of the network; the model gets the embedding as parameters.
 
         Raises:
-            ValueError: If the model has one already.
+            ValueError: If it has one already.
         """
         return HardAttention(self, network)
 
@@ -75,30 +76,16 @@ class HAT:
         return 1 / self.smax + (self.smax - 1 / self.smax) * done
 
 
-class Embedding(nn.Module):
-    """The task embedding: one value a node.
-
-    Args:
-        sizes: Number of nodes of each layer.
-        like: Gives device and type.
-    """
-
-    def __init__(self, sizes: Iterable[int], like: Tensor) -> None:
-        super().__init__()
-        self.layers = nn.ParameterList([nn.Parameter(torch.randn_like(like.new_empty(size))) for size in sizes])
-
-
 class HardAttention(Protection):
     """HAT on one network. It keeps each learned task's gates."""
 
     def __init__(self, method: HAT, network: Network) -> None:
-        own_module(network.model, MODULE)
         self._method, self._network = method, network
         layers = network.graph.layers
         like = next(iter(network.parameters.values())).detach()
-        embedding = Embedding([layer.num_nodes for layer in layers], like)
-        network.model.add_module(MODULE, embedding)
-        self._embedding = {layer.name: p for layer, p in zip(layers, embedding.layers, strict=True)}
+        first = (torch.randn_like(like.new_empty(layer.num_nodes)) for layer in layers)
+        self._added = add_parameters(network.model, PREFIX, first)
+        self._embedding = {layer.name: p for layer, p in zip(layers, self._added.values(), strict=True)}
         self._gates: dict[int, dict[str, Tensor]] = {}
         self._task: int | None = None
         self._drawn = torch.tensor(True)
@@ -112,8 +99,7 @@ class HardAttention(Protection):
         Raises:
             ValueError: If the optimizer does not hold the embedding.
         """
-        names = {f"{MODULE}.layers.{i}": p for i, p in enumerate(self._embedding.values())}
-        training.require_held(names)
+        training.require_held(self._added)
         if not self._drawn:
             self._draw(training)
         network, used = self._network, self._used()
@@ -258,37 +244,3 @@ def frozen_weights(network: Network, used: Mapping[str, Tensor]) -> dict[str, Te
     whole = {n: torch.tensor(True, device=parameters[n].device) for n in shared - frozen.keys()}
     common = {name: mask for name, mask in frozen.items() if name in network.common and mask.any()}
     return {**common, **whole, **frozen_for_all(network)}
-
-
-def own_module(model: nn.Module, name: str) -> None:
-    """Refuse a model that has a module of that name.
-
-    Raises:
-        ValueError: If it has.
-    """
-    if hasattr(model, name):
-        raise ValueError(f"the model has a part named {name!r} already; protect a fresh model, or rename the part")
-
-
-def require_known(task: int, learned: Iterable[int], network: Network) -> None:
-    """Refuse a task that cannot be answered.
-
-    Raises:
-        ValueError: If it is neither learned nor about to be.
-    """
-    known = sorted(learned)
-    if task not in known and network.graph.num_tasks is None and task != len(known):
-        raise ValueError(f"task {task} is not learned: learned are {known}, and the next is {len(known)}")
-
-
-def tasks_in(tensors: Mapping[str, Tensor], book: str) -> set[int]:
-    """Numbers of the tasks that a saved state has something of.
-
-    Raises:
-        ValueError: If a name is not as it should be.
-    """
-    parts = [name.split(".", 2) for name in tensors if name.startswith(f"{book}.")]
-    try:
-        return {int(number) for _, number, _ in parts}
-    except ValueError as error:
-        raise ValueError(f"the state does not belong to this guard: a {book} has no task") from error

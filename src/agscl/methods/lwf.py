@@ -9,11 +9,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from .method import Learned, Memory, Network, Protection, Training, check_range, num_bytes, same_shapes
-from .outputs import outputs_of
+from .outputs import outputs_of, outputs_with, present_outputs
 
 
 @dataclass(frozen=True)
@@ -74,8 +73,8 @@ class Distillation(Protection):
         if not self._tasks or self._method.lam == 0:
             return None
         with torch.no_grad(), _eval_mode(self._network.model):
-            answers = functional_call(_Forward(self._network.model, forward), self._old, (batch,))
-        outputs = forward(batch)
+            answers = outputs_with(self._network, self._old, forward, batch)
+        outputs = present_outputs(self._network, forward, batch)
         shared = self._network.graph.num_tasks is None
         losses = [self._loss(outputs, answers, task) for task in (self._tasks[-1:] if shared else self._tasks)]
         return self._method.lam * torch.stack(losses).sum()
@@ -84,7 +83,7 @@ class Distillation(Protection):
         """Copy the model."""
         graph, state = self._network.graph, self._network.state
         unseen = graph.head_parameters - {name for task in learned.tasks for name in graph.head_of(task)}
-        self._old = {f"model.{name}": t.detach().clone() for name, t in state.items() if name not in unseen}
+        self._old = {name: t.detach().clone() for name, t in state.items() if name not in unseen}
 
     def tensors(self) -> dict[str, Tensor]:
         """The copy, by name."""
@@ -96,7 +95,7 @@ class Distillation(Protection):
         Raises:
             ValueError: If a tensor does not fit.
         """
-        live = {f"model.{name}": tensor for name, tensor in self._network.state.items()}
+        live = self._network.state
         same_shapes(tensors, {name: tensor for name, tensor in live.items() if name in tensors})
         self._old = {name: tensor.to(live[name], copy=True) for name, tensor in tensors.items()}
 
@@ -109,17 +108,6 @@ class Distillation(Protection):
         network, temperature = self._network, self._method.temperature
         old, new = (outputs_of(network.graph, given, task) / temperature for given in (answers, outputs))
         return cross_entropy(new, old.softmax(1))
-
-
-class _Forward(nn.Module):
-    """A forward as a module, so that `functional_call` can run it with other weights."""
-
-    def __init__(self, model: nn.Module, function: Callable[[Any], Any]) -> None:
-        super().__init__()
-        self.model, self.function = model, function
-
-    def forward(self, batch: Any) -> Any:
-        return self.function(batch)
 
 
 @contextmanager

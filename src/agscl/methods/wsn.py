@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from .freezing import GradientMask, Restoration, Untrained, moves_at_zero_gradient
-from .hat import own_module, require_known, tasks_in
 from .method import Learned, Memory, Network, Protection, Step, Training, check_range, num_bytes, same_shapes
 from .reweighting import Reweighting
+from .subnetworks import add_parameters, require_known, tasks_in
 
-MODULE = "wsn"
-"""Name under which the scores are part of the model."""
+PREFIX = "wsn_scores"
+"""What the names of the scores' parameters begin with, one a masked weight."""
 
 _BIT = torch.tensor([1, 2, 4, 8, 16, 32, 64, 128], dtype=torch.uint8)
 
@@ -48,39 +48,24 @@ class WSN:
         check_range("c", self.c, low=0, high=1, open_low=True)
 
     def protect(self, network: Network) -> WinningSubnetworks:
-        """A protection of the network, with nothing learned yet; the model gets a submodule for the scores.
+        """A protection of the network; the model gets the scores as parameters.
 
         Raises:
-            ValueError: If the model has one already.
+            ValueError: If it has some already.
         """
         return WinningSubnetworks(self, network)
-
-
-class Scores(nn.Module):
-    """A score for every weight that may be masked.
-
-    Args:
-        weights: Those weights.
-    """
-
-    def __init__(self, weights: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        self.layers = nn.ParameterList([nn.Parameter(torch.empty_like(w)) for w in weights.values()])
-        for scores in self.layers:
-            nn.init.kaiming_uniform_(scores, a=math.sqrt(5))
 
 
 class WinningSubnetworks(Protection):
     """WSN on one network. It keeps each learned task's mask, and its own small tensors."""
 
     def __init__(self, method: WSN, network: Network) -> None:
-        own_module(network.model, MODULE)
         self._method, self._network = method, network
         heads = network.graph.head_parameters
         weights = {n: p.detach() for n, p in network.common.items() if p.ndim > 1 and n not in heads}
-        scores = Scores(weights)
-        network.model.add_module(MODULE, scores)
-        self._scores = dict(zip(weights, scores.layers, strict=True))
+        first = (nn.init.kaiming_uniform_(torch.empty_like(w), a=math.sqrt(5)) for w in weights.values())
+        self._added = add_parameters(network.model, PREFIX, first)
+        self._scores = dict(zip(weights, self._added.values(), strict=True))
         own = {name: p for name, p in network.common.items() if name not in weights}
         self._small: dict[str, Tensor] = {**own, **network.buffers}
         self._masks: dict[int, dict[str, Tensor]] = {}
@@ -95,7 +80,7 @@ class WinningSubnetworks(Protection):
         Raises:
             ValueError: If the optimizer does not hold the scores.
         """
-        training.require_held({f"{MODULE}.layers.{i}": s for i, s in enumerate(self._scores.values())})
+        training.require_held(self._added)
         network, frozen = self._network, self._used()
         self._mask = GradientMask(network, frozen)
         self._restore = Restoration(network, frozen if moves_at_zero_gradient(training.optimizer) else {})

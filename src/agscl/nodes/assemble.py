@@ -46,7 +46,8 @@ def assemble(
     if heads is None:
         heads = _head_modules(model, [where for where in units.values() if not where.is_node()])
     sources = list(ledger.readings)
-    layers = tuple(_layers(nodes.values(), sources, ledger))
+    device = next(model.parameters()).device
+    layers = tuple(_layers(nodes.values(), sources, ledger, device))
     found = tuple(_head(model, name) for name in heads)
     layers = tuple(_with_silent_heads(model, layer, found) for layer in layers)
     names = {name for name, _ in model.named_parameters()}
@@ -76,7 +77,9 @@ def _collect(ledger: Ledger) -> dict[int, _Unit]:
     return dict(sorted(units.items()))
 
 
-def _layers(units: Iterable[_Unit], sources: list[fx.Node], ledger: Ledger) -> Iterable[NodeLayer]:
+def _layers(
+    units: Iterable[_Unit], sources: list[fx.Node], ledger: Ledger, device: torch.device
+) -> Iterable[NodeLayer]:
     alike: dict[tuple[object, ...], list[_Unit]] = defaultdict(list)
     for unit in units:
         alike[unit.signature()].append(unit)
@@ -86,12 +89,12 @@ def _layers(units: Iterable[_Unit], sources: list[fx.Node], ledger: Ledger) -> I
         module = first.rpartition(".")[0] or first
         taken[module] += 1
         name = module if taken[module] == 1 else f"{module}#{taken[module]}"
-        yield _layer(name, members, sources, ledger)
+        yield _layer(name, members, sources, ledger, device)
 
 
-def _layer(name: str, members: list[_Unit], sources: list[fx.Node], ledger: Ledger) -> NodeLayer:
+def _layer(name: str, members: list[_Unit], sources: list[fx.Node], ledger: Ledger, device: torch.device) -> NodeLayer:
     places = members[0].places
-    index = {place: torch.tensor([unit.places[place] for unit in members]) for place in places}
+    index = {place: torch.tensor([unit.places[place] for unit in members], device=device) for place in places}
     chosen = {book: [(p[1], p[2], index[p]) for p in places if p[0] == book] for book in _BOOKS}
     return NodeLayer(
         name=name,
@@ -104,7 +107,7 @@ def _layer(name: str, members: list[_Unit], sources: list[fx.Node], ledger: Ledg
             Reading(
                 output=sources.index(node),
                 keep=tuple(d for d, n in enumerate(ledger.labels[node].shape) if n > 1),
-                index=torch.tensor([unit.readings[node] for unit in members]),
+                index=torch.tensor([unit.readings[node] for unit in members], device=device),
             )
             for node in members[0].readings
         ),

@@ -30,7 +30,8 @@ def trace(
 ) -> NodeGraph:
     """Find the nodes of a model.
 
-    The model is traced in eval mode on the example inputs; nothing about it changes.
+    The model is traced in eval mode on the example inputs; nothing about it changes. Positions in the graph lie on the
+    model's device, so move the model first.
 
     Args:
         model: Any module that torch.fx can follow.

@@ -67,5 +67,4 @@ class HatMLP:
         for name, gradient in gradients.items():
             w[name] -= self.rate * gradient
         for values, gradient in zip(e, steps, strict=True):
-            values -= self.rate * gradient
-            np.clip(values, -6, 6, out=values)
+            np.clip(values - self.rate * gradient, -6, 6, out=values)

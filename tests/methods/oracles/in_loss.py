@@ -192,7 +192,9 @@ def learn(
         for part in torch.arange(len(x)).split(batch):
             weights = trunk(model)
             loss = F.cross_entropy(model(x[part])[task], y[part])
-            clean = dict(zip(weights, torch.autograd.grad(loss, list(weights.values()), retain_graph=True), strict=True))
+            clean = dict(
+                zip(weights, torch.autograd.grad(loss, list(weights.values()), retain_graph=True), strict=True)
+            )
             optimizer.zero_grad()
             (loss + reference.penalty(model)).backward()
             gradients.append({name: p.grad.clone() for name, p in weights.items() if p.grad is not None})
