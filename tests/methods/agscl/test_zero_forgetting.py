@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import agscl
-from agscl.metrics import sparsity
+from agscl.metrics import sparsity, used_capacity
 from agscl.models import ConvNet, MultiHead
 from laws.sequences import MLP, OPTIMIZERS, TASKS, MobileNet, learn, logits, protected, tasks
 
@@ -68,15 +68,19 @@ def test_the_promise_is_not_empty_because_nodes_are_free_and_later_tasks_take_th
     _, shape, mu, epochs = NETS[net]
     model = make(net)
     guard = protected(model, agscl.AGSCL(mu=mu, lam=math.inf, rho=1.0), shape)
-    shares, before = [], {name: p.clone() for name, p in model.named_parameters()}
+    free, used = [], []
     for task, data in enumerate(tasks(shape)):
+        before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         learn(guard, model, task, data, OPTIMIZERS["adam"], epochs=epochs)
-        shares.append(sparsity(guard.importance))
-        assert any(not torch.equal(p, before[name]) for name, p in model.named_parameters() if "heads" not in name)
-        before = {name: p.clone() for name, p in model.named_parameters()}
-    assert 0 < shares[0] < 1
-    assert shares[-1] < shares[0]
-    assert shares == sorted(shares, reverse=True)
+        free.append(sparsity(guard.importance))
+        used.append(used_capacity(guard.graph.layers, before, model.state_dict()))
+        assert used[-1] < 1
+    assert 0 < free[0] < 1
+    assert free[-1] < free[0]
+    assert free == sorted(free, reverse=True)
+    assert used[0] == 0
+    assert used == sorted(used)
+    assert used[-1] > used[1]
 
 
 @pytest.mark.parametrize("missing", ["freezing", "cutting"])
