@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .methods import FineTuning as FineTuning
     from .methods import LwF as LwF
     from .methods import RWalk as RWalk
+    from .methods import SingleTask as SingleTask
     from .nodes import NodeGraph as NodeGraph
     from .nodes import NodeLayer as NodeLayer
     from .nodes import Slice as Slice
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 _ROOMS = {
     "guard": ("Guard", "protect"),
-    "methods": ("AGSCL", "CPR", "EWC", "HAT", "MAS", "SI", "WSN", "FineTuning", "LwF", "RWalk"),
+    "methods": ("AGSCL", "CPR", "EWC", "HAT", "MAS", "SI", "WSN", "FineTuning", "LwF", "RWalk", "SingleTask"),
     "nodes": ("NodeGraph", "NodeLayer", "Slice", "TraceError", "trace"),
 }
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names}

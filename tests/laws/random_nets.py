@@ -55,6 +55,18 @@ class Split(nn.Module):
         return torch.cat((F.silu(self.conv(left)), right), 1)
 
 
+class Radix(nn.Module):
+    """Channels in two sets, summed: the split attention of ResNeSt without the attention."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, 2 * channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = F.relu(self.conv(x))
+        return h.reshape(h.shape[0], 2, -1, h.shape[2], h.shape[3]).sum(dim=1)
+
+
 class Twice(nn.Module):
     """One convolution used twice."""
 
@@ -108,7 +120,7 @@ def _same(kind: type[nn.Module]) -> Block:
 
 BLOCKS: list[Block] = [
     _plain, _grouped, _many_groups, _depthwise, _transposed, _group_norm, _instance_norm, _rest,
-    _same(Residual), _same(Gate), _same(Split), _same(Twice), lambda channels: (Dense(channels), channels + 3),
+    _same(Residual), _same(Gate), _same(Split), _same(Radix), _same(Twice), lambda channels: (Dense(channels), channels + 3),
 ]  # fmt: skip
 
 

@@ -64,9 +64,9 @@ PRESETS: Mapping[str, Preset] = {
     "permuted-digits": Preset(
         description="10 tasks of all 10 digits, each with its own order of the pixels; the same images",
         sequence=permuted_digits,
-        model=_mlp(200, 200),
+        model=_mlp(400, 400),
         training=Training(epochs=40, batch_size=64),
-        methods={"ags-cl": AGSCL(mu=10.0, lam=400.0), "fine-tuning": FineTuning()},
+        methods={"ags-cl": AGSCL(mu=10.0, lam=40.0), "fine-tuning": FineTuning()},
         threads=1,
     ),
 }

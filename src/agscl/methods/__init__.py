@@ -1,5 +1,7 @@
 """Methods: how a network is protected from forgetting. Each is a frozen dataclass of its hyper-parameters."""
 
+from typing import get_args
+
 from .agscl import AGSCL as AGSCL
 from .cpr import CPR as CPR
 from .ewc import EWC as EWC
@@ -16,23 +18,14 @@ from .method import Step as Step
 from .method import Training as Training
 from .rwalk import RWalk as RWalk
 from .si import SI as SI
+from .single_task import SingleTask as SingleTask
 from .wsn import WSN as WSN
 
-AnyMethod = AGSCL | EWC | SI | RWalk | MAS | HAT | LwF | WSN | FineTuning
+AnyMethod = AGSCL | EWC | SI | RWalk | MAS | HAT | LwF | WSN | FineTuning | SingleTask
 """All methods; the command line, configuration files and the documentation's table come from this union.
 
 `CPR` is not in it: it is an option of each of them.
 """
 
-METHODS: dict[str, type[AnyMethod]] = {
-    "ags-cl": AGSCL,
-    "ewc": EWC,
-    "si": SI,
-    "rwalk": RWalk,
-    "mas": MAS,
-    "hat": HAT,
-    "lwf": LwF,
-    "wsn": WSN,
-    "fine-tuning": FineTuning,
-}
+METHODS: dict[str, type[AnyMethod]] = {method.name: method for method in get_args(AnyMethod)}
 """Methods by their name on the command line."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
@@ -29,6 +29,7 @@ class EWC:
         fisher: Which Fisher, see `agscl.methods.fisher.fisher_diagonal`.
     """
 
+    name: ClassVar[str] = "ewc"
     lam: float
     online: bool = False
     decay: float = 1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from .method import Learned, Memory, Network, Protection
 
@@ -10,6 +11,8 @@ from .method import Learned, Memory, Network, Protection
 @dataclass(frozen=True)
 class FineTuning:
     """Learn task after task and protect nothing: the reference of the plasticity measure."""
+
+    name: ClassVar[str] = "fine-tuning"
 
     def protect(self, network: Network) -> Unprotected:
         """A protection that does nothing."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +49,7 @@ class HAT:
         smax: Steepest gate while training.
     """
 
+    name: ClassVar[str] = "hat"
     gamma: float = 0.75
     smax: float = 400.0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from .fine_tuning import Unprotected
 from .method import Network
@@ -14,6 +15,8 @@ class Joint:
 
     The protection does nothing; a training loop gives each task's training the data of all tasks so far.
     """
+
+    name: ClassVar[str] = "joint"
 
     def protect(self, network: Network) -> Unprotected:
         """A protection that does nothing."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,7 @@ class LwF:
         temperature: Softens both outputs.
     """
 
+    name: ClassVar[str] = "lwf"
     lam: float = 1.0
     temperature: float = 2.0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ class MAS:
         lam: Strength of the penalty; ``inf`` freezes every weight that the outputs depend on.
     """
 
+    name: ClassVar[str] = "mas"
     lam: float
 
     def __post_init__(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -30,6 +31,7 @@ class RWalk:
         epsilon: Damping of the score's denominator.
     """
 
+    name: ClassVar[str] = "rwalk"
     lam: float
     alpha: float = 0.9
     interval: int = 10

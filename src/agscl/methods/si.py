@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -27,6 +28,7 @@ class SI:
         xi: Damping in equation (5), in squared units of the weights.
     """
 
+    name: ClassVar[str] = "si"
     c: float
     xi: float = 0.1
 

@@ -1,4 +1,4 @@
-"""What methods share that give each task a part of the network: parameters of their own, and a book by task."""
+"""What methods share that give each task a network of its own: added parameters, and tensors that each task keeps."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from torch import Tensor, nn
 
-from .method import Network
+from .method import Network, num_bytes
 
 
 def add_parameters(model: nn.Module, prefix: str, tensors: Iterable[Tensor]) -> dict[str, nn.Parameter]:
@@ -25,6 +25,59 @@ def add_parameters(model: nn.Module, prefix: str, tensors: Iterable[Tensor]) -> 
     for name, parameter in added.items():
         model.register_parameter(name, parameter)
     return added
+
+
+class OwnTensors:
+    """Tensors of the model that each learned task keeps for itself.
+
+    Args:
+        tensors: The live ones by name.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        self._live = {name: tensor.detach() for name, tensor in tensors.items()}
+        self._kept: dict[int, dict[str, Tensor]] = {}
+        self._shown: int | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the tensors."""
+        return list(self._live)
+
+    @property
+    def tasks(self) -> list[int]:
+        """Tasks that keep theirs."""
+        return list(self._kept)
+
+    def keep(self, task: int) -> None:
+        """Copy the live tensors for a task."""
+        self._kept[task] = {name: tensor.clone() for name, tensor in self._live.items()}
+
+    def show(self, task: int | None) -> None:
+        """From now on give a task's tensors; the live ones for `None` or a task that kept none."""
+        self._shown = task if task in self._kept else None
+
+    def present(self, name: str, own: Tensor) -> Tensor:
+        """What a module computes with in the place of its own tensor."""
+        return own if self._shown is None else self._kept[self._shown][name].clone()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that is kept, as ``kept.{task}.{name}``."""
+        return {f"kept.{task}.{name}": t for task, book in self._kept.items() for name, t in book.items()}
+
+    def blank(self, tasks: Iterable[int]) -> dict[str, Tensor]:
+        """What a state with these tasks must look like, for `same_shapes`."""
+        return {f"kept.{task}.{name}": tensor for task in tasks for name, tensor in self._live.items()}
+
+    def load(self, tensors: Mapping[str, Tensor], tasks: Iterable[int]) -> None:
+        """Take a state that fits; the live tensors are shown."""
+        live = self._live.items()
+        self._kept = {t: {n: tensors[f"kept.{t}.{n}"].to(x, copy=True) for n, x in live} for t in tasks}
+        self._shown = None
+
+    def num_bytes(self) -> int:
+        """Size of all that is kept."""
+        return num_bytes(self.tensors().values())
 
 
 def require_known(task: int, learned: Iterable[int], network: Network) -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from .freezing import GradientMask, Restoration, Untrained, moves_at_zero_gradient
 from .method import Learned, Memory, Network, Protection, Step, Training, check_range, num_bytes, same_shapes
 from .reweighting import Reweighting
-from .subnetworks import add_parameters, require_known, tasks_in
+from .subnetworks import OwnTensors, add_parameters, require_known, tasks_in
 
 PREFIX = "wsn_scores"
 """What the names of the scores' parameters begin with, one a masked weight."""
@@ -37,6 +38,7 @@ class WSN:
         c: Share of each layer's weights that a task computes with.
     """
 
+    name: ClassVar[str] = "wsn"
     c: float = 0.5
 
     def __post_init__(self) -> None:
@@ -66,13 +68,11 @@ class WinningSubnetworks(Protection):
         first = (nn.init.kaiming_uniform_(torch.empty_like(w), a=math.sqrt(5)) for w in weights.values())
         self._added = add_parameters(network.model, PREFIX, first)
         self._scores = dict(zip(weights, self._added.values(), strict=True))
-        own = {name: p for name, p in network.common.items() if name not in weights}
-        self._small: dict[str, Tensor] = {**own, **network.buffers}
+        small = {name: p for name, p in network.common.items() if name not in weights}
+        self._small = OwnTensors({**small, **network.buffers})
         self._masks: dict[int, dict[str, Tensor]] = {}
-        self._kept: dict[int, dict[str, Tensor]] = {}
-        self._task: int | None = None
-        self._replaced: dict[str, Tensor] = {}
-        Reweighting(network.model, [*self._scores, *self._small], self._chosen)
+        self._shown: dict[str, Tensor] = {}
+        Reweighting(network.model, [*self._scores, *self._small.names], self._chosen)
 
     def begin(self, training: Training) -> None:
         """Freeze what earlier tasks compute with.
@@ -85,7 +85,8 @@ class WinningSubnetworks(Protection):
         self._mask = GradientMask(network, frozen)
         self._restore = Restoration(network, frozen if moves_at_zero_gradient(training.optimizer) else {})
         self._heads = Untrained(network.parameters[n] for n in network.graph.own_heads(training.learned))
-        self._task, self._replaced = None, {}
+        self._shown = {}
+        self._small.show(None)
 
     def before_step(self, step: Step) -> None:
         """Frozen weights get no gradient."""
@@ -103,7 +104,7 @@ class WinningSubnetworks(Protection):
     def finish(self, learned: Learned) -> None:
         """Keep the task's mask and its small tensors."""
         self._masks[learned.task] = {n: pack(best(s.detach(), self._method.c)) for n, s in self._scores.items()}
-        self._kept[learned.task] = {name: tensor.detach().clone() for name, tensor in self._small.items()}
+        self._small.keep(learned.task)
 
     def use_task(self, task: int) -> None:
         """Answer with a learned task's subnetwork, or go on with the present one.
@@ -112,20 +113,14 @@ class WinningSubnetworks(Protection):
             ValueError: If the task is neither learned nor the next.
         """
         require_known(task, self._masks, self._network)
-        self._task = task if task in self._masks else None
         masks = self._masks.get(task, {})
-        self._replaced = {name: unpack(bits, self._scores[name].shape) for name, bits in masks.items()}
-        self._replaced |= self._kept.get(task, {})
+        self._shown = {name: unpack(bits, self._scores[name].shape) for name, bits in masks.items()}
+        self._small.show(task)
 
     def tensors(self) -> dict[str, Tensor]:
         """The masks of each learned task, packed, and its small tensors."""
-        books = {"mask": self._masks, "kept": self._kept}
-        return {
-            f"{book}.{task}.{name}": tensor
-            for book, tasks in books.items()
-            for task, tensors in tasks.items()
-            for name, tensor in tensors.items()
-        }
+        masks = {f"mask.{task}.{name}": bits for task, book in self._masks.items() for name, bits in book.items()}
+        return {**masks, **self._small.tensors()}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Take a saved state.
@@ -134,24 +129,24 @@ class WinningSubnetworks(Protection):
             ValueError: If a tensor does not fit.
         """
         tasks = sorted(tasks_in(tensors, "mask"))
-        masks = {name: pack(torch.empty_like(s, dtype=torch.bool)) for name, s in self._scores.items()}
-        likes = [(f"{book}.{t}.{n}", like) for t in tasks for book, n, like in self._likes(masks)]
-        same_shapes(tensors, dict(likes))
-        self._masks = {t: {n: tensors[f"mask.{t}.{n}"].to(bits, copy=True) for n, bits in masks.items()} for t in tasks}
-        self._kept = {t: {n: tensors[f"kept.{t}.{n}"].to(x, copy=True) for n, x in self._live()} for t in tasks}
-        self._task, self._replaced = None, {}
+        like = {name: pack(torch.empty_like(s, dtype=torch.bool)) for name, s in self._scores.items()}
+        masks = {f"mask.{task}.{name}": bits for task in tasks for name, bits in like.items()}
+        same_shapes(tensors, {**masks, **self._small.blank(tasks)})
+        self._masks = {t: {n: tensors[f"mask.{t}.{n}"].to(bits, copy=True) for n, bits in like.items()} for t in tasks}
+        self._small.load(tensors, tasks)
+        self._shown = {}
 
     def memory(self) -> Memory:
         """Masks; on top each task's small tensors."""
         masks = num_bytes(bits for book in self._masks.values() for bits in book.values())
-        return Memory(masks, num_bytes(self.tensors().values()))
+        return Memory(masks, masks + self._small.num_bytes())
 
     def _chosen(self, name: str, module: nn.Module, own: Tensor) -> Tensor:
         """What a module computes with in the place of its own tensor."""
         if name not in self._scores:
-            return self._replaced[name].clone() if name in self._replaced else own
-        if self._task is not None:
-            return own * self._replaced[name].to(own.dtype)
+            return self._small.present(name, own)
+        if name in self._shown:
+            return own * self._shown[name].to(own.dtype)
         scores = self._scores[name]
         straight = scores - scores.detach()  # zero, with the gradient of the scores
         return torch.mul(own, best(scores.detach(), self._method.c).to(own.dtype) + straight)
@@ -163,12 +158,6 @@ class WinningSubnetworks(Protection):
             for name, scores in self._scores.items()
             if self._masks
         }
-
-    def _live(self) -> list[tuple[str, Tensor]]:
-        return [(name, tensor.detach()) for name, tensor in self._small.items()]
-
-    def _likes(self, masks: Mapping[str, Tensor]) -> list[tuple[str, str, Tensor]]:
-        return [("mask", name, bits) for name, bits in masks.items()] + [("kept", n, x) for n, x in self._live()]
 
 
 def best(scores: Tensor, share: float) -> Tensor:

@@ -83,9 +83,9 @@ class Call:
     def refusal(self, why: str) -> TraceError:
         """The error for what this operation does, with the way out."""
         name = self.node.target if self.node.op == "call_method" else _name(self.operation)
+        leave = f" or leave the module out (ignore=({self.where!r},))" if self.where else ""
         return TraceError(
-            f"cannot trace {self.where or 'the model'!r}: {name}: {why}; give a rule of your own "
-            f"(rules={{...}}) or leave the module out (ignore=({self.where!r},))"
+            f"cannot trace {self.where or 'the model'!r}: {name}: {why}; give a rule of your own (rules={{...}}){leave}"
         )
 
     def along(self, label: Label, dim: int, size: int) -> Tensor:

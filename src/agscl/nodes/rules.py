@@ -149,15 +149,19 @@ def resizes(call: Call) -> AnyLabel:
 
 
 def reduces(call: Call) -> AnyLabel:
-    """Mean or sum over dimensions that hold the same nodes at every position."""
+    """Mean, sum or maximum over dimensions: nodes that end up in one value are one node."""
     label = call.label
     if not isinstance(label, Label):
         return label
     dim, keepdim = call.argument("dim", 1), call.argument("keepdim", 2) or False
-    dims = tuple(range(label.ids.ndim)) if dim is None else tuple([dim] if isinstance(dim, int) else dim)
-    if any(label.ids.shape[d] != 1 for d in dims):
-        raise call.refusal("it mixes positions that hold different nodes")
-    return Label(label.ids.amax(dims, keepdim=keepdim), label.sources)
+    dims = tuple(range(label.ids.ndim)) if dim is None else (dim,) if isinstance(dim, int) else tuple(dim)
+    ids = label.ids
+    for reduced in dims:
+        first = ids.narrow(reduced, 0, 1)
+        call.ledger.units.unify(first.expand_as(ids), ids)
+        ids = first
+    tied = not torch.equal(ids.expand_as(label.ids), label.ids)
+    return Label(ids.amax(dims, keepdim=keepdim), frozenset({call.node}) if tied else label.sources)
 
 
 def moves(call: Call) -> Any:

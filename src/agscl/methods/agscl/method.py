@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -45,6 +45,7 @@ class AGSCL:
         proximal: Take the proximal step (7) after every epoch, as in the paper, or after every optimizer step.
     """
 
+    name: ClassVar[str] = "ags-cl"
     mu: float
     lam: float
     eta: float = 0.9
