@@ -154,6 +154,11 @@ class Guard:
         """
         return self._protection.penalty()
 
+    @property
+    def has_extra_loss(self) -> bool:
+        """Whether the method needs `extra_loss` added to the loss now."""
+        return self._protection.has_extra_loss
+
     def extra_loss(self, batch: Any, forward: Callable[[Any], Any]) -> Tensor | None:
         """A loss term that the loop adds itself, for the few methods that need one; `None` for the others.
 

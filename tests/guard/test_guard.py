@@ -250,7 +250,12 @@ def test_a_frozen_channel_normalises_alike_in_training_and_evaluation() -> None:
         assert torch.equal(logits(model, 0, x), expected)
         model.train()
     model(3 * other)
-    assert not torch.equal(logits(model, 0, x), expected)  # outside attach() the model is the user's
+    assert not torch.equal(logits(model, 0, x), expected)  # outside attach() the model is the user's ...
+    with (
+        pytest.raises(ValueError, match="running statistics that earlier tasks rely on were changed"),
+        guard.attach(optimizer, steps_per_epoch=1),
+    ):
+        pass  # ... but the guard notices
 
 
 def test_finished_heads_are_out_of_training_while_attached_and_back_afterwards() -> None:
@@ -285,6 +290,18 @@ def test_a_saved_state_goes_on_bit_identically_in_the_middle_of_an_epoch() -> No
     whole, resumed = run(None), run(2)
     assert whole.keys() == resumed.keys()
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_learning_on_leaves_a_loaded_state_alone() -> None:
+    model, guard = after_one_task()
+    saved, weights = guard.state_dict(), copy.deepcopy(model.state_dict())
+    other = mlp()
+    other.load_state_dict(weights)
+    second = protected(other, HARD, SHAPE)
+    second.load_state_dict(saved)
+    before = {name: tensor.clone() for name, tensor in saved.items()}
+    learn(second, other, 1, DATA[1], OPTIMIZERS["adam"])
+    assert all(torch.equal(saved[name], before[name]) for name in saved)
 
 
 def test_consolidate_leaves_modes_and_running_statistics_alone() -> None:
@@ -367,7 +384,7 @@ def relearn(model: MLP, guard: agscl.Guard) -> None:
         (consolidate_inside, r"consolidate after the attach\(\) block"),
         (lambda _, guard: guard.consolidate([], print), "nothing was learned yet"),
         (replace_a_layer, r"changed after protect\(\): 'fc2.bias'"),
-        (train_unguarded, r"weights that earlier tasks rely on were changed outside attach\(\)"),
+        (train_unguarded, r"earlier tasks rely on were changed outside attach\(\)"),
         (nan_gradient, "gradient of 'fc1.weight' is not finite at step 0"),
         (wrong_head, r"no gradient reached the head of task 1.*call use_task\(\)"),
         (relearn, "task 0 is learned already"),

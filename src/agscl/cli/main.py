@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from . import catalogue, data, run
+from . import catalogue, compare, data, run
 from .parser import Parser
 
 
@@ -28,6 +28,7 @@ def _parser(given: Sequence[str]) -> Parser:
     parser = Parser(prog="agscl", description="Continual learning without forgetting: experiments and tools.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     run.add_parser(commands, given)
+    compare.add_parser(commands)
     catalogue.add_parser(commands)
     data.add_parser(commands)
     return parser

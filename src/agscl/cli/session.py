@@ -76,7 +76,7 @@ def _experiments(request: Request) -> list[Experiment]:
 
 def _methods(request: Request, preset: Preset) -> Sequence[AnyMethod]:
     if request.method is not None:
-        return [method_from_options(request.method, request.options, preset.methods)]
+        return [method_from_options(request.method, request.options, preset.tuned)]
     if request.options:
         raise ValueError(f"option {next(iter(request.options))!r} belongs to a method: name it with --method")
     return list(preset.methods.values())

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 
 from agscl.benchmarks.digits import digits, permuted_digits
 from agscl.benchmarks.task import TaskSequence
-from agscl.methods import AGSCL, AnyMethod, FineTuning
+from agscl.methods import AGSCL, EWC, HAT, MAS, SI, WSN, AnyMethod, FineTuning, Joint, LwF, RWalk, SingleTask
 from agscl.models import MLP, MultiHead
 from agscl.training import Training
 
@@ -23,6 +23,7 @@ class Preset:
         model: An untrained network for them.
         training: How each task is trained.
         methods: Tuned methods by name; those compared when no method is chosen.
+        baselines: Other tuned methods by name; `agscl compare` runs these too.
         threads: CPU threads while it runs (small networks are fastest on one); `None` leaves PyTorch's choice.
     """
 
@@ -32,6 +33,12 @@ class Preset:
     training: Training
     methods: Mapping[str, AnyMethod]
     threads: int | None = None
+    baselines: Mapping[str, AnyMethod] = field(default_factory=dict)
+
+    @property
+    def tuned(self) -> dict[str, AnyMethod]:
+        """All tuned methods by name."""
+        return {**self.methods, **self.baselines}
 
 
 def preset_named(name: str) -> Preset:
@@ -52,6 +59,12 @@ def _mlp(*widths: int) -> Callable[[TaskSequence], MultiHead]:
     return build
 
 
+def _baselines() -> dict[str, AnyMethod]:
+    """The baselines of the digits presets, each with the best of a few values for seed 0."""
+    methods = (EWC(lam=1000.0), SI(c=3.0), RWalk(lam=10.0), MAS(lam=1.0), HAT(), LwF(), WSN(), Joint(), SingleTask())
+    return {method.name: method for method in methods}
+
+
 PRESETS: Mapping[str, Preset] = {
     "digits": Preset(
         description="5 tasks of 2 digits each; scikit-learn's 8x8 images",
@@ -60,6 +73,7 @@ PRESETS: Mapping[str, Preset] = {
         training=Training(epochs=40, batch_size=32),
         methods={"ags-cl": AGSCL(mu=10.0, lam=400.0), "fine-tuning": FineTuning()},
         threads=1,
+        baselines=_baselines(),
     ),
     "permuted-digits": Preset(
         description="10 tasks of all 10 digits, each with its own order of the pixels; the same images",

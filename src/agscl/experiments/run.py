@@ -9,6 +9,7 @@ import torch
 
 from agscl.benchmarks.task import TaskSequence
 from agscl.guard import protect
+from agscl.methods import Joint
 from agscl.runs import RunFolder
 from agscl.runs.files import write_bytes, write_tensors
 from agscl.training import JsonLines, Learner, Sink, learn_sequence
@@ -61,7 +62,8 @@ def _learner(experiment: Experiment, sequence: TaskSequence, sinks: Sequence[Sin
     example_inputs = torch.zeros(2, *sequence.input_shape)
     guard = protect(model, experiment.method, example_inputs=example_inputs, heads="heads")
     generator = torch.Generator().manual_seed(experiment.seed)
-    return Learner(model, guard, experiment.training, generator, sinks)
+    joint = isinstance(experiment.method, Joint)
+    return Learner(model, guard, experiment.training, generator, sinks, joint)
 
 
 def _write(result: Result, learner: Learner, folder: RunFolder) -> None:

@@ -7,6 +7,7 @@ from .cpr import CPR as CPR
 from .ewc import EWC as EWC
 from .fine_tuning import FineTuning as FineTuning
 from .hat import HAT as HAT
+from .joint import Joint as Joint
 from .lwf import LwF as LwF
 from .mas import MAS as MAS
 from .method import Learned as Learned
@@ -21,7 +22,7 @@ from .si import SI as SI
 from .single_task import SingleTask as SingleTask
 from .wsn import WSN as WSN
 
-AnyMethod = AGSCL | EWC | SI | RWalk | MAS | HAT | LwF | WSN | FineTuning | SingleTask
+AnyMethod = AGSCL | EWC | SI | RWalk | MAS | HAT | LwF | WSN | FineTuning | Joint | SingleTask
 """All methods; the command line, configuration files and the documentation's table come from this union.
 
 `CPR` is not in it: it is an option of each of them.

@@ -77,6 +77,11 @@ class Projection(Protection):
         self._inner.end()
         self._task = None
 
+    @property
+    def has_extra_loss(self) -> bool:
+        """Always, unless ``beta=0``."""
+        return self._method.beta > 0 or self._inner.has_extra_loss
+
     def extra_loss(self, batch: Any, forward: Callable[[Any], Any]) -> Tensor | None:
         """The term, on top of the other method's.
 

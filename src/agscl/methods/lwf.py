@@ -65,13 +65,18 @@ class Distillation(Protection):
         """Nothing is distilled outside training."""
         self._tasks = ()
 
+    @property
+    def has_extra_loss(self) -> bool:
+        """From the second task on."""
+        return bool(self._tasks) and self._method.lam > 0
+
     def extra_loss(self, batch: Any, forward: Callable[[Any], Any]) -> Tensor | None:
         """The distillation loss; `None` before the second task and with ``lam=0``.
 
         Raises:
             ValueError: If the outputs are not those of all heads.
         """
-        if not self._tasks or self._method.lam == 0:
+        if not self.has_extra_loss:
             return None
         with torch.no_grad(), _eval_mode(self._network.model):
             answers = outputs_with(self._network, self._old, forward, batch)

@@ -154,6 +154,11 @@ class Protection(ABC):
     def end(self) -> None:
         """Undo what `begin` prepared."""
 
+    @property
+    def has_extra_loss(self) -> bool:
+        """Whether `extra_loss` may give a term, so that a loop should compute the outputs of all heads."""
+        return False
+
     def extra_loss(self, batch: Any, forward: Callable[[Any], Any]) -> Tensor | None:
         """A loss term for the loop to add; `forward` maps the batch to the outputs of all heads."""
         return None

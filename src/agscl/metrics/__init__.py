@@ -10,3 +10,5 @@ from .accuracy import plasticity as plasticity
 from .accuracy import stability as stability
 from .capacity import sparsity as sparsity
 from .capacity import used_capacity as used_capacity
+from .interval import Interval as Interval
+from .interval import mean_interval as mean_interval

@@ -11,6 +11,8 @@ from torch.nn.functional import cross_entropy
 from agscl.benchmarks.task import Batch, Examples
 from agscl.models import MultiHead
 
+from .joint import joined_logits
+
 EVALUATION_BATCH = 1024
 """Examples evaluated at once: no gradients are kept, so batches can be large."""
 
@@ -24,8 +26,14 @@ class Evaluation:
 
 
 @torch.no_grad()
-def evaluate(model: MultiHead, examples: Examples, task: int) -> Evaluation:
+def evaluate(model: MultiHead, examples: Examples, task: int, *, joint: bool = False) -> Evaluation:
     """Evaluate one task's head in eval mode; the model is left in eval mode.
+
+    Args:
+        model: The model.
+        examples: What it answers.
+        task: Number of the task.
+        joint: The examples are those of all tasks up to this one; labels count on from task to task.
 
     Raises:
         ValueError: If there are no examples or a label has no output.
@@ -34,19 +42,32 @@ def evaluate(model: MultiHead, examples: Examples, task: int) -> Evaluation:
     model.eval()
     sums = torch.zeros(2, dtype=torch.float64)
     for inputs, labels in examples.batches(EVALUATION_BATCH):
-        sums += _sums(model(inputs, task), labels).cpu()
+        sums += _sums(answers(model, (inputs, labels), task, joint=joint), labels).cpu()
     loss, correct = (sums / len(examples)).tolist()
     return Evaluation(loss, correct)
 
 
-def task_loss(model: MultiHead, batch: Batch, task: int) -> Tensor:
-    """Mean cross-entropy of a batch; only that task's head is computed.
+def answers(model: MultiHead, batch: Batch, task: int, *, joint: bool) -> Tensor:
+    """Logits for a batch: of the task's head, the only one computed, or of each example's own head.
 
     Raises:
         ValueError: If a label has no output.
     """
     inputs, labels = batch
-    logits = model(inputs, task)
+    if not joint:
+        logits: Tensor = model(inputs, task)
+        return logits
+    outputs = model(inputs)[: task + 1]
+    require_labels(labels, sum(logits.shape[1] for logits in outputs))
+    return joined_logits(outputs, labels)
+
+
+def batch_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy of a batch.
+
+    Raises:
+        ValueError: If a label has no output.
+    """
     require_labels(labels, logits.shape[1])
     return cross_entropy(logits, labels)
 

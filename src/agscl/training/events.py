@@ -58,7 +58,8 @@ class TaskFinished:
         accuracy: Test accuracy on each task so far, in [0, 1].
         sparsity: Share of nodes that are free; `None` if the method does not rate nodes.
         used_capacity: Share of nodes that did not move while the task was learned; `None` for the first task.
-        memory_bytes: What the method keeps.
+        memory_bytes: All that the method keeps.
+        regularization_bytes: Its regularization parameters alone, as figure 6(a) of the paper counts.
         seconds: Wall time of training, consolidation and evaluation.
     """
 
@@ -69,6 +70,7 @@ class TaskFinished:
     sparsity: float | None
     used_capacity: float | None
     memory_bytes: int
+    regularization_bytes: int
     seconds: float
 
 

@@ -24,6 +24,7 @@ class Learner:
         training: Settings of each task's training.
         generator: Draws the order of the training examples, and nothing else.
         sinks: Where events go.
+        joint: Each task is trained together with the data of all tasks before it.
     """
 
     model: MultiHead
@@ -31,3 +32,4 @@ class Learner:
     training: Training
     generator: torch.Generator
     sinks: Sequence[Sink] = field(default=())
+    joint: bool = False

@@ -1,9 +1,9 @@
-"""The learning rate as a function of the validation losses so far."""
+"""The learning rate as a function of the validation losses so far, or of the epochs alone."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from .settings import Training
 
@@ -17,20 +17,22 @@ class Plateau:
         best: Lowest validation loss so far.
         waited: Epochs since it was reached or the learning rate last fell.
         improved: Whether the last epoch set a new best.
+        epochs: Epochs so far.
     """
 
     learning_rate: float
     best: float = math.inf
     waited: int = 0
     improved: bool = False
+    epochs: int = 0
 
     def after(self, loss: float, training: Training) -> Plateau:
         """The state after one more epoch with the given validation loss."""
-        if loss < self.best:
-            return replace(self, best=loss, waited=0, improved=True)
-        if self.waited + 1 < training.patience:
-            return replace(self, waited=self.waited + 1, improved=False)
-        return replace(self, learning_rate=self.learning_rate / training.decay, waited=0, improved=False)
+        epochs, improved = self.epochs + 1, loss < self.best
+        waited = 0 if improved else self.waited + 1
+        falls = training.milestones.count(epochs) if training.milestones else int(waited == training.patience)
+        rate = self.learning_rate / training.decay**falls
+        return Plateau(rate, min(loss, self.best), 0 if falls else waited, improved, epochs)
 
     def finished(self, training: Training) -> bool:
         """Whether the learning rate fell below the floor."""

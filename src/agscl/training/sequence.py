@@ -14,6 +14,7 @@ from agscl.metrics import sparsity, used_capacity
 from .evaluation import EVALUATION_BATCH, evaluate
 from .events import TaskFinished, TaskStarted, emit
 from .history import History
+from .joint import join
 from .learner import Learner
 from .task import learn_task, snapshot
 
@@ -32,7 +33,7 @@ def _learn(learner: Learner, sequence: TaskSequence, index: int) -> TaskFinished
     emit(learner.sinks, TaskStarted(index, task.name, len(sequence.tasks), learner.training.epochs))
     before = snapshot(learner.model)
     learner.guard.use_task(index)
-    epochs = learn_task(learner, task, index)
+    epochs = learn_task(learner, join(sequence.tasks[: index + 1]) if learner.joint else task, index)
     used = _used_capacity(learner, before) if index else None
     _consolidate(learner, task, index)
     event = TaskFinished(
@@ -43,6 +44,7 @@ def _learn(learner: Learner, sequence: TaskSequence, index: int) -> TaskFinished
         sparsity=sparsity(learner.guard.importance) if learner.guard.importance else None,
         used_capacity=used,
         memory_bytes=learner.guard.memory_bytes(),
+        regularization_bytes=learner.guard.memory_bytes(regularization_only=True),
         seconds=time.perf_counter() - start,
     )
     emit(learner.sinks, event)

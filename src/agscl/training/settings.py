@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """Adam with a validation-driven learning rate.
+    """Adam with a validation-driven learning rate, or SGD, or a learning rate that falls after given epochs.
+
+    Whatever drives the learning rate, the weights of the lowest validation loss are kept.
 
     Source: Jung et al. (2020), section 4.1 and its official code.
 
@@ -18,6 +21,10 @@ class Training:
         patience: Epochs without a better validation loss before the learning rate falls.
         decay: What the learning rate is divided by.
         floor: Training of a task ends when the learning rate would fall below this.
+        optimizer: Adam or SGD, fresh for each task.
+        momentum: Of SGD.
+        milestones: Epochs after which the learning rate falls, ascending; if there are any, the validation loss has
+            no say in it.
     """
 
     epochs: int = 100
@@ -26,6 +33,9 @@ class Training:
     patience: int = 5
     decay: float = 3.0
     floor: float = 1e-6
+    optimizer: Literal["adam", "sgd"] = "adam"
+    momentum: float = 0.0
+    milestones: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse values outside their ranges."""
@@ -38,3 +48,14 @@ class Training:
             raise ValueError(f"decay divides the learning rate and must be above 1, got {self.decay}")
         if not self.floor >= 0:
             raise ValueError(f"floor must not be negative, got {self.floor}")
+        if self.optimizer not in ("adam", "sgd"):
+            raise ValueError(f"optimizer must be 'adam' or 'sgd', not {self.optimizer!r}")
+        if not 0 <= self.momentum < 1 or (self.momentum and self.optimizer != "sgd"):
+            raise ValueError(f"momentum must be in [0, 1), and 0 without optimizer='sgd', got {self.momentum}")
+        if list(self.milestones) != sorted(self.milestones) or min(self.milestones, default=1) < 1:
+            raise ValueError(f"milestones must be epochs from 1 up in ascending order, got {self.milestones}")
+
+    def with_epochs(self, epochs: int) -> Training:
+        """The same with another number of epochs; milestones move in proportion."""
+        milestones = (max(1, round(milestone * epochs / self.epochs)) for milestone in self.milestones)
+        return replace(self, epochs=epochs, milestones=tuple(milestones))

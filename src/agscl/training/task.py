@@ -8,20 +8,21 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch.optim import SGD, Adam, Optimizer
 
 from agscl.benchmarks.task import Batch, Task
 
-from .evaluation import Evaluation, evaluate, require_examples, task_loss
+from .evaluation import Evaluation, answers, batch_loss, evaluate, require_examples
 from .events import EpochFinished, emit
 from .learner import Learner
 from .plateau import Plateau
+from .settings import Training
 
 
 def learn_task(learner: Learner, task: Task, index: int) -> int:
     """Train the current task and leave the model with the weights of the lowest validation loss.
 
-    A fresh Adam for the task; its state is kept when the learning rate falls. The validation loss is the
+    A fresh optimizer for the task; its state is kept when the learning rate falls. The validation loss is the
     plain task loss, whatever the method.
 
     Returns:
@@ -32,7 +33,7 @@ def learn_task(learner: Learner, task: Task, index: int) -> int:
     """
     require_examples(task.train, index)
     training, model = learner.training, learner.model
-    lesson = _Lesson(learner, Adam(model.parameters(), lr=training.learning_rate), task, index)
+    lesson = _Lesson(learner, _optimizer(model, training), task, index)
     plateau, best, epoch = Plateau(training.learning_rate), snapshot(model), 0
     with learner.guard.attach(lesson.optimizer, steps_per_epoch=math.ceil(len(task.train) / training.batch_size)):
         while epoch < training.epochs and not plateau.finished(training):
@@ -62,7 +63,8 @@ class _Lesson:
 def _epoch(lesson: _Lesson, epoch: int, plateau: Plateau) -> Plateau:
     start = time.perf_counter()
     training_loss = _train(lesson)
-    validation = evaluate(lesson.learner.model, lesson.task.validation, lesson.index)
+    joint = lesson.learner.joint
+    validation = evaluate(lesson.learner.model, lesson.task.validation, lesson.index, joint=joint)
     _require_finite(validation.loss, lesson.task)
     event = _event(lesson.index, epoch, training_loss, validation, plateau.learning_rate, start)
     emit(lesson.learner.sinks, event)
@@ -79,15 +81,29 @@ def _train(lesson: _Lesson) -> float:
 
 
 def _step(lesson: _Lesson, batch: Batch) -> float:
-    model = lesson.learner.model
     lesson.optimizer.zero_grad()
-    loss = task_loss(model, batch, lesson.index)
-    extra = lesson.learner.guard.extra_loss(batch, lambda given: model(given[0]))
-    loss = loss if extra is None else loss + extra
+    loss = _loss(lesson, batch)
     _require_finite(loss.item(), lesson.task)
     torch.autograd.backward(loss)
     lesson.optimizer.step()
     return loss.item()
+
+
+def _loss(lesson: _Lesson, batch: Batch) -> Tensor:
+    """The task's loss, and what the method adds to it."""
+    learner, model = lesson.learner, lesson.learner.model
+    if not learner.guard.has_extra_loss:
+        return batch_loss(answers(model, batch, lesson.index, joint=learner.joint), batch[1])
+    outputs = model(batch[0])
+    loss = batch_loss(outputs[lesson.index], batch[1])
+    extra = learner.guard.extra_loss(batch, lambda given: outputs if torch.is_grad_enabled() else model(given[0]))
+    return loss if extra is None else loss + extra
+
+
+def _optimizer(model: nn.Module, training: Training) -> Optimizer:
+    if training.optimizer == "sgd":
+        return SGD(model.parameters(), lr=training.learning_rate, momentum=training.momentum)
+    return Adam(model.parameters(), lr=training.learning_rate)
 
 
 def _set_learning_rate(optimizer: Optimizer, learning_rate: float) -> None:

@@ -197,6 +197,23 @@ def test_zero_strengths_equal_fine_tuning_bit_for_bit_within_a_task() -> None:
         assert torch.equal(first, second)
 
 
+def test_the_penalty_is_equation_two() -> None:
+    model, guard, _ = consolidated(rho=0.0)
+    anchor = {name: p.detach().clone() for name, p in model.named_parameters()}
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter))
+    expected, state = 0.0, model.state_dict()
+    for name in ("fc1", "fc2"):
+        weight, bias, omega = state[f"{name}.weight"], state[f"{name}.bias"], guard.importance[name]
+        for node in range(len(bias)):
+            theta = torch.cat([weight[node], bias[node : node + 1]])
+            old = torch.cat([anchor[f"{name}.weight"][node], anchor[f"{name}.bias"][node : node + 1]])
+            drift = 50.0 * omega[node] * (theta - old).norm()
+            expected += float(drift if omega[node] > 0 else 11 * theta.norm())
+    assert float(guard.penalty()) == pytest.approx(expected, rel=1e-5)
+
+
 def test_only_important_nodes_cost_memory_and_hard_freezing_keeps_no_anchor() -> None:
     _, soft, _ = consolidated(rho=0.0)
     _, hard, _ = consolidated(rho=0.0, lam=math.inf)

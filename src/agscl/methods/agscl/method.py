@@ -29,6 +29,7 @@ from agscl.nodes.slices import gather, scatter
 
 from .freezing import FREE, frozen_channels, frozen_for_all, frozen_nodes, severed_connections
 from .importance import accumulate, average_activation
+from .penalty import drift_penalty, sparsity_penalty
 from .proximal import attract, shrink
 from .reinit import check_initialisers, rand_init, zero_init
 
@@ -166,6 +167,18 @@ class AdaptiveGroupSparsity(Protection):
             self._anchors = {layer.name: self._important_rows(layer) for layer in self._network.graph.layers}
         self._digest = self._digest_of_frozen(learned.tasks)
 
+    @torch.no_grad()
+    def penalty(self) -> Tensor:
+        """Terms (a) and (b) of equation (2) at the present weights, shape ``()``; hard-frozen nodes cannot drift."""
+        terms = []
+        for layer in self._network.graph.layers:
+            rows, omega = gather(layer.incoming, self._network.parameters), self._importance[layer.name]
+            terms.append(sparsity_penalty(rows[omega == 0], self._method.mu))
+            if not self._method.hard:
+                anchor, rows, omega = self._anchors[layer.name], rows[omega > 0], omega[omega > 0]
+                terms.append(drift_penalty(rows, anchor, omega, self._method.lam))
+        return torch.stack(terms).sum()
+
     def importance(self) -> dict[str, Tensor]:
         """Omega of equation (8) by layer, each of shape ``(num_nodes,)``."""
         return dict(self._importance)
@@ -184,9 +197,9 @@ class AdaptiveGroupSparsity(Protection):
         """
         same_shapes(tensors, {**self.tensors(), **self._anchors_for(tensors)})
         for name, omega in self._importance.items():
-            self._importance[name] = tensors[f"importance.{name}"].to(omega)
-            self._since[name] = tensors[f"since.{name}"].to(self._since[name])
-            self._anchors[name] = tensors[f"anchor.{name}"].to(self._anchors[name])
+            self._importance[name] = tensors[f"importance.{name}"].to(omega, copy=True)
+            self._since[name] = tensors[f"since.{name}"].to(self._since[name], copy=True)
+            self._anchors[name] = tensors[f"anchor.{name}"].to(self._anchors[name], copy=True)
         self._digest = tensors["digest"].clone()
 
     def memory(self) -> Memory:
@@ -229,8 +242,8 @@ class AdaptiveGroupSparsity(Protection):
     def _check_digest(self, learned: tuple[int, ...]) -> None:
         if learned and not torch.equal(self._digest, self._digest_of_frozen(learned)):
             raise ValueError(
-                "weights that earlier tasks rely on were changed outside attach(); load the weights that belong to "
-                "this guard's state, or protect the model anew"
+                "weights or running statistics that earlier tasks rely on were changed outside attach(); load the "
+                "weights that belong to this guard's state, or protect the model anew"
             )
 
     def _digest_of_frozen(self, tasks: tuple[int, ...]) -> Tensor:
@@ -239,8 +252,9 @@ class AdaptiveGroupSparsity(Protection):
             return torch.zeros(32, dtype=torch.uint8)
         network = self._network
         names = sorted(network.graph.own_heads(tasks) | set(network.graph.shared))
-        frozen = [self._important_rows(layer) for layer in network.graph.layers]
+        rows = [gather(layer.incoming + layer.statistics, network.state) for layer in network.graph.layers]
+        frozen = [found[omega > 0] for found, omega in zip(rows, self._importance.values(), strict=True)]
         digest = hashlib.sha256()
         for tensor in [*frozen, *(network.state[name].detach() for name in names)]:
-            digest.update(tensor.cpu().contiguous().view(torch.uint8).numpy().tobytes())
+            digest.update(tensor.cpu().flatten().view(torch.uint8).numpy().tobytes())
         return torch.frombuffer(bytearray(digest.digest()), dtype=torch.uint8)
