@@ -73,6 +73,26 @@ def test_fine_tuning_equals_the_loop_written_by_hand(make_learner, sequence, tra
     assert equal(learner.model.state_dict(), best)
 
 
+def test_sgd_with_milestones_equals_the_loop_written_by_hand(make_learner, sequence):
+    task = sequence.tasks[0]
+    learner = make_learner(
+        Training(epochs=4, batch_size=50, learning_rate=0.1, optimizer="sgd", momentum=0.9, milestones=(2,), decay=10)
+    )
+    model, generator, states = copy.deepcopy(learner.model), torch.Generator().manual_seed(1), []
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    for epoch in range(4):
+        optimizer.param_groups[0]["lr"] = 0.1 if epoch < 2 else 0.1 / 10
+        model.train()
+        for inputs, labels in task.train.batches(50, generator=generator):
+            optimizer.zero_grad()
+            cross_entropy(model(inputs)[0], labels).backward()
+            optimizer.step()
+        states.append((validation_loss(model, task, 0), copy.deepcopy(model.state_dict())))
+    learn_task(learner, task, 0)
+    assert equal(learner.model.state_dict(), min(states, key=lambda pair: pair[0])[1])
+    assert [event.learning_rate for event in learner.sinks[0].of(EpochFinished)] == [0.1, 0.1, 0.01, 0.01]
+
+
 def test_the_weights_of_the_lowest_validation_loss_are_kept(make_learner, sequence):
     learner = make_learner(Training(epochs=30, batch_size=50, learning_rate=0.5))
     learn_task(learner, sequence.tasks[0], 0)

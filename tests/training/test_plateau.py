@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -58,3 +59,32 @@ def test_an_epoch_improves_exactly_when_it_is_the_best_so_far(losses):
         plateau = plateau.after(loss, training)
         assert plateau.improved == (loss < min(losses[:number], default=math.inf))
         assert plateau.best == min(losses[: number + 1])
+
+
+def test_milestones_alone_decide_where_there_are_any():
+    training = Training(milestones=(3, 5, 5), decay=10, patience=1)
+    assert rates([1.0] * 7, training) == [1e-3, 1e-3, 1e-3, 1e-4, 1e-4, *[1e-6] * 2]
+    assert rates([7.0 - n for n in range(7)], training) == rates([1.0] * 7, training)
+
+
+def test_milestones_move_with_the_number_of_epochs():
+    training = Training(epochs=40, milestones=(30,))
+    assert training.with_epochs(4).milestones == (3,)
+    assert training.with_epochs(80).milestones == (60,)
+    assert training.with_epochs(1) == Training(epochs=1, milestones=(1,))
+    assert Training().with_epochs(7) == Training(epochs=7)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"optimizer": "rmsprop"}, "optimizer must be 'adam' or 'sgd'"),
+        ({"momentum": 0.9}, "without optimizer='sgd'"),
+        ({"optimizer": "sgd", "momentum": 1.0}, "momentum must be in"),
+        ({"milestones": (5, 3)}, "ascending"),
+        ({"milestones": (0,)}, "from 1 up"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Training(**settings)

@@ -57,7 +57,8 @@ def cifar10_100(
     tasks = (first.task("cifar10"), *rest.tasks)[: options.tasks]
     record = {
         **rest.record,
-        "data": [_described(first.images), *_data_of(rest)],
+        "task_classes": [first.images.classes, *_listed(rest, "task_classes")][: options.tasks],
+        "data": [_described(first.images), *_listed(rest, "data")],
         **options.scaled_down(num_tasks + 1),
     }
     return TaskSequence("cifar10-100", tasks, first.input_shape, record)
@@ -245,6 +246,6 @@ def _described(images: ImageSet) -> dict[str, JSON]:
     }
 
 
-def _data_of(sequence: TaskSequence) -> list[JSON]:
-    data = sequence.record["data"]
-    return list(data) if isinstance(data, list) else []
+def _listed(sequence: TaskSequence, name: str) -> list[JSON]:
+    values = sequence.record[name]
+    return list(values) if isinstance(values, list) else []

@@ -25,9 +25,12 @@ def run(arguments: argparse.Namespace) -> int:
     from agscl.experiments import PRESETS
     from agscl.methods import METHODS
 
-    presets = Table("preset", "tasks", "compares")
+    presets = Table()
+    presets.add_column("preset", no_wrap=True)
+    for heading in ("tasks", "needs data", "tuned methods"):
+        presets.add_column(heading)
     for name, preset in PRESETS.items():
-        presets.add_row(name, preset.description, ", ".join(preset.methods))
+        presets.add_row(name, preset.description, ", ".join(preset.data), ", ".join(preset.tuned))
     methods = Table("method", "options and defaults")
     for name, kind in METHODS.items():
         methods.add_row(name, "\n".join(_option(field) for field in fields(kind)) or "none")

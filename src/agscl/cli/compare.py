@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .run import add_scale
+
 if TYPE_CHECKING:
     from .parser import Commands
 
@@ -19,7 +21,7 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("preset", metavar="PRESET", help="what to learn, such as digits")
     parser.add_argument("--methods", metavar="A,B,...", help="which methods (default: all that the preset has tuned)")
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds 0 to N-1 (default: 3)")
-    parser.add_argument("--epochs", type=int, metavar="N", help="most epochs for each task")
+    add_scale(parser)
     parser.add_argument("--processes", type=int, metavar="N", help="runs at once (default: one for each core)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="new folder (default: runs/PRESET-TIME)")
     parser.set_defaults(run=run)
@@ -36,6 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
         OSError: If a folder cannot be written.
     """
     from .comparing import Comparison, start
+    from .scale import Scale
 
     names = arguments.methods.split(",") if arguments.methods is not None else None
     return start(
@@ -43,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
             preset=arguments.preset,
             methods=names,
             seeds=arguments.seeds,
-            epochs=arguments.epochs,
+            scale=Scale(arguments.epochs, arguments.tasks, arguments.fraction, arguments.data_root),
             processes=arguments.processes,
             out=arguments.out,
         )

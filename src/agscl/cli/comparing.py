@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from agscl.experiments.many import Failure, Outcome, run_many
 from agscl.methods import AnyMethod
 from agscl.metrics.interval import Interval
 from agscl.runs import RunFolder
+
+from .scale import Scale
 
 PERCENTAGES = {
     "average_accuracy": "accuracy %",
@@ -36,7 +38,7 @@ class Comparison:
         preset: Name of the preset.
         methods: Names of the methods; `None` for all that the preset has tuned.
         seeds: How many seeds, from 0.
-        epochs: Most epochs for each task; `None` leaves it to the preset.
+        scale: How much of the preset to run, and where the data is.
         processes: Runs at once; `None` for one on each core.
         out: Folder of the runs; `None` makes a new one under ``runs``.
     """
@@ -44,7 +46,7 @@ class Comparison:
     preset: str
     methods: Sequence[str] | None
     seeds: int
-    epochs: int | None
+    scale: Scale
     processes: int | None
     out: Path | None
 
@@ -63,9 +65,8 @@ def start(asked: Comparison) -> int:
     folder = RunFolder(asked.out or Path("runs") / f"{asked.preset}-{datetime.now().astimezone():%Y%m%d-%H%M%S}")
     folder.require_free()
     processes = asked.processes if asked.processes is not None else (os.cpu_count() or 1)
-    outcomes = list(
-        _followed(run_many(experiments, lambda e: _place(folder, e), processes=processes), len(experiments))
-    )
+    runs = run_many(experiments, lambda e: _place(folder, e), processes=processes, data_root=asked.scale.data_root)
+    outcomes = list(_followed(runs, len(experiments)))
     _show(asked, experiments, outcomes, folder)
     return int(any(isinstance(outcome, Failure) for outcome in outcomes))
 
@@ -74,9 +75,8 @@ def _experiments(asked: Comparison) -> list[Experiment]:
     if asked.seeds < 1:
         raise ValueError(f"--seeds must be at least 1, got {asked.seeds}")
     preset = preset_named(asked.preset)
-    training = preset.training if asked.epochs is None else replace(preset.training, epochs=asked.epochs)
     return [
-        Experiment(preset=asked.preset, method=method, training=training, seed=seed)
+        asked.scale.experiment(asked.preset, method, seed)
         for method in _methods(asked, preset)
         for seed in range(asked.seeds)
     ]

@@ -15,9 +15,9 @@ from agscl.experiments import Experiment, Preset, Result, method_from_options, n
 from agscl.methods import AnyMethod
 from agscl.runs import RunFolder
 from agscl.runs.files import write_bytes
-from agscl.training import Training
 
 from .progress import progress
+from .scale import Scale
 from .tables import show
 
 
@@ -29,17 +29,19 @@ class Request:
         preset: Name of the preset.
         method: Name of the one method to run; `None` runs all that the preset compares.
         options: Hyper-parameters of the method, as text.
-        epochs: Most epochs for each task; `None` leaves it to the preset.
         seed: Draws everything random.
         out: The run folder; `None` makes a new one under ``runs``.
+        scale: How much of the preset to run, and where the data is.
+        cpr: Strength of CPR's entropy term.
     """
 
     preset: str
     method: str | None
     options: Mapping[str, str]
-    epochs: int | None
     seed: int
     out: Path | None
+    scale: Scale
+    cpr: float = 0.0
 
 
 def start(request: Request) -> None:
@@ -52,7 +54,7 @@ def start(request: Request) -> None:
     experiments = _experiments(request)
     folder = RunFolder(request.out or _new_folder(request.preset))
     folder.require_free()
-    results = [_run(experiment, _folder_of(experiment, folder, request)) for experiment in experiments]
+    results = [_run(experiment, folder, request) for experiment in experiments]
     console = Console()
     show(console, results)
     console.print(_draw(results, folder), highlight=False, soft_wrap=True)
@@ -68,10 +70,8 @@ def _draw(results: Sequence[Result], folder: RunFolder) -> str:
 
 def _experiments(request: Request) -> list[Experiment]:
     preset = preset_named(request.preset)
-    return [
-        Experiment(preset=request.preset, method=method, training=_training(request, preset), seed=request.seed)
-        for method in _methods(request, preset)
-    ]
+    plain = [request.scale.experiment(request.preset, method, request.seed) for method in _methods(request, preset)]
+    return [replace(experiment, cpr=request.cpr) for experiment in plain]
 
 
 def _methods(request: Request, preset: Preset) -> Sequence[AnyMethod]:
@@ -80,10 +80,6 @@ def _methods(request: Request, preset: Preset) -> Sequence[AnyMethod]:
     if request.options:
         raise ValueError(f"option {next(iter(request.options))!r} belongs to a method: name it with --method")
     return list(preset.methods.values())
-
-
-def _training(request: Request, preset: Preset) -> Training:
-    return preset.training if request.epochs is None else replace(preset.training, epochs=request.epochs)
 
 
 def _new_folder(preset: str) -> Path:
@@ -95,6 +91,7 @@ def _folder_of(experiment: Experiment, folder: RunFolder, request: Request) -> R
     return folder if request.method else RunFolder(folder.path / name_of(experiment.method))
 
 
-def _run(experiment: Experiment, folder: RunFolder) -> Result:
+def _run(experiment: Experiment, folder: RunFolder, request: Request) -> Result:
+    place = _folder_of(experiment, folder, request)
     with progress(Console(stderr=True), name_of(experiment.method)) as sink:
-        return run(experiment, folder, [sink])
+        return run(experiment, place, [sink], data_root=request.scale.data_root)

@@ -16,12 +16,23 @@ NOTHING = "-"
 def show(console: Console, results: Sequence[Result]) -> None:
     """Show accuracy matrices, measures, and sparsity and used capacity for each task."""
     experiment = results[0].experiment
-    console.print(f"\n{experiment.preset}, seed {experiment.seed} (one run of each method)\n", highlight=False)
+    console.print(f"\n{experiment.preset}, seed {experiment.seed} (one run of each method)", highlight=False)
+    console.print(f"{scale_of(results[0])}\n", highlight=False)
     for result in results:
         console.print(_matrix(result))
     console.print(_measures(results))
     for result in results:
         console.print(_capacity(result))
+
+
+def scale_of(result: Result) -> str:
+    """How much of the preset was run, in words."""
+    scale = result.scale()
+    if not scale["scaled_down"]:
+        return "the preset in full"
+    tasks = f"{scale['tasks']} of {scale['tasks_in_full']} tasks"
+    epochs = f"at most {scale['epochs']} instead of {scale['epochs_in_full']} epochs"
+    return f"scaled down: {tasks}, {epochs}, {scale['fraction']:.0%} of the training examples"
 
 
 def _matrix(result: Result) -> Table:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, ClassVar
 
 from pydantic import ConfigDict, PlainSerializer, PlainValidator, TypeAdapter, ValidationError
 
+from agscl.benchmarks.options import LoadOptions
 from agscl.methods import AnyMethod
 from agscl.training import Training
 
@@ -23,6 +25,9 @@ class Experiment:
         method: The method with its hyper-parameters.
         training: How each task is trained.
         seed: Draws the tasks, the initial weights, the order of the examples, and all else.
+        tasks: Only the first so many tasks of the drawn order; `None` for all.
+        cpr: Strength of the entropy term that `agscl.CPR` adds to the method.
+        fraction: Share of each class's training and validation examples that is used; tests stay whole.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = {"extra": "forbid", "strict": True}
@@ -31,16 +36,28 @@ class Experiment:
     method: Annotated[AnyMethod, PlainValidator(method_from_json), PlainSerializer(method_to_json)]
     training: Training
     seed: int = 0
+    tasks: int | None = None
+    fraction: float = 1.0
+    cpr: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse unknown presets and seeds that cannot be used."""
+        """Refuse unknown presets, and seeds and scales that cannot be used."""
         preset_named(self.preset)
+        self.load_options()
         if self.seed < 0:
             raise ValueError(f"seed must not be negative, got {self.seed}")
+        if not 0 <= self.cpr < float("inf"):
+            raise ValueError(f"cpr must be finite and not negative, got {self.cpr}")
+
+    def load_options(self, data_root: Path | None = None) -> LoadOptions:
+        """How much of the preset's data is loaded, and from where (default: the platform's cache folder)."""
+        return LoadOptions(tasks=self.tasks, fraction=self.fraction, data_root=data_root)
 
     def to_json(self) -> bytes:
         """The experiment as JSON; equal experiments give equal bytes."""
-        return TypeAdapter(Experiment).dump_json(self, indent=2) + b"\n"
+        adapter = TypeAdapter(Experiment)
+        typed = self.from_json(adapter.dump_json(self))  # where a float belongs, 1 becomes 1.0
+        return adapter.dump_json(typed, indent=2) + b"\n"
 
     @classmethod
     def from_json(cls, text: bytes | str) -> Experiment:

@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
+from agscl.benchmarks.needed import require_sets
 from agscl.runs import RunFolder
 
 from .experiment import Experiment
+from .presets import preset_named
 from .result import Result
 from .run import run
 
@@ -35,22 +38,29 @@ Place = Callable[[Experiment], RunFolder]
 """Where each run is written."""
 
 
-def run_many(experiments: Sequence[Experiment], place: Place, *, processes: int) -> Iterator[Outcome]:
+def run_many(
+    experiments: Sequence[Experiment], place: Place, *, processes: int, data_root: Path | None = None
+) -> Iterator[Outcome]:
     """Run experiments in parallel and give each outcome as it comes; a failed run does not stop the others.
 
     Args:
         experiments: What to run.
         place: The folder of each run; a new or empty one.
         processes: How many at once.
+        data_root: Folder of the data sets; default: the platform's cache folder.
 
     Raises:
-        ValueError: If there is less than one process.
+        ValueError: If there is less than one process, or data is missing.
     """
     if processes < 1:
         raise ValueError(f"at least one process is needed, got {processes}")
+    require_sets({name: None for e in experiments for name in preset_named(e.preset).data}, data_root)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context, initializer=_one_thread) as pool:
-        asked = {pool.submit(run, experiment, place(experiment)): experiment for experiment in experiments}
+        asked = {
+            pool.submit(run, experiment, place(experiment), data_root=data_root): experiment
+            for experiment in experiments
+        }
         for done in as_completed(asked):
             yield _outcome(done, asked[done])
 

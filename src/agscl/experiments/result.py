@@ -18,6 +18,7 @@ from agscl.training import History
 
 from .experiment import Experiment
 from .methods import name_of
+from .presets import preset_named
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,21 @@ class Result:
         names += ["forgetting", "backward_transfer"] if len(self.history.tasks) > 1 else []
         return {name: getattr(metrics, name)(self.accuracy) for name in names}
 
+    def scale(self) -> dict[str, JSON]:
+        """How much of the preset was run: tasks, epochs and share of the examples, and whether that is all."""
+        full = preset_named(self.experiment.preset).training.epochs
+        tasks = {name: self.record[name] for name in ("tasks", "tasks_in_full") if name in self.record}
+        epochs, fraction = self.experiment.training.epochs, self.experiment.fraction
+        less = bool(self.record.get("scaled_down")) or epochs < full
+        return {"scaled_down": less, **tasks, "epochs": epochs, "epochs_in_full": full, "fraction": fraction}
+
     def to_json(self) -> bytes:
         """The result as JSON; accuracies that were not measured are null."""
         content: dict[str, Any] = {
             "method": self.method,
             "accuracy": [[None if isnan(x) else x for x in row] for row in self.accuracy.tolist()],
             "measures": self.measures(),
+            "scale": self.scale(),
             "tasks": [asdict(task) for task in self.history.tasks],
             "sequence": self.record,
             "environment": _environment(),

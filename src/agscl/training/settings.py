@@ -48,12 +48,15 @@ class Training:
             raise ValueError(f"decay divides the learning rate and must be above 1, got {self.decay}")
         if not self.floor >= 0:
             raise ValueError(f"floor must not be negative, got {self.floor}")
+        self._check_optimizer()
+        if list(self.milestones) != sorted(self.milestones) or min(self.milestones, default=1) < 1:
+            raise ValueError(f"milestones must be epochs from 1 up in ascending order, got {self.milestones}")
+
+    def _check_optimizer(self) -> None:
         if self.optimizer not in ("adam", "sgd"):
             raise ValueError(f"optimizer must be 'adam' or 'sgd', not {self.optimizer!r}")
         if not 0 <= self.momentum < 1 or (self.momentum and self.optimizer != "sgd"):
             raise ValueError(f"momentum must be in [0, 1), and 0 without optimizer='sgd', got {self.momentum}")
-        if list(self.milestones) != sorted(self.milestones) or min(self.milestones, default=1) < 1:
-            raise ValueError(f"milestones must be epochs from 1 up in ascending order, got {self.milestones}")
 
     def with_epochs(self, epochs: int) -> Training:
         """The same with another number of epochs; milestones move in proportion."""

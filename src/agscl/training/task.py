@@ -14,6 +14,7 @@ from agscl.benchmarks.task import Batch, Task
 
 from .evaluation import Evaluation, answers, batch_loss, evaluate, require_examples
 from .events import EpochFinished, emit
+from .joint import joined_logits
 from .learner import Learner
 from .plateau import Plateau
 from .settings import Training
@@ -95,7 +96,8 @@ def _loss(lesson: _Lesson, batch: Batch) -> Tensor:
     if not learner.guard.has_extra_loss:
         return batch_loss(answers(model, batch, lesson.index, joint=learner.joint), batch[1])
     outputs = model(batch[0])
-    loss = batch_loss(outputs[lesson.index], batch[1])
+    logits = joined_logits(outputs[: lesson.index + 1], batch[1]) if learner.joint else outputs[lesson.index]
+    loss = batch_loss(logits, batch[1])
     extra = learner.guard.extra_loss(batch, lambda given: outputs if torch.is_grad_enabled() else model(given[0]))
     return loss if extra is None else loss + extra
 
