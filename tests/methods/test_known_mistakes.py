@@ -208,7 +208,7 @@ def test_si_scales_importance_by_a_learning_rate_or_forgets_to_reset_the_path() 
     """Avalanche #824: SI not aligned with the paper; the path integral begins anew with every task."""
     model, guard = after(agscl.SI(c=1.0), 2)
     state: dict[str, Any] = guard.state_dict()
-    assert all(not tensor.any() for name, tensor in state.items() if name.startswith("method.path."))
+    assert all(not tensor.any() for name, tensor in state.items() if name.startswith("method.saved."))
     for name, parameter in model.named_parameters():
         if not name.startswith("heads"):
-            assert torch.equal(state[f"method.start.{name}"], parameter)
+            assert torch.equal(state[f"method.origin.{name}"], parameter)

@@ -206,6 +206,7 @@ def convolutions(draw: st.DrawFn) -> nn.Conv2d:
     )
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")  # only slower, says torch
 @settings(max_examples=25, deadline=None)
 @given(conv=convolutions())
 def test_convolutions_of_any_shape_agree_with_one_sample_at_a_time(conv: nn.Conv2d) -> None:

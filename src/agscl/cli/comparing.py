@@ -20,6 +20,7 @@ from agscl.metrics.interval import Interval
 from agscl.runs import RunFolder
 
 from .scale import Scale
+from .tables import scale_of
 
 PERCENTAGES = {
     "average_accuracy": "accuracy %",
@@ -108,11 +109,14 @@ def _followed(outcomes: Iterator[Outcome], total: int) -> Iterator[Outcome]:
 def _show(asked: Comparison, experiments: Sequence[Experiment], outcomes: Sequence[Outcome], folder: RunFolder) -> None:
     order = {experiment: position for position, experiment in enumerate(experiments)}
     ordered = sorted(outcomes, key=lambda outcome: order[outcome.experiment])
-    table = _table(aggregate([outcome for outcome in ordered if isinstance(outcome, Result)]))
+    results = [outcome for outcome in ordered if isinstance(outcome, Result)]
+    table = _table(aggregate(results))
     plural = "" if asked.seeds == 1 else "s"
     table.title = f"{asked.preset}: mean ± 95 % interval over {asked.seeds} seed{plural}"
     console = Console()
     console.print(table if console.is_terminal else _lines(console, table))
+    if results:
+        console.print(scale_of(results[0]), highlight=False)
     for outcome in ordered:
         if isinstance(outcome, Failure):
             console.print(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, Optimizer, RAdam, RMSprop
 
-from .method import Network
+from .method import Network, Training
 
 _STILL_AT_ZERO_GRADIENT = (SGD, Adam, AdamW, NAdam, RAdam, Adamax, RMSprop, Adagrad, Adadelta)
 
@@ -66,3 +66,35 @@ class Untrained:
         """Let them be trained again."""
         for parameter in self._parameters:
             parameter.requires_grad_(True)
+
+
+class Freeze:
+    """Keeps weights exactly still while one task is learned, whatever the optimizer does.
+
+    Frozen positions get no gradient; they are put back after a step only where the optimizer would move them all the
+    same. Parameters that are frozen as a whole, and heads of learned tasks, leave training.
+
+    Args:
+        network: The network.
+        training: The task to be learned.
+        frozen: By parameter name, a bool tensor that broadcasts to it; true positions stay.
+    """
+
+    def __init__(self, network: Network, training: Training, frozen: Mapping[str, Tensor]) -> None:
+        whole = {name for name, mask in frozen.items() if mask.all()} | network.graph.own_heads(training.learned)
+        part = {name: mask for name, mask in frozen.items() if name not in whole}
+        self._untrained = Untrained(network.parameters[name] for name in whole)
+        self._mask = GradientMask(network, part)
+        self._restore = Restoration(network, part if moves_at_zero_gradient(training.optimizer) else {})
+
+    def before_step(self) -> None:
+        """Take the gradient away."""
+        self._mask.apply()
+
+    def after_step(self) -> None:
+        """Put back what the optimizer moved."""
+        self._restore.apply()
+
+    def end(self) -> None:
+        """Let everything be trained again."""
+        self._untrained.release()

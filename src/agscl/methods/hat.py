@@ -14,7 +14,7 @@ from agscl.nodes import Slice
 from agscl.nodes.slices import lay_out
 
 from .agscl.freezing import frozen_channels, frozen_for_all
-from .freezing import GradientMask, Restoration, Untrained, moves_at_zero_gradient
+from .freezing import Freeze
 from .method import Learned, Memory, Network, Protection, Step, Training, check_range, num_bytes, same_shapes
 from .norms import FrozenStatistics
 from .reweighting import Reweighting
@@ -106,9 +106,7 @@ class HardAttention(Protection):
             self._draw(training)
         network, used = self._network, self._used()
         frozen = frozen_weights(network, used) if training.learned else {}
-        self._mask = GradientMask(network, frozen)
-        self._restore = Restoration(network, frozen if moves_at_zero_gradient(training.optimizer) else {})
-        self._heads = Untrained(network.parameters[n] for n in network.graph.own_heads(training.learned))
+        self._freeze = Freeze(network, training, frozen)
         self._norms = FrozenStatistics(network.model, frozen_channels(network, used, training.learned))
         self._free = {name: (~mask).to(self._embedding[name].dtype) for name, mask in used.items()}
         self._steps_per_epoch, self._task = training.steps_per_epoch, None
@@ -120,21 +118,21 @@ class HardAttention(Protection):
             if embedding.grad is not None and self._scale is not None:
                 embedding.grad += self._regularizer_gradient(name, self._scale) * step.scale
                 embedding.grad *= compensation(embedding.detach(), self._scale, self._method.smax)
-        self._mask.apply()
+        self._freeze.before_step()
 
     def after_step(self, step: Step) -> None:
         """Hold used weights, keep the embedding in range, and anneal."""
-        self._restore.apply()
+        self._freeze.after_step()
         for embedding in self._embedding.values():
             embedding.clamp_(-LARGEST_EMBEDDING, LARGEST_EMBEDDING)
         self._scale = self._method.scale(step.number + 1, self._steps_per_epoch)
 
     def end(self) -> None:
         """Give the model back as it was; gates are hard from now on."""
-        self._heads.release()
+        self._freeze.end()
         self._norms.release()
         self._scale = None
-        del self._mask, self._restore, self._heads, self._norms, self._free
+        del self._freeze, self._norms, self._free
 
     def finish(self, learned: Learned) -> None:
         """Keep the task's gates."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
-from .freezing import GradientMask, Restoration, Untrained, moves_at_zero_gradient
+from .freezing import Freeze
 from .method import Memory, Network, Step, Training, num_bytes
 
 
@@ -42,15 +42,12 @@ class QuadraticPenalty:
 
     def begin(self, training: Training) -> None:
         """Prepare for the steps of one task."""
-        network = self._network
-        self._heads = Untrained(network.parameters[n] for n in network.graph.own_heads(training.learned))
         frozen = self._important() if math.isinf(self._strength) else {}
-        self._mask = GradientMask(network, frozen)
-        self._restore = Restoration(network, frozen if moves_at_zero_gradient(training.optimizer) else {})
+        self._freeze = Freeze(self._network, training, frozen)
 
     def add_gradient(self, step: Step) -> None:
         """Add the penalty's gradient to the task's; frozen weights get none."""
-        self._mask.apply()
+        self._freeze.before_step()
         live = {name: self._network.parameters[name] for name in self._importance}
         grads = {name: p.grad for name, p in live.items() if p.grad is not None}
         if not grads or not 0 < self._strength < math.inf:
@@ -64,12 +61,12 @@ class QuadraticPenalty:
 
     def hold(self) -> None:
         """After a step: put frozen weights back if the optimizer moved them although they had no gradient."""
-        self._restore.apply()
+        self._freeze.after_step()
 
     def end(self) -> None:
         """Undo what `begin` prepared."""
-        self._heads.release()
-        del self._heads, self._mask, self._restore
+        self._freeze.end()
+        del self._freeze
 
     @torch.no_grad()
     def value(self) -> Tensor:

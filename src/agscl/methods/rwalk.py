@@ -9,11 +9,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from .method import Learned, Memory, Network, Protection, Step, Training, check_range, num_bytes, same_shapes
-from .movement import Moved, Movement
-from .quadratic import QuadraticPenalty, require_finite
-
-_BOOKS = ("fisher", "score", "saved", "total", "origin")
+from .method import Learned, Memory, Network, Step, Training, check_range, num_bytes
+from .movement import Moved, PathPenalty, named
+from .quadratic import require_finite
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ class RWalk:
         return RiemannianWalk(self, network)
 
 
-class RiemannianWalk(Protection):
+class RiemannianWalk(PathPenalty):
     """RWalk on one network.
 
     It keeps between tasks the penalty, the running Fisher and the scores; within a task the loss saved since the last
@@ -62,36 +60,13 @@ class RiemannianWalk(Protection):
 
     def __init__(self, method: RWalk, network: Network) -> None:
         self._method, self._network = method, network
-        self._penalty = QuadraticPenalty(network, method.lam)
         self._fisher, self._score = self._zeros(), self._zeros()
-        self._restart()
+        super().__init__(network, method.lam)
 
     def begin(self, training: Training) -> None:
         """Start the walk, or go on with one that was begun."""
-        if not any(saved.any() for saved in (*self._saved.values(), *self._total.values())):
-            self._restart()
+        super().begin(training)
         self._fisher, self._score = self._zeros() | self._fisher, self._zeros() | self._score
-        self._movement = Movement(self._network.common)
-        self._penalty.begin(training)
-
-    def before_step(self, step: Step) -> None:
-        """Read the task's gradient, then add the penalty's."""
-        self._movement.before(step)
-        self._penalty.add_gradient(step)
-
-    def after_step(self, step: Step) -> None:
-        """Update the running Fisher and the loss saved; every `interval` steps the score."""
-        self._penalty.hold()
-        moved = self._movement.after()
-        if moved.names:
-            self._observe(moved)
-        if (step.number + 1) % self._method.interval == 0:
-            self._update_score()
-
-    def end(self) -> None:
-        """Give the model back as it was."""
-        self._penalty.end()
-        del self._movement
 
     def finish(self, learned: Learned) -> None:
         """Average the scores, scale them and the Fisher to [0, 1], and make their sum the importance.
@@ -109,36 +84,20 @@ class RiemannianWalk(Protection):
         self._score = score
         self._restart()
 
-    def penalty(self) -> Tensor:
-        """The penalty at the present weights, shape ``()``."""
-        return self._penalty.value()
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Penalty, running Fisher and scores; the walk of the task in progress."""
-        return {**self._penalty.tensors(), **self._walk()}
-
-    def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take a saved state.
-
-        Raises:
-            ValueError: If a tensor does not fit.
-        """
-        same_shapes(tensors, {**self._penalty.blank(tensors), **self._walk()})
-        self._penalty.load(tensors)
-        for name, tensor in self._walk().items():
-            tensor.copy_(tensors[name])
-
     def memory(self) -> Memory:
         """Importance; on top the anchor, the running Fisher and the scores."""
         memory = self._penalty.memory()
         running = num_bytes(self._fisher.values()) + num_bytes(self._score.values()) if memory.total else 0
         return Memory(memory.regularization, memory.total + running)
 
-    def _observe(self, moved: Moved) -> None:
-        torch._foreach_addcmul_([self._saved[n] for n in moved.names], moved.gradients, moved.backwards)
-        fisher = [self._fisher[n] for n in moved.names]
-        torch._foreach_mul_(fisher, 1 - self._method.alpha)
-        torch._foreach_addcmul_(fisher, moved.gradients, moved.gradients, value=self._method.alpha)
+    def _observe(self, moved: Moved, step: Step) -> None:
+        """Update the running Fisher; every `interval` steps the score."""
+        if moved.names:
+            fisher = [self._fisher[n] for n in moved.names]
+            torch._foreach_mul_(fisher, 1 - self._method.alpha)
+            torch._foreach_addcmul_(fisher, moved.gradients, moved.gradients, value=self._method.alpha)
+        if (step.number + 1) % self._method.interval == 0:
+            self._update_score()
 
     def _update_score(self) -> None:
         for name, total in self._total.items():
@@ -153,16 +112,11 @@ class RiemannianWalk(Protection):
         return (self._saved[name] / (distance + self._method.epsilon)).relu()
 
     def _restart(self) -> None:
-        self._saved, self._total = self._zeros(), self._zeros()
-        self._origin = {name: p.detach().clone() for name, p in self._network.common.items()}
+        super()._restart()
+        self._total = self._zeros()
 
-    def _zeros(self) -> dict[str, Tensor]:
-        return {name: torch.zeros_like(p, requires_grad=False) for name, p in self._network.common.items()}
-
-    def _walk(self) -> dict[str, Tensor]:
-        books = (self._fisher, self._score, self._saved, self._total, self._origin)
-        pairs = zip(_BOOKS, books, strict=True)
-        return {f"{book}.{name}": tensor for book, tensors in pairs for name, tensor in tensors.items()}
+    def _path(self) -> dict[str, Tensor]:
+        return super()._path() | named(fisher=self._fisher, score=self._score, total=self._total)
 
 
 def scaled(values: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-from torch import Tensor
-
 from .measured import accumulate
-from .method import Learned, Memory, Network, Protection, Step, Training, check_range, same_shapes
-from .movement import Movement
-from .quadratic import QuadraticPenalty, require_finite
+from .method import Learned, Network, Step, check_range
+from .movement import Moved, PathPenalty
+from .quadratic import require_finite
 
 
 @dataclass(frozen=True)
@@ -46,37 +42,12 @@ class SI:
         return SynapticIntelligence(self, network)
 
 
-class SynapticIntelligence(Protection):
+class SynapticIntelligence(PathPenalty):
     """SI on one network. Between tasks it keeps importance and anchor; within a task the path so far."""
 
     def __init__(self, method: SI, network: Network) -> None:
-        self._method, self._network = method, network
-        self._penalty = QuadraticPenalty(network, method.c)
-        self._restart()
-
-    def begin(self, training: Training) -> None:
-        """Start the path integral, or go on with one that was begun."""
-        if not any(saved.any() for saved in self._saved.values()):
-            self._restart()
-        self._movement = Movement(self._network.common)
-        self._penalty.begin(training)
-
-    def before_step(self, step: Step) -> None:
-        """Read the task's gradient, then add the penalty's."""
-        self._movement.before(step)
-        self._penalty.add_gradient(step)
-
-    def after_step(self, step: Step) -> None:
-        """Add this step's contribution to the path integral."""
-        self._penalty.hold()
-        moved = self._movement.after()
-        if moved.names:
-            torch._foreach_addcmul_([self._saved[n] for n in moved.names], moved.gradients, moved.backwards)
-
-    def end(self) -> None:
-        """Give the model back as it was."""
-        self._penalty.end()
-        del self._movement
+        self._method = method
+        super().__init__(network, method.c)
 
     def finish(self, learned: Learned) -> None:
         """Turn the path integral into importance, equation (5).
@@ -86,41 +57,12 @@ class SynapticIntelligence(Protection):
         """
         importance = {
             name: saved.relu()
-            / ((self._network.parameters[name].detach() - self._start[name]).square() + self._method.xi)
+            / ((self._network.parameters[name].detach() - self._origin[name]).square() + self._method.xi)
             for name, saved in self._saved.items()
         }
         require_finite(importance)
         accumulate(self._penalty, importance, len(learned.tasks))
         self._restart()
 
-    def penalty(self) -> Tensor:
-        """The penalty at the present weights, shape ``()``."""
-        return self._penalty.value()
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Importance and anchor by parameter; the path of the task in progress and where it started."""
-        return {**self._penalty.tensors(), **self._path()}
-
-    def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take a saved state.
-
-        Raises:
-            ValueError: If a tensor does not fit.
-        """
-        same_shapes(tensors, {**self._penalty.blank(tensors), **self._path()})
-        self._penalty.load(tensors)
-        for name, tensor in self._path().items():
-            tensor.copy_(tensors[name])
-
-    def memory(self) -> Memory:
-        """Importance, and the anchor on top; the path ends with its task."""
-        return self._penalty.memory()
-
-    def _restart(self) -> None:
-        common = self._network.common
-        self._saved = {name: torch.zeros_like(p, requires_grad=False) for name, p in common.items()}
-        self._start = {name: p.detach().clone() for name, p in common.items()}
-
-    def _path(self) -> dict[str, Tensor]:
-        books = {"path": self._saved, "start": self._start}
-        return {f"{book}.{name}": tensor for book, tensors in books.items() for name, tensor in tensors.items()}
+    def _observe(self, moved: Moved, step: Step) -> None:
+        """The loss saved is all that SI needs."""

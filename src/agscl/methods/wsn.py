@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from .freezing import GradientMask, Restoration, Untrained, moves_at_zero_gradient
+from .freezing import Freeze
 from .method import Learned, Memory, Network, Protection, Step, Training, check_range, num_bytes, same_shapes
 from .reweighting import Reweighting
 from .subnetworks import OwnTensors, add_parameters, require_known, tasks_in
@@ -81,25 +81,22 @@ class WinningSubnetworks(Protection):
             ValueError: If the optimizer does not hold the scores.
         """
         training.require_held(self._added)
-        network, frozen = self._network, self._used()
-        self._mask = GradientMask(network, frozen)
-        self._restore = Restoration(network, frozen if moves_at_zero_gradient(training.optimizer) else {})
-        self._heads = Untrained(network.parameters[n] for n in network.graph.own_heads(training.learned))
+        self._freeze = Freeze(self._network, training, self._used())
         self._shown = {}
         self._small.show(None)
 
     def before_step(self, step: Step) -> None:
         """Frozen weights get no gradient."""
-        self._mask.apply()
+        self._freeze.before_step()
 
     def after_step(self, step: Step) -> None:
         """Hold frozen weights."""
-        self._restore.apply()
+        self._freeze.after_step()
 
     def end(self) -> None:
         """Give the model back as it was."""
-        self._heads.release()
-        del self._mask, self._restore, self._heads
+        self._freeze.end()
+        del self._freeze
 
     def finish(self, learned: Learned) -> None:
         """Keep the task's mask and its small tensors."""

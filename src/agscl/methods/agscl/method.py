@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from agscl.methods.freezing import GradientMask, Restoration, Untrained, moves_at_zero_gradient
+from agscl.methods.freezing import Freeze, Restoration
 from agscl.methods.method import (
     Learned,
     Memory,
@@ -113,22 +113,18 @@ class AdaptiveGroupSparsity(Protection):
         frozen = frozen_for_all(network) if training.learned else {}
         frozen |= frozen_nodes(network, important) if self._method.hard else {}
         severed = {} if self._method.hard else severed_connections(network, self._since)
-        whole = {name for name, mask in frozen.items() if mask.all()}
-        frozen = {name: mask for name, mask in frozen.items() if name not in whole}
-        self._untrained = Untrained(network.parameters[n] for n in whole | network.graph.own_heads(training.learned))
-        self._mask = GradientMask(network, frozen)
-        self._restore = Restoration(network, frozen if moves_at_zero_gradient(training.optimizer) else {})
+        self._freeze = Freeze(network, training, frozen)
         self._sever = Restoration(network, severed, to_zero=True)
         self._norms = FrozenStatistics(network.model, frozen_channels(network, important, training.learned))
         self._training = training
 
     def before_step(self, step: Step) -> None:
         """Frozen weights get no gradient."""
-        self._mask.apply()
+        self._freeze.before_step()
 
     def after_step(self, step: Step) -> None:
         """Frozen weights stay, severed connections stay zero."""
-        self._restore.apply()
+        self._freeze.after_step()
         self._sever.apply()
         if self._method.proximal == "step":
             self._take_proximal_step()
@@ -140,9 +136,9 @@ class AdaptiveGroupSparsity(Protection):
 
     def end(self) -> None:
         """Give the model back as it was."""
-        self._untrained.release()
+        self._freeze.end()
         self._norms.release()
-        del self._mask, self._restore, self._sever, self._untrained, self._norms, self._training
+        del self._freeze, self._sever, self._norms, self._training
 
     def finish(self, learned: Learned) -> None:
         """Update importance (8), then re-initialise: first (I.1), then (I.2).
