@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import agscl
+from agscl.methods import METHODS
 from agscl.nodes import Call
 
 ROOT = Path(__file__).parents[2]
@@ -52,6 +53,13 @@ def test_the_ten_lines_run_around_any_loop() -> None:
     exec(code, scope)
     assert isinstance(scope["guard"], agscl.Guard)
     assert scope["guard"].task == 2
+
+
+def test_the_table_of_methods_names_every_method() -> None:
+    text = (ROOT / "README.md").read_text()
+    rows = re.findall(r"^\| ((?:`[a-z-]+`(?:, )?)+) \|", text.partition("## Methods")[2], flags=re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`([a-z-]+)`", row)}
+    assert set(METHODS) <= named
 
 
 def test_the_example_rule_works() -> None:
