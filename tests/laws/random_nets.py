@@ -114,13 +114,25 @@ def _rest(channels: int) -> tuple[nn.Module, int]:
     return nn.Sequential(nn.Dropout(0.5), nn.MaxPool2d(3, 1, 1), nn.PReLU(channels), nn.ZeroPad2d(1)), channels
 
 
+class Resized(nn.Module):
+    """Up by interpolation, down by pooling and by a mean over pairs of rows."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.up, self.down = nn.Upsample(scale_factor=2, mode="bilinear"), nn.LPPool2d(2, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.down(self.up(F.interpolate(x, size=(8, 6))))
+        return h.view(h.shape[0], h.shape[1], 4, 2, -1).mean(dim=3)
+
+
 def _same(kind: type[nn.Module]) -> Block:
     return lambda channels: (kind(channels), channels)
 
 
 BLOCKS: list[Block] = [
     _plain, _grouped, _many_groups, _depthwise, _transposed, _group_norm, _instance_norm, _rest,
-    _same(Residual), _same(Gate), _same(Split), _same(Radix), _same(Twice),
+    _same(Residual), _same(Gate), _same(Split), _same(Radix), _same(Twice), _same(Resized),
     lambda channels: (Dense(channels), channels + 3),
 ]  # fmt: skip
 
