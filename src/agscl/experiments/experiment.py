@@ -10,7 +10,7 @@ from pydantic import ConfigDict, PlainSerializer, PlainValidator, TypeAdapter, V
 
 from agscl.benchmarks.options import LoadOptions
 from agscl.methods import AnyMethod
-from agscl.training import Training
+from agscl.training import Compute, Training
 
 from .methods import explain, method_from_json, method_to_json
 from .presets import preset_named
@@ -26,6 +26,7 @@ class Experiment:
         training: How each task is trained.
         seed: Draws the tasks, the initial weights, the order of the examples, and all else.
         tasks: Only the first so many tasks of the drawn order; `None` for all.
+        compute: Device, precision and layout; they change the last digits of the results.
         cpr: Strength of the entropy term that `agscl.CPR` adds to the method.
         fraction: Share of each class's training and validation examples that is used; tests stay whole.
     """
@@ -39,6 +40,7 @@ class Experiment:
     tasks: int | None = None
     fraction: float = 1.0
     cpr: float = 0.0
+    compute: Compute = Compute()
 
     def __post_init__(self) -> None:
         """Refuse unknown presets, and seeds and scales that cannot be used."""

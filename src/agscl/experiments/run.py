@@ -73,12 +73,14 @@ def _sequence(experiment: Experiment, data_root: Path | None) -> TaskSequence:
 
 def _learner(experiment: Experiment, sequence: TaskSequence, sinks: Sequence[Sink]) -> Learner:
     model = preset_named(experiment.preset).model(sequence)
-    example_inputs = torch.zeros(2, *sequence.input_shape)
+    machine = experiment.compute.resolve(model)
+    model.to(machine.device)
+    example_inputs = torch.zeros(2, *sequence.input_shape, device=machine.device)
     method = CPR(experiment.method, experiment.cpr) if experiment.cpr else experiment.method
     guard = protect(model, method, example_inputs=example_inputs, heads="heads")
     generator = torch.Generator().manual_seed(experiment.seed)
     joint = isinstance(experiment.method, Joint)
-    return Learner(model, guard, experiment.training, generator, sinks, joint)
+    return Learner(model, guard, experiment.training, generator, sinks, joint, machine)
 
 
 def _write(result: Result, learner: Learner, folder: RunFolder) -> None:

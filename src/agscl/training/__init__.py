@@ -1,5 +1,7 @@
 """The training loop of one task and of a sequence of tasks; the library's own, not the only one possible."""
 
+from .compute import Compute as Compute
+from .compute import Machine as Machine
 from .events import EpochFinished as EpochFinished
 from .events import Event as Event
 from .events import Sink as Sink

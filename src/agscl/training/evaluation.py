@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 from agscl.benchmarks.task import Batch, Examples
 from agscl.models import MultiHead
 
+from .compute import PLAIN, Machine
 from .joint import joined_logits
 
 EVALUATION_BATCH = 1024
@@ -26,7 +27,9 @@ class Evaluation:
 
 
 @torch.no_grad()
-def evaluate(model: MultiHead, examples: Examples, task: int, *, joint: bool = False) -> Evaluation:
+def evaluate(
+    model: MultiHead, examples: Examples, task: int, *, joint: bool = False, machine: Machine = PLAIN
+) -> Evaluation:
     """Evaluate one task's head in eval mode; the model is left in eval mode.
 
     Args:
@@ -34,6 +37,7 @@ def evaluate(model: MultiHead, examples: Examples, task: int, *, joint: bool = F
         examples: What it answers.
         task: Number of the task.
         joint: The examples are those of all tasks up to this one; labels count on from task to task.
+        machine: Where and how the model computes.
 
     Raises:
         ValueError: If there are no examples or a label has no output.
@@ -41,8 +45,10 @@ def evaluate(model: MultiHead, examples: Examples, task: int, *, joint: bool = F
     require_examples(examples, task)
     model.eval()
     sums = torch.zeros(2, dtype=torch.float64)
-    for inputs, labels in examples.batches(EVALUATION_BATCH):
-        sums += _sums(answers(model, (inputs, labels), task, joint=joint), labels).cpu()
+    for batch in map(machine.place, examples.batches(EVALUATION_BATCH)):
+        with machine.autocast():
+            logits = answers(model, batch, task, joint=joint)
+        sums += _sums(logits.float(), batch[1]).cpu()
     loss, correct = (sums / len(examples)).tolist()
     return Evaluation(loss, correct)
 

@@ -10,6 +10,7 @@ import torch
 from agscl.guard import Guard
 from agscl.models import MultiHead
 
+from .compute import PLAIN, Machine
 from .events import Sink
 from .settings import Training
 
@@ -25,6 +26,7 @@ class Learner:
         generator: Draws the order of the training examples, and nothing else.
         sinks: Where events go.
         joint: Each task is trained together with the data of all tasks before it.
+        machine: Where and how it computes; the model is there already.
     """
 
     model: MultiHead
@@ -33,3 +35,4 @@ class Learner:
     generator: torch.Generator
     sinks: Sequence[Sink] = field(default=())
     joint: bool = False
+    machine: Machine = PLAIN

@@ -57,7 +57,7 @@ def _used_capacity(learner: Learner, before: dict[str, Tensor]) -> float:
 
 def _consolidate(learner: Learner, task: Task, index: int) -> None:
     def predict(batch: Batch) -> Tensor:
-        logits: Tensor = learner.model(batch[0], index)
+        logits: Tensor = learner.model(learner.machine.place(batch)[0], index)
         return logits
 
     learner.guard.consolidate(_Batches(task.train), predict)
@@ -80,4 +80,4 @@ def _accuracies(learner: Learner, tasks: tuple[Task, ...]) -> tuple[float, ...]:
 
 def _accuracy(learner: Learner, task: Task, index: int) -> float:
     learner.guard.use_task(index)
-    return evaluate(learner.model, task.test, index).accuracy
+    return evaluate(learner.model, task.test, index, machine=learner.machine).accuracy

@@ -65,7 +65,8 @@ def _epoch(lesson: _Lesson, epoch: int, plateau: Plateau) -> Plateau:
     start = time.perf_counter()
     training_loss = _train(lesson)
     joint = lesson.learner.joint
-    validation = evaluate(lesson.learner.model, lesson.task.validation, lesson.index, joint=joint)
+    learner, task = lesson.learner, lesson.task
+    validation = evaluate(learner.model, task.validation, lesson.index, joint=joint, machine=learner.machine)
     _require_finite(validation.loss, lesson.task)
     event = _event(lesson.index, epoch, training_loss, validation, plateau.learning_rate, start)
     emit(lesson.learner.sinks, event)
@@ -76,14 +77,15 @@ def _train(lesson: _Lesson) -> float:
     """One pass over the training examples; returns the mean loss."""
     learner, examples, total = lesson.learner, lesson.task.train, 0.0
     learner.model.train()
-    for batch in examples.batches(learner.training.batch_size, generator=learner.generator):
+    for batch in map(learner.machine.place, examples.batches(learner.training.batch_size, generator=learner.generator)):
         total += _step(lesson, batch) * len(batch[1])
     return total / len(examples)
 
 
 def _step(lesson: _Lesson, batch: Batch) -> float:
     lesson.optimizer.zero_grad()
-    loss = _loss(lesson, batch)
+    with lesson.learner.machine.autocast():
+        loss = _loss(lesson, batch)
     _require_finite(loss.item(), lesson.task)
     torch.autograd.backward(loss)
     lesson.optimizer.step()
