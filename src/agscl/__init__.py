@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from . import metrics as metrics
+    from .guard import Diverged as Diverged
     from .guard import Guard as Guard
     from .guard import protect as protect
     from .methods import AGSCL as AGSCL
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from .nodes import trace as trace
 
 _ROOMS = {
-    "guard": ("Guard", "protect"),
+    "guard": ("Diverged", "Guard", "protect"),
     "methods": ("AGSCL", "CPR", "EWC", "HAT", "MAS", "SI", "WSN", "FineTuning", "Joint", "LwF", "RWalk", "SingleTask"),
     "nodes": ("NodeGraph", "NodeLayer", "Slice", "TraceError", "trace"),
 }

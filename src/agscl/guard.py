@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from .methods.live import LiveNetwork
 from .methods.method import Learned, Method, Network, Predict, Step, Training
 from .nodes import NodeGraph, trace
 from .nodes.trace import Rules, eval_mode
+
+
+class Diverged(ValueError):  # noqa: N818 - what happened, to training and not to the program
+    """A loss, gradient or weight became infinite or not a number."""
 
 
 def protect(
@@ -101,12 +106,15 @@ class Guard:
         self._task = task
 
     @contextmanager
-    def attach(self, optimizer: Optimizer, *, steps_per_epoch: int) -> Iterator[None]:
+    def attach(self, optimizer: Optimizer, *, steps_per_epoch: int, live: bool = False) -> Iterator[None]:
         """Guard all steps of an optimizer while the current task is learned.
 
         Args:
             optimizer: Any torch optimizer that holds the model's parameters.
             steps_per_epoch: Optimizer steps (not batches, if gradients are accumulated) in an epoch.
+            live: Let the model compute with its live nodes only: dead nodes cost no arithmetic and frozen ones no
+                backward pass. Results are those of the whole model up to the order of summation; dropout draws
+                other masks.
 
         Raises:
             ValueError: If something does not fit; nothing is changed then.
@@ -117,7 +125,7 @@ class Guard:
         self._attached, self._steps, self._resumed = True, first, False
         hooks = _Hooks(self, optimizer, steps_per_epoch)
         try:
-            with hooks:
+            with hooks, self._live(optimizer, steps_per_epoch) if live else nullcontext():
                 yield
         finally:
             self._attached = False
@@ -192,6 +200,10 @@ class Guard:
         self._task, self._steps = int(state["task"]), int(state["steps"])
         self._learned = state["learned"].tolist()
         self._resumed = self._steps > 0
+
+    def _live(self, optimizer: Optimizer, steps_per_epoch: int) -> LiveNetwork:
+        protection = self._protection
+        return LiveNetwork(self._network, optimizer, protection.left_alone(), protection.frozen(), steps_per_epoch)
 
     def _check_attachable(self, optimizer: Optimizer, steps_per_epoch: int) -> None:
         if self._attached:
@@ -314,7 +326,7 @@ class _Hooks:
         norms = torch._foreach_norm([grad for _, grad in grads])
         if not torch.stack(norms).sum().isfinite():
             name = next((name for name, grad in grads if not grad.isfinite().all()), grads[0][0])
-            raise ValueError(
+            raise Diverged(
                 f"the gradient of {name!r} is not finite at step {self._guard._steps}; "
                 "lower the learning rate or clip the gradients"
             )

@@ -26,11 +26,14 @@ def finished(tmp_path_factory):
 
 def test_the_folder_holds_what_was_asked_what_happened_and_what_came_out(finished):
     result, folder = finished
-    assert sorted(file.name for file in folder.path.iterdir()) == [
+    assert sorted(file.name for file in folder.path.iterdir() if not file.name.startswith(".")) == [
         "events.jsonl",
         "experiment.json",
+        "nodes.parquet",
         "result.json",
+        "result.parquet",
         "state.safetensors",
+        "states",
     ]
     assert Experiment.from_json(folder.experiment.read_bytes()) == EXPERIMENT
     assert len(folder.events.read_text().splitlines()) == 5 * (1 + 2 + 1)

@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
         OSError: If a folder cannot be written.
     """
     from .comparing import Comparison, start
-    from .scale import Scale
+    from .scale import scale_from
 
     names = arguments.methods.split(",") if arguments.methods is not None else None
     return start(
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
             preset=arguments.preset,
             methods=names,
             seeds=arguments.seeds,
-            scale=Scale(arguments.epochs, arguments.tasks, arguments.fraction, arguments.data_root),
+            scale=scale_from(arguments),
             processes=arguments.processes,
             out=arguments.out,
         )

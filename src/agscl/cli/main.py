@@ -1,11 +1,14 @@
-"""From arguments to a command and an exit code: 0 done, 2 bad input (one line on stderr), 130 interrupted."""
+"""From arguments to a command and an exit code: 0 done, 2 bad input (one line on stderr), 130 interrupted.
+
+A run that SIGTERM ended, saved, has the code of `agscl.cli.run.TERMINATED`.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 
-from . import catalogue, compare, data, run
+from . import catalogue, compare, data, figure, report, run, verify
 from .parser import Parser
 
 
@@ -31,6 +34,9 @@ def _parser(given: Sequence[str]) -> Parser:
     compare.add_parser(commands)
     catalogue.add_parser(commands)
     data.add_parser(commands)
+    figure.add_parser(commands)
+    report.add_parser(commands)
+    verify.add_parser(commands)
     return parser
 
 

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .parser import Commands, Parser
+
+TERMINATED = 75
+"""Exit code after SIGTERM, as when a cluster takes a machine back: saved, run again with --resume (EX_TEMPFAIL)."""
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C; saved as well."""
 
 OPTION = "--method."
 """What the name of a method's hyper-parameter starts with on the command line."""
@@ -40,6 +48,7 @@ def add_parser(commands: Commands, given: Sequence[str]) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="draws everything random (default: 0)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="new folder (default: runs/PRESET-TIME)")
+    _add_checkpoints(parser)
     described = parser.add_argument_group("options of the method")
     described.add_argument(f"{OPTION}NAME", metavar="VALUE", help=f"such as {OPTION}lam 400")
     for flag in sorted({word.partition("=")[0] for word in given if word.startswith(OPTION)}):
@@ -57,6 +66,26 @@ def add_scale(parser: Parser) -> None:
     parser.add_argument(
         "--data-root", type=Path, metavar="DIR", help="folder of the data sets (default: the platform's cache)"
     )
+    machine = parser.add_argument_group("the machine")
+    machine.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps")
+    machine.add_argument("--precision", default="auto", metavar="NAME", help="auto, fp32, bf16, fp16")
+    machine.add_argument("--channels-last", default="auto", metavar="WHEN", help="auto, on, off: layout of images")
+    machine.add_argument("--compile", action="store_true", help="compile the network: a slow start, faster steps")
+    parser.add_argument(
+        "--on-divergence",
+        default="stop",
+        metavar="WHAT",
+        help="when a loss or weight is not finite: stop, or restore the epoch's start with a lower learning rate",
+    )
+
+
+def _add_checkpoints(parser: Parser) -> None:
+    group = parser.add_argument_group("checkpoints")
+    group.add_argument("--resume", action="store_true", help="go on where the run in --out stopped, or begin it")
+    group.add_argument(
+        "--checkpoint-seconds", type=float, default=60.0, metavar="S", help="time between checkpoints (default: 60)"
+    )
+    group.add_argument("--checkpoint-steps", type=int, metavar="N", help="and at most so many steps (default: any)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -66,12 +95,28 @@ def run(arguments: argparse.Namespace) -> int:
         ValueError: If an argument does not fit.
         OSError: If the folder cannot be written.
     """
-    from .scale import Scale
+    from agscl.training import Every, Stopped
+
+    from .scale import scale_from
     from .session import Request, start
 
     prefix = OPTION.removeprefix("--")
     given = {name: value for name, value in vars(arguments).items() if value is not None}
     options = {name.removeprefix(prefix): value for name, value in given.items() if name.startswith(prefix)}
-    scale = Scale(arguments.epochs, arguments.tasks, arguments.fraction, arguments.data_root)
-    start(Request(arguments.preset, arguments.method, options, arguments.seed, arguments.out, scale, arguments.cpr))
+    request = Request(
+        preset=arguments.preset,
+        method=arguments.method,
+        options=options,
+        seed=arguments.seed,
+        out=arguments.out,
+        scale=scale_from(arguments),
+        cpr=arguments.cpr,
+        resume=arguments.resume,
+        every=Every(arguments.checkpoint_seconds, arguments.checkpoint_steps),
+    )
+    try:
+        start(request)
+    except Stopped as stopped:
+        sys.stderr.write(f"agscl: {stopped}\n")
+        return TERMINATED if stopped.number == signal.SIGTERM else INTERRUPTED
     return 0

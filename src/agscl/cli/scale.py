@@ -1,12 +1,16 @@
-"""How much of a preset a command runs, and where the data is."""
+"""What a command changes about a preset: how much of it runs, on what, and where the data is."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import argparse
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from agscl.experiments import Experiment, preset_named
+from agscl.experiments.experiment import AUTOMATIC
 from agscl.methods import AnyMethod
+from agscl.training import Compute
 
 
 @dataclass(frozen=True)
@@ -18,12 +22,16 @@ class Scale:
         tasks: Only the first so many tasks; `None` for all.
         fraction: Share of the training and validation examples.
         data_root: Folder of the data sets; `None` for the platform's cache.
+        compute: Device, precision and layout.
+        on_divergence: What happens when training diverges: ``stop`` or ``restore``.
     """
 
     epochs: int | None = None
     tasks: int | None = None
     fraction: float = 1.0
     data_root: Path | None = None
+    compute: Compute = AUTOMATIC
+    on_divergence: Literal["stop", "restore"] = "stop"
 
     def experiment(self, preset: str, method: AnyMethod, seed: int) -> Experiment:
         """The preset with a method, so scaled.
@@ -34,5 +42,33 @@ class Scale:
         training = preset_named(preset).training
         training = training if self.epochs is None else training.with_epochs(self.epochs)
         return Experiment(
-            preset=preset, method=method, training=training, seed=seed, tasks=self.tasks, fraction=self.fraction
+            preset=preset,
+            method=method,
+            training=replace(training, on_divergence=self.on_divergence),
+            seed=seed,
+            tasks=self.tasks,
+            fraction=self.fraction,
+            compute=self.compute,
         )
+
+
+def scale_from(arguments: argparse.Namespace) -> Scale:
+    """What the options of `agscl.cli.run.add_scale` say.
+
+    Raises:
+        ValueError: If a value means nothing.
+    """
+    compute = Compute(
+        device=arguments.device,
+        precision=arguments.precision,
+        channels_last=arguments.channels_last,
+        compile=arguments.compile,
+    )
+    return Scale(
+        epochs=arguments.epochs,
+        tasks=arguments.tasks,
+        fraction=arguments.fraction,
+        data_root=arguments.data_root,
+        compute=compute,
+        on_divergence=arguments.on_divergence,
+    )

@@ -12,9 +12,11 @@ from rich.console import Console
 
 from agscl.analysis.summary import picture
 from agscl.experiments import Experiment, Preset, Result, method_from_options, name_of, preset_named, run
+from agscl.experiments.run import EVERY
 from agscl.methods import AnyMethod
 from agscl.runs import RunFolder
 from agscl.runs.files import write_bytes
+from agscl.training import Every
 
 from .progress import progress
 from .scale import Scale
@@ -33,6 +35,8 @@ class Request:
         out: The run folder; `None` makes a new one under ``runs``.
         scale: How much of the preset to run, and where the data is.
         cpr: Strength of CPR's entropy term.
+        resume: Go on where a run in the folder stopped.
+        every: How often a checkpoint is written.
     """
 
     preset: str
@@ -42,6 +46,8 @@ class Request:
     out: Path | None
     scale: Scale
     cpr: float = 0.0
+    resume: bool = False
+    every: Every = EVERY
 
 
 def start(request: Request) -> None:
@@ -49,11 +55,15 @@ def start(request: Request) -> None:
 
     Raises:
         ValueError: If something in the request is unknown or out of range.
+        Stopped: If a signal asked for the end; what ran is saved then.
         OSError: If the run folder cannot be written.
     """
+    if request.resume and request.out is None:
+        raise ValueError("--resume needs --out: the folder of the run that is to go on")
     experiments = _experiments(request)
     folder = RunFolder(request.out or _new_folder(request.preset))
-    folder.require_free()
+    if not request.resume:
+        folder.require_free()
     results = [_run(experiment, folder, request) for experiment in experiments]
     console = Console()
     show(console, results)
@@ -94,4 +104,11 @@ def _folder_of(experiment: Experiment, folder: RunFolder, request: Request) -> R
 def _run(experiment: Experiment, folder: RunFolder, request: Request) -> Result:
     place = _folder_of(experiment, folder, request)
     with progress(Console(stderr=True), name_of(experiment.method)) as sink:
-        return run(experiment, place, [sink], data_root=request.scale.data_root)
+        return run(
+            experiment,
+            place,
+            [sink],
+            data_root=request.scale.data_root,
+            resume=request.resume,
+            every=request.every,
+        )

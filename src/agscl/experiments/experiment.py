@@ -15,6 +15,8 @@ from agscl.training import Compute, Training
 from .methods import explain, method_from_json, method_to_json
 from .presets import preset_named
 
+AUTOMATIC = Compute()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
@@ -40,7 +42,7 @@ class Experiment:
     tasks: int | None = None
     fraction: float = 1.0
     cpr: float = 0.0
-    compute: Compute = Compute()
+    compute: Compute = AUTOMATIC
 
     def __post_init__(self) -> None:
         """Refuse unknown presets, and seeds and scales that cannot be used."""

@@ -5,20 +5,26 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from math import isnan
-from typing import Any
+from typing import Any, ClassVar
 
+import torch
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor
 
 from agscl import metrics
 from agscl.benchmarks.task import JSON
-from agscl.training import History
+from agscl.runs import RunFolder
+from agscl.training import History, Machine, TaskFinished
 
 from .experiment import Experiment
-from .methods import name_of
+from .methods import explain, name_of
 from .presets import preset_named
+
+FORMAT = 1
+"""Of ``result.json``; counts up when a reader of the old one could not read the new one."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +35,13 @@ class Result:
         experiment: What was asked.
         history: What happened to each task.
         record: What the benchmark drew: order of tasks and classes, and the like.
+        environment: Versions and machine that it was run with.
     """
 
     experiment: Experiment
     history: History
     record: Mapping[str, JSON]
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def method(self) -> str:
@@ -62,17 +70,48 @@ class Result:
     def to_json(self) -> bytes:
         """The result as JSON; accuracies that were not measured are null."""
         content: dict[str, Any] = {
+            "format": FORMAT,
             "method": self.method,
             "accuracy": [[None if isnan(x) else x for x in row] for row in self.accuracy.tolist()],
             "measures": self.measures(),
             "scale": self.scale(),
             "tasks": [asdict(task) for task in self.history.tasks],
             "sequence": self.record,
-            "environment": _environment(),
+            "environment": self.environment,
         }
         return json.dumps(content, indent=2, allow_nan=False).encode() + b"\n"
 
+    @classmethod
+    def read(cls, folder: RunFolder) -> Result:
+        """The result that a finished run wrote.
 
-def _environment() -> dict[str, str]:
+        Raises:
+            ValueError: If the folder holds no finished run that this version can read.
+            OSError: If its files cannot be read.
+        """
+        if not folder.result.exists():
+            raise ValueError(f"{folder.path} holds no finished run")
+        experiment = Experiment.from_json(folder.experiment.read_bytes())
+        try:
+            written = TypeAdapter(_Written).validate_json(folder.result.read_bytes())
+        except ValidationError as error:
+            raise ValueError(explain(error, str(folder.result), _Written)) from error
+        return cls(experiment, History(written.tasks), written.sequence, written.environment)
+
+
+@dataclass(frozen=True)
+class _Written:
+    """What `Result.read` needs of the file."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = {"extra": "ignore", "strict": True}
+
+    tasks: tuple[TaskFinished, ...]
+    sequence: dict[str, Any]
+    environment: dict[str, str]
+
+
+def environment(machine: Machine) -> dict[str, str]:
+    """Versions and machine of this process, for the record of a run."""
     packages = {name: version(name) for name in ("agscl", "torch", "numpy")}
-    return {"python": platform.python_version(), "machine": platform.machine(), **packages}
+    system = {"python": platform.python_version(), "machine": platform.machine(), "system": platform.system()}
+    return {**system, **packages, "compute": str(machine), "threads": str(torch.get_num_threads())}

@@ -23,6 +23,17 @@ def average_accuracy(R: ArrayLike) -> float:
     return _matrix(R)[-1].mean().item()
 
 
+def average_accuracy_so_far(R: ArrayLike) -> list[float]:
+    r"""Mean accuracy over the tasks so far, after each task; higher is better.
+
+    .. math:: A_t = \frac1t \sum_{j \le t} R_{tj}
+
+    Source: Chaudhry et al. (2018), "A"; the curves of Jung et al. (2020), figures 4 and 5.
+    """
+    matrix = _matrix(R).tril()
+    return (matrix.sum(dim=1) / torch.arange(1, len(matrix) + 1)).tolist()
+
+
 def learning_accuracy(R: ArrayLike) -> float:
     r"""Mean accuracy on each task right after learning it; higher is better.
 

@@ -25,6 +25,11 @@ def sparsity(importance: Mapping[str, Tensor]) -> float:
     return (values == 0).double().mean().item()
 
 
+def sparsity_by_layer(importance: Mapping[str, Tensor]) -> dict[str, float]:
+    """`sparsity` of each layer by its name."""
+    return {name: sparsity({name: values}) for name, values in importance.items()}
+
+
 def used_capacity(layers: Iterable[NodeLayer], before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> float:
     r"""Share of nodes whose incoming vector did not change at all while a task was learned: frozen nodes.
 
@@ -41,6 +46,34 @@ def used_capacity(layers: Iterable[NodeLayer], before: Mapping[str, Tensor], aft
     """
     frozen = torch.cat([_frozen(layer, before, after) for layer in layers])
     return frozen.double().mean().item()
+
+
+def used_capacity_by_layer(
+    layers: Iterable[NodeLayer], before: Mapping[str, Tensor], after: Mapping[str, Tensor]
+) -> dict[str, float]:
+    """`used_capacity` of each layer by its name."""
+    return {layer.name: used_capacity([layer], before, after) for layer in layers}
+
+
+def node_states(
+    layers: Iterable[NodeLayer], importance: Mapping[str, Tensor], state: Mapping[str, Tensor]
+) -> dict[str, list[str]]:
+    """What each node is after a task, by layer: frozen, dead or free.
+
+    Frozen: a task needs it (importance above 0). Dead: none does, and all that comes into it is exactly zero, so
+    that it can be removed. Free: the others, ready to learn.
+
+    Args:
+        layers: The model's nodes, `NodeGraph.layers`.
+        importance: Importance of each layer's nodes, such as `Guard.importance`.
+        state: The model's weights by name, such as its state dict.
+    """
+    return {layer.name: _states(importance[layer.name], gather(layer.incoming, state)) for layer in layers}
+
+
+def _states(importance: Tensor, incoming: Tensor) -> list[str]:
+    pairs = zip((importance > 0).tolist(), (incoming == 0).all(dim=1).tolist(), strict=True)
+    return ["frozen" if needed else "dead" if zero else "free" for needed, zero in pairs]
 
 
 def _frozen(layer: NodeLayer, before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> Tensor:

@@ -1,11 +1,15 @@
-"""A mean with its uncertainty: no number without its interval."""
+"""A mean with its uncertainty: no number without its interval, and none where one run cannot give any."""
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
+
+import torch
+from torch import Tensor
 
 _QUANTILES = (
     *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
@@ -14,12 +18,40 @@ _QUANTILES = (
 )
 """97.5 % quantiles of Student's t distribution for 1 to 30 degrees of freedom."""
 
+RESAMPLES = 10_000
+"""Bootstrap samples: the ends of an interval are then reproducible to about a hundredth of its width."""
+
+EXACT_PAIRS = 16
+"""Up to so many pairs, all sign flips are tried; beyond, as many as `RESAMPLES` are drawn."""
+
 
 class Interval(NamedTuple):
     """A mean, and half the width of its 95 % confidence interval; NaN for a single value."""
 
     mean: float
     half_width: float
+
+
+class Range(NamedTuple):
+    """A value and the two ends of its 95 % interval, which need not lie evenly; NaN for a single value."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Difference(NamedTuple):
+    """How two methods differ on the same seeds.
+
+    Attributes:
+        interval: Mean difference with its 95 % t interval.
+        p_value: Of the sign-flip test; NaN for fewer than two pairs.
+        pairs: How many seeds both have.
+    """
+
+    interval: Interval
+    p_value: float
+    pairs: int
 
 
 def mean_interval(values: Sequence[float]) -> Interval:
@@ -37,3 +69,77 @@ def mean_interval(values: Sequence[float]) -> Interval:
         return Interval(mean, math.nan)
     quantile = _QUANTILES[min(len(values) - 1, len(_QUANTILES)) - 1]
     return Interval(mean, quantile * statistics.stdev(values) / math.sqrt(len(values)))
+
+
+def interquartile_mean(values: Sequence[float]) -> float:
+    """Mean of what is left when a quarter of the values (rounded down) is cut off at either end.
+
+    Less moved by an outlier than the mean, less coarse than the median; fewer than four values lose none.
+    Source: Agarwal et al. (2021), "IQM".
+
+    Raises:
+        ValueError: If there are no values.
+    """
+    if not values:
+        raise ValueError("no values to take the mean of")
+    return float(_trimmed(torch.tensor(values, dtype=torch.float64)))
+
+
+def iqm_interval(values: Sequence[float]) -> Range:
+    """Interquartile mean of independent runs with its 95 % percentile bootstrap interval; the same at every call.
+
+    With few runs the interval is too narrow: trust the t interval there.
+    Source: Efron & Tibshirani (1993), section 13.3; Agarwal et al. (2021).
+
+    Raises:
+        ValueError: If there are no values.
+    """
+    center = interquartile_mean(values)
+    if len(values) == 1:
+        return Range(center, math.nan, math.nan)
+    runs = torch.tensor(values, dtype=torch.float64)
+    drawn = torch.randint(len(runs), (RESAMPLES, len(runs)), generator=torch.Generator().manual_seed(0))
+    low, high = torch.quantile(_trimmed(runs[drawn]), torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return Range(center, low, high)
+
+
+def paired_difference(first: Sequence[float], second: Sequence[float]) -> Difference:
+    """Whether one method beats another on the same seeds: mean of first minus second, and a two-sided test.
+
+    The sign-flip test asks how often a mean difference as large comes about if each pair might as well be the other
+    way round. It assumes no distribution; with n pairs no p-value is below 2 / 2^n, so that five seeds cannot reach
+    0.05.
+
+    Source: Fisher (1935), section 21.
+
+    Args:
+        first: One value a seed.
+        second: The same seeds in the same order.
+
+    Raises:
+        ValueError: If the lengths differ or are 0.
+    """
+    if len(first) != len(second):
+        raise ValueError(f"pairs need as many values on both sides, got {len(first)} and {len(second)}")
+    differences = [one - other for one, other in zip(first, second, strict=True)]
+    interval = mean_interval(differences)
+    p_value = _sign_flip(torch.tensor(differences, dtype=torch.float64)) if len(differences) > 1 else math.nan
+    return Difference(interval, p_value, len(differences))
+
+
+def _sign_flip(differences: Tensor) -> float:
+    count = len(differences)
+    if count <= EXACT_PAIRS:
+        signs = torch.tensor(list(itertools.product((1.0, -1.0), repeat=count)), dtype=torch.float64)
+    else:
+        drawn = torch.randint(2, (RESAMPLES, count), generator=torch.Generator().manual_seed(0))
+        signs = torch.cat([torch.ones(1, count), 2.0 * drawn - 1]).double()
+    means = (signs @ differences).abs()
+    return (means >= means[0] * (1 - 1e-12)).double().mean().item()
+
+
+def _trimmed(values: Tensor) -> Tensor:
+    """Mean along the last dimension without a quarter of the values at either end."""
+    cut = values.shape[-1] // 4
+    kept = values.sort(dim=-1).values[..., cut : values.shape[-1] - cut]
+    return kept.mean(dim=-1)

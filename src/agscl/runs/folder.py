@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from .files import write_bytes
+from .lock import locked, refuse_held
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,25 @@ class RunFolder:
         return self.path / "state.safetensors"
 
     @property
+    def evaluations(self) -> Path:
+        """Every evaluation, as a table."""
+        return self.path / "result.parquet"
+
+    @property
+    def nodes(self) -> Path:
+        """Every node after every task, as a table, for methods that rate nodes."""
+        return self.path / "nodes.parquet"
+
+    @property
+    def checkpoints(self) -> Path:
+        """What an unfinished run needs to go on."""
+        return self.path / "checkpoint"
+
+    def state_after(self, task: int) -> Path:
+        """Weights and the guard's state right after a task was learned."""
+        return self.path / "states" / f"task-{task:03d}.safetensors"
+
+    @property
     def picture(self) -> Path:
         """The result as a picture."""
         return self.path / "summary.png"
@@ -52,17 +74,32 @@ class RunFolder:
         Raises:
             ValueError: If it does.
         """
-        if self.path.is_dir() and any(self.path.iterdir()):
+        if self.path.is_dir() and any(not path.name.startswith(".lock") for path in self.path.iterdir()):
             what = "another run" if self.experiment.exists() else "other files"
-            raise ValueError(f"{self.path} holds {what}: choose a new folder with --out")
+            raise ValueError(f"{self.path} holds {what}: choose a new folder with --out, or go on with --resume")
 
-    def begin(self, experiment: bytes) -> None:
-        """Make the folder and write what was asked.
+    @contextmanager
+    def claimed(self, experiment: bytes, *, resume: bool = False) -> Iterator[None]:
+        """Hold the folder for as long as the context lasts, with what was asked written into it.
+
+        Args:
+            experiment: What was asked.
+            resume: The folder may hold a run already.
 
         Raises:
-            ValueError: If the folder holds something already.
+            ValueError: If the folder holds something else, or another process holds it.
             OSError: If it cannot be written.
         """
-        self.require_free()
+        self._require_usable(resume=resume)
         self.path.mkdir(parents=True, exist_ok=True)
-        write_bytes(self.experiment, experiment)
+        with locked(self.path):
+            self._require_usable(resume=resume)
+            if not self.experiment.exists():
+                write_bytes(self.experiment, experiment)
+            yield
+
+    def _require_usable(self, *, resume: bool) -> None:
+        if self.experiment.exists():
+            refuse_held(self.path)
+        if not (resume and self.experiment.exists()):
+            self.require_free()

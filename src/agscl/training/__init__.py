@@ -4,10 +4,16 @@ from .compute import Compute as Compute
 from .compute import Machine as Machine
 from .events import EpochFinished as EpochFinished
 from .events import Event as Event
+from .events import RateLowered as RateLowered
+from .events import Resumed as Resumed
 from .events import Sink as Sink
 from .events import TaskFinished as TaskFinished
 from .events import TaskStarted as TaskStarted
 from .history import History as History
+from .interruption import Interruption as Interruption
+from .interruption import Stopped as Stopped
+from .keeper import Every as Every
+from .keeper import Keeper as Keeper
 from .learner import Learner as Learner
 from .sequence import learn_sequence as learn_sequence
 from .settings import Training as Training

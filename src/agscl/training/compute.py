@@ -83,6 +83,11 @@ class Machine:
         pinned = tensor.pin_memory() if self.device.type == "cuda" and tensor.device.type == "cpu" else tensor
         return pinned.to(self.device, non_blocking=pinned.is_pinned())
 
+    @property
+    def scales(self) -> bool:
+        """Whether gradients would underflow without a scaled loss."""
+        return self.dtype == torch.float16
+
     def autocast(self) -> AbstractContextManager[object]:
         """Compute in the precision for as long as the context lasts."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)

@@ -25,6 +25,42 @@ class TaskStarted:
 
 
 @dataclass(frozen=True)
+class Resumed:
+    """A run goes on from a checkpoint.
+
+    Attributes:
+        task: Position of the task it goes on with, from 0.
+        name: Name of the task.
+        tasks: Number of tasks in the sequence.
+        epochs: Most epochs it may take.
+        epoch: Epochs of it that are finished.
+    """
+
+    task: int
+    name: str
+    tasks: int
+    epochs: int
+    epoch: int
+
+
+@dataclass(frozen=True)
+class RateLowered:
+    """Training diverged; the epoch begins again with a lower learning rate.
+
+    Attributes:
+        task: Position in the sequence, from 0.
+        epoch: The epoch that begins again, from 1.
+        reason: What was not finite.
+        learning_rate: The new one.
+    """
+
+    task: int
+    epoch: int
+    reason: str
+    learning_rate: float
+
+
+@dataclass(frozen=True)
 class EpochFinished:
     """One pass over a task's training examples is over, and validation too.
 
@@ -74,7 +110,7 @@ class TaskFinished:
     seconds: float
 
 
-Event = TaskStarted | EpochFinished | TaskFinished
+Event = TaskStarted | Resumed | RateLowered | EpochFinished | TaskFinished
 
 
 class Sink(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -13,6 +14,9 @@ from agscl.models import MultiHead
 from .compute import PLAIN, Machine
 from .events import Sink
 from .settings import Training
+
+if TYPE_CHECKING:
+    from .keeper import Keeper
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,7 @@ class Learner:
         sinks: Where events go.
         joint: Each task is trained together with the data of all tasks before it.
         machine: Where and how it computes; the model is there already.
+        keeper: Saves where it stands; `None` for a run that is not saved.
     """
 
     model: MultiHead
@@ -36,3 +41,4 @@ class Learner:
     sinks: Sequence[Sink] = field(default=())
     joint: bool = False
     machine: Machine = PLAIN
+    keeper: Keeper | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .settings import Training
 
@@ -33,6 +33,10 @@ class Plateau:
         falls = training.milestones.count(epochs) if training.milestones else int(waited == training.patience)
         rate = self.learning_rate / training.decay**falls
         return Plateau(rate, min(loss, self.best), 0 if falls else waited, improved, epochs)
+
+    def lowered(self, training: Training) -> Plateau:
+        """The state with a lower learning rate, out of turn."""
+        return replace(self, learning_rate=self.learning_rate / training.decay, waited=0)
 
     def finished(self, training: Training) -> bool:
         """Whether the learning rate fell below the floor."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -12,46 +11,67 @@ from agscl.benchmarks.task import Batch, Examples, Task, TaskSequence
 from agscl.metrics import sparsity, used_capacity
 
 from .evaluation import EVALUATION_BATCH, evaluate
-from .events import TaskFinished, TaskStarted, emit
+from .events import Resumed, TaskFinished, TaskStarted, emit
 from .history import History
 from .joint import join
+from .keeper import Keeper
 from .learner import Learner
-from .task import learn_task, snapshot
+from .lesson import Lesson, Saved
+from .task import train
 
 
 def learn_sequence(learner: Learner, sequence: TaskSequence) -> History:
-    """Learn all tasks in order.
+    """Learn all tasks in order, from where the learner's keeper says that it stands.
 
     Raises:
         ValueError: If a task cannot be learned, see `learn_task`.
     """
-    return History(tuple(_learn(learner, sequence, index) for index in range(len(sequence.tasks))))
+    saved = learner.keeper.resume() if learner.keeper else None
+    finished = saved.progress.finished if saved else ()
+    for index in range(len(finished), len(sequence.tasks)):
+        lesson = _lesson(learner, sequence, finished, saved)
+        finished, saved = (*finished, _learn(lesson, sequence.tasks[: index + 1])), None
+    return History(finished)
 
 
-def _learn(learner: Learner, sequence: TaskSequence, index: int) -> TaskFinished:
-    task, start = sequence.tasks[index], time.perf_counter()
-    emit(learner.sinks, TaskStarted(index, task.name, len(sequence.tasks), learner.training.epochs))
-    before = snapshot(learner.model)
+def _lesson(
+    learner: Learner, sequence: TaskSequence, finished: tuple[TaskFinished, ...], saved: Saved | None
+) -> Lesson:
+    """The lesson after the finished ones, from its start or from where it was saved."""
+    index, count = len(finished), len(sequence.tasks)
+    task = sequence.tasks[index]
     learner.guard.use_task(index)
-    epochs = learn_task(learner, join(sequence.tasks[: index + 1]) if learner.joint else task, index)
-    used = _used_capacity(learner, before) if index else None
+    lesson = Lesson(learner, join(sequence.tasks[: index + 1]) if learner.joint else task, index, finished)
+    if saved is None:
+        emit(learner.sinks, TaskStarted(index, task.name, count, learner.training.epochs))
+    else:
+        lesson.load(saved)
+        emit(learner.sinks, Resumed(index, task.name, count, learner.training.epochs, lesson.epoch))
+    return lesson
+
+
+def _learn(lesson: Lesson, tasks: tuple[Task, ...]) -> TaskFinished:
+    """Learn the last of the tasks; all of them are evaluated."""
+    learner, index, task = lesson.learner, lesson.index, tasks[-1]
+    train(lesson)
+    used = _used_capacity(learner, lesson.before) if index else None
     _consolidate(learner, task, index)
     event = TaskFinished(
         task=index,
         name=task.name,
-        epochs=epochs,
-        accuracy=_accuracies(learner, sequence.tasks[: index + 1]),
+        epochs=lesson.epoch,
+        accuracy=_accuracies(learner, tasks),
         sparsity=sparsity(learner.guard.importance) if learner.guard.importance else None,
         used_capacity=used,
         memory_bytes=learner.guard.memory_bytes(),
         regularization_bytes=learner.guard.memory_bytes(regularization_only=True),
-        seconds=time.perf_counter() - start,
+        seconds=lesson.seconds,
     )
     emit(learner.sinks, event)
     return event
 
 
-def _used_capacity(learner: Learner, before: dict[str, Tensor]) -> float:
+def _used_capacity(learner: Learner, before: Mapping[str, Tensor]) -> float:
     return used_capacity(learner.guard.graph.layers, before, learner.model.state_dict())
 
 
@@ -60,7 +80,7 @@ def _consolidate(learner: Learner, task: Task, index: int) -> None:
         logits: Tensor = learner.model(learner.machine.place(batch)[0], index)
         return logits
 
-    learner.guard.consolidate(_Batches(task.train), predict)
+    learner.guard.consolidate(_Batches(task.train, learner.keeper), predict)
 
 
 @dataclass(frozen=True)
@@ -68,9 +88,13 @@ class _Batches:
     """A set of examples as an iterable that can be read many times."""
 
     examples: Examples
+    keeper: Keeper | None
 
     def __iter__(self) -> Iterator[Batch]:
-        return self.examples.batches(EVALUATION_BATCH)
+        for batch in self.examples.batches(EVALUATION_BATCH):
+            if self.keeper is not None:
+                self.keeper.check()
+            yield batch
 
 
 def _accuracies(learner: Learner, tasks: tuple[Task, ...]) -> tuple[float, ...]:

@@ -25,6 +25,8 @@ class Training:
         momentum: Of SGD.
         milestones: Epochs after which the learning rate falls, ascending; if there are any, the validation loss has
             no say in it.
+        on_divergence: When a loss, gradient or weight is not finite: stop, or restore the state at the start of the
+            epoch and go on with the learning rate divided by ``decay``.
     """
 
     epochs: int = 100
@@ -36,6 +38,7 @@ class Training:
     optimizer: Literal["adam", "sgd"] = "adam"
     momentum: float = 0.0
     milestones: tuple[int, ...] = ()
+    on_divergence: Literal["stop", "restore"] = "stop"
 
     def __post_init__(self) -> None:
         """Refuse values outside their ranges."""
@@ -48,13 +51,15 @@ class Training:
             raise ValueError(f"decay divides the learning rate and must be above 1, got {self.decay}")
         if not self.floor >= 0:
             raise ValueError(f"floor must not be negative, got {self.floor}")
-        self._check_optimizer()
+        self._check_choices()
         if list(self.milestones) != sorted(self.milestones) or min(self.milestones, default=1) < 1:
             raise ValueError(f"milestones must be epochs from 1 up in ascending order, got {self.milestones}")
 
-    def _check_optimizer(self) -> None:
+    def _check_choices(self) -> None:
         if self.optimizer not in ("adam", "sgd"):
             raise ValueError(f"optimizer must be 'adam' or 'sgd', not {self.optimizer!r}")
+        if self.on_divergence not in ("stop", "restore"):
+            raise ValueError(f"on_divergence must be 'stop' or 'restore', not {self.on_divergence!r}")
         if not 0 <= self.momentum < 1 or (self.momentum and self.optimizer != "sgd"):
             raise ValueError(f"momentum must be in [0, 1), and 0 without optimizer='sgd', got {self.momentum}")
 

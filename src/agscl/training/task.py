@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import math
-import time
-from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
-from torch.optim import SGD, Adam, Optimizer
+from torch import Tensor
 
 from agscl.benchmarks.task import Batch, Task
+from agscl.guard import Diverged
 
 from .evaluation import Evaluation, answers, batch_loss, evaluate, require_examples
-from .events import EpochFinished, emit
+from .events import EpochFinished, RateLowered, emit
 from .joint import joined_logits
 from .learner import Learner
-from .plateau import Plateau
-from .settings import Training
+from .lesson import Lesson
 
 
 def learn_task(learner: Learner, task: Task, index: int) -> int:
@@ -30,69 +27,64 @@ def learn_task(learner: Learner, task: Task, index: int) -> int:
         Number of epochs trained.
 
     Raises:
-        ValueError: If a part of the task is empty, a label has no output, or the loss is not finite.
+        ValueError: If a part of the task is empty or a label has no output.
+        Diverged: If the loss or a gradient is not finite, and the training says to stop then.
     """
-    require_examples(task.train, index)
-    training, model = learner.training, learner.model
-    lesson = _Lesson(learner, _optimizer(model, training), task, index)
-    plateau, best, epoch = Plateau(training.learning_rate), snapshot(model), 0
-    with learner.guard.attach(lesson.optimizer, steps_per_epoch=math.ceil(len(task.train) / training.batch_size)):
-        while epoch < training.epochs and not plateau.finished(training):
-            epoch += 1
-            plateau = _epoch(lesson, epoch, plateau)
-            best = snapshot(model) if plateau.improved else best
-            _set_learning_rate(lesson.optimizer, plateau.learning_rate)
-        model.load_state_dict(best)
-    return epoch
+    lesson = Lesson(learner, task, index)
+    train(lesson)
+    return lesson.epoch
 
 
-def snapshot(model: nn.Module) -> dict[str, Tensor]:
-    """A copy of a model's state dict."""
-    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+def train(lesson: Lesson) -> None:
+    """Go through a lesson from where it stands to its end; raises as `learn_task` does."""
+    require_examples(lesson.task.train, lesson.index)
+    while not lesson.finished_training:
+        try:
+            with lesson.learner.guard.attach(lesson.optimizer, steps_per_epoch=lesson.steps_per_epoch):
+                _epochs(lesson)
+        except Diverged as error:
+            _retreat(lesson, error)
+    lesson.learner.model.load_state_dict(lesson.best)
 
 
-@dataclass(frozen=True)
-class _Lesson:
-    """One task in training: what every step needs."""
-
-    learner: Learner
-    optimizer: Optimizer
-    task: Task
-    index: int
-
-
-def _epoch(lesson: _Lesson, epoch: int, plateau: Plateau) -> Plateau:
-    start = time.perf_counter()
-    training_loss = _train(lesson)
-    joint = lesson.learner.joint
-    learner, task = lesson.learner, lesson.task
-    validation = evaluate(learner.model, task.validation, lesson.index, joint=joint, machine=learner.machine)
-    _require_finite(validation.loss, lesson.task)
-    event = _event(lesson.index, epoch, training_loss, validation, plateau.learning_rate, start)
-    emit(lesson.learner.sinks, event)
-    return plateau.after(validation.loss, lesson.learner.training)
+def _epochs(lesson: Lesson) -> None:
+    learner = lesson.learner
+    while not lesson.finished_training:
+        lesson.prepare_retreat()
+        _train_epoch(lesson)
+        _require_finite_weights(lesson)
+        validation = evaluate(
+            learner.model, lesson.task.validation, lesson.index, joint=learner.joint, machine=learner.machine
+        )
+        _require_finite(validation.loss, "validation loss")
+        training_loss, learning_rate = lesson.loss / len(lesson.task.train), lesson.plateau.learning_rate
+        seconds = lesson.end_epoch(validation.loss)
+        emit(learner.sinks, _event(lesson, training_loss, validation, learning_rate, seconds))
 
 
-def _train(lesson: _Lesson) -> float:
-    """One pass over the training examples; returns the mean loss."""
-    learner, examples, total = lesson.learner, lesson.task.train, 0.0
-    learner.model.train()
-    for batch in map(learner.machine.place, examples.batches(learner.training.batch_size, generator=learner.generator)):
-        total += _step(lesson, batch) * len(batch[1])
-    return total / len(examples)
+def _train_epoch(lesson: Lesson) -> None:
+    """One pass over the training examples, or what is left of it."""
+    lesson.learner.model.train()
+    for batch in lesson.remaining():
+        lesson.loss += _step(lesson, batch) * len(batch[1])
+        lesson.batches += 1
+        if lesson.learner.keeper is not None:
+            lesson.learner.keeper.after_step(lesson)
 
 
-def _step(lesson: _Lesson, batch: Batch) -> float:
+def _step(lesson: Lesson, batch: Batch) -> float:
     lesson.optimizer.zero_grad()
     with lesson.learner.machine.autocast():
         loss = _loss(lesson, batch)
-    _require_finite(loss.item(), lesson.task)
-    torch.autograd.backward(loss)
-    lesson.optimizer.step()
-    return loss.item()
+    value = loss.item()
+    _require_finite(value, "loss")
+    torch.autograd.backward(lesson.scaler.scale(loss))
+    lesson.scaler.step(lesson.optimizer)
+    lesson.scaler.update()
+    return value
 
 
-def _loss(lesson: _Lesson, batch: Batch) -> Tensor:
+def _loss(lesson: Lesson, batch: Batch) -> Tensor:
     """The task's loss, and what the method adds to it."""
     learner, model = lesson.learner, lesson.learner.model
     if not learner.guard.has_extra_loss:
@@ -104,31 +96,39 @@ def _loss(lesson: _Lesson, batch: Batch) -> Tensor:
     return loss if extra is None else loss + extra
 
 
-def _optimizer(model: nn.Module, training: Training) -> Optimizer:
-    if training.optimizer == "sgd":
-        return SGD(model.parameters(), lr=training.learning_rate, momentum=training.momentum)
-    return Adam(model.parameters(), lr=training.learning_rate)
+def _retreat(lesson: Lesson, error: Diverged) -> None:
+    """Go back to the start of the epoch with a lower learning rate, or give up."""
+    learner, task = lesson.learner, f"task {lesson.task.name!r} diverged in epoch {lesson.epoch + 1}"
+    if learner.training.on_divergence == "stop":
+        saved = learner.keeper and learner.keeper.folder.latest()
+        where = f" (last checkpoint: {saved})" if saved else ""
+        advice = "lower the learning rate or the penalty, or use --on-divergence restore"
+        raise Diverged(f"{task}, step {lesson.batches + 1}: {error}; {advice}{where}") from error
+    lesson.retreat()
+    if lesson.plateau.finished(learner.training):
+        raise Diverged(f"{task} even at the lowest learning rate: {error}; lower the penalty") from error
+    emit(learner.sinks, RateLowered(lesson.index, lesson.epoch + 1, str(error), lesson.plateau.learning_rate))
 
 
-def _set_learning_rate(optimizer: Optimizer, learning_rate: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate
+def _require_finite(value: float, what: str) -> None:
+    if not math.isfinite(value):
+        raise Diverged(f"the {what} became {value}")
 
 
-def _require_finite(loss: float, task: Task) -> None:
-    if not math.isfinite(loss):
-        raise ValueError(f"the loss of task {task.name!r} became {loss}: lower the learning rate or the penalty")
+def _require_finite_weights(lesson: Lesson) -> None:
+    weights = [parameter.detach() for parameter in lesson.learner.model.parameters()]
+    _require_finite(torch.stack(torch._foreach_norm(weights)).sum().item(), "norm of the weights")
 
 
 def _event(
-    index: int, epoch: int, training_loss: float, validation: Evaluation, learning_rate: float, start: float
+    lesson: Lesson, training_loss: float, validation: Evaluation, learning_rate: float, seconds: float
 ) -> EpochFinished:
     return EpochFinished(
-        task=index,
-        epoch=epoch,
+        task=lesson.index,
+        epoch=lesson.epoch,
         training_loss=training_loss,
         validation_loss=validation.loss,
         validation_accuracy=validation.accuracy,
         learning_rate=learning_rate,
-        seconds=time.perf_counter() - start,
+        seconds=seconds,
     )

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from agscl.methods.freezing import Freeze, Restoration
 from agscl.methods.method import (
@@ -42,8 +43,12 @@ class AGSCL:
         mu: Strength of the group Lasso that zeroes nodes which no task needs, term (a) of equation (2).
         lam: Strength of the pull of important nodes to what they learned, term (b); ``inf`` freezes them exactly.
         eta: Discount of past importance, equation (8).
-        rho: Probability that an unimportant node is drawn anew after a task, (I.2).
+        rho: Probability that an unimportant node is drawn anew after a task, (I.2); 0 is without it.
         proximal: Take the proximal step (7) after every epoch, as in the paper, or after every optimizer step.
+            "gradient" is for ablations: it adds the penalty's gradient to the loss's instead, so that nothing
+            becomes exactly zero or stays exactly where it was.
+        cut: Zero what leaves an unimportant node and keep it zero, (I.1). False is for ablations: earlier tasks then
+            change with the nodes that learn later ones.
     """
 
     name: ClassVar[str] = "ags-cl"
@@ -51,7 +56,8 @@ class AGSCL:
     lam: float
     eta: float = 0.9
     rho: float = 0.3
-    proximal: Literal["epoch", "step"] = "epoch"
+    proximal: Literal["epoch", "step", "gradient"] = "epoch"
+    cut: bool = True
 
     def __post_init__(self) -> None:
         """Refuse values out of range.
@@ -63,8 +69,8 @@ class AGSCL:
         check_range("lam", self.lam, low=0)
         check_range("eta", self.eta, low=0, high=1, open_low=True)
         check_range("rho", self.rho, low=0, high=1)
-        if self.proximal not in ("epoch", "step"):
-            raise ValueError(f"proximal must be 'epoch' or 'step', not {self.proximal!r}")
+        if self.proximal not in ("epoch", "step", "gradient"):
+            raise ValueError(f"proximal must be 'epoch', 'step' or 'gradient', not {self.proximal!r}")
         if math.isinf(self.mu):
             raise ValueError("mu must be finite, not inf: every node would be zero")
 
@@ -112,7 +118,8 @@ class AdaptiveGroupSparsity(Protection):
         network, important = self._network, self._important()
         frozen = frozen_for_all(network) if training.learned else {}
         frozen |= frozen_nodes(network, important) if self._method.hard else {}
-        severed = {} if self._method.hard else severed_connections(network, self._since)
+        severs = self._method.cut and not self._method.hard
+        severed = severed_connections(network, self._since) if severs else {}
         self._freeze = Freeze(network, training, frozen)
         self._sever = Restoration(network, severed, to_zero=True)
         self._norms = FrozenStatistics(network.model, frozen_channels(network, important, training.learned))
@@ -120,6 +127,8 @@ class AdaptiveGroupSparsity(Protection):
 
     def before_step(self, step: Step) -> None:
         """Frozen weights get no gradient."""
+        if self._method.proximal == "gradient":
+            self._add_gradient(step.scale)
         self._freeze.before_step()
 
     def after_step(self, step: Step) -> None:
@@ -157,7 +166,8 @@ class AdaptiveGroupSparsity(Protection):
         for name, omega in self._importance.items():
             self._since[name][(omega > 0) & (self._since[name] == FREE)] = len(learned.tasks)
         free = {name: omega == 0 for name, omega in self._importance.items()}
-        zero_init(self._network, free, learned.task)
+        if self._method.cut:
+            zero_init(self._network, free, learned.task)
         rand_init(self._network, free, self._method.rho)
         if not self._method.hard:
             self._anchors = {layer.name: self._important_rows(layer) for layer in self._network.graph.layers}
@@ -178,6 +188,14 @@ class AdaptiveGroupSparsity(Protection):
     def importance(self) -> dict[str, Tensor]:
         """Omega of equation (8) by layer, each of shape ``(num_nodes,)``."""
         return dict(self._importance)
+
+    def left_alone(self) -> dict[str, Tensor]:
+        """Unimportant nodes: the proximal step leaves zeros at zero."""
+        return {name: ~important for name, important in self._important().items()}
+
+    def frozen(self) -> dict[str, Tensor]:
+        """Important nodes, if freezing is hard."""
+        return self._important() if self._method.hard else {}
 
     def tensors(self) -> dict[str, Tensor]:
         """Importance, age and anchors by layer, and the digest of what is frozen."""
@@ -220,6 +238,24 @@ class AdaptiveGroupSparsity(Protection):
             result[important] = attract(rows[important], self._anchors[name], threshold)
         return result
 
+    def _add_gradient(self, scale: float | Tensor) -> None:
+        """Add the gradient of both penalties to the loss's."""
+        parameters = self._network.parameters
+        for layer in self._network.graph.layers:
+            grads = {piece.parameter: _gradient(parameters[piece.parameter]) for piece in layer.incoming}
+            pull = self._pull(layer.name, gather(layer.incoming, parameters))
+            scatter(layer.incoming, grads, gather(layer.incoming, grads) + scale * pull)
+
+    def _pull(self, name: str, rows: Tensor) -> Tensor:
+        """Gradient of equation (2)'s penalties by group vector; 0 where they have none, at zero and at the anchor."""
+        important = self._importance[name] > 0
+        pull = self._method.mu * normalize(rows, dim=1)
+        pull[important] = 0.0
+        if not self._method.hard:
+            strength = self._method.lam * self._importance[name][important]
+            pull[important] = strength[:, None] * normalize(rows[important] - self._anchors[name], dim=1)
+        return pull
+
     def _important(self) -> dict[str, Tensor]:
         return {name: omega > 0 for name, omega in self._importance.items()}
 
@@ -254,3 +290,8 @@ class AdaptiveGroupSparsity(Protection):
         for tensor in [*frozen, *(network.state[name].detach() for name in names)]:
             digest.update(tensor.cpu().flatten().view(torch.uint8).numpy().tobytes())
         return torch.frombuffer(bytearray(digest.digest()), dtype=torch.uint8)
+
+
+def _gradient(parameter: nn.Parameter) -> Tensor:
+    """The gradient itself, or zeros that go nowhere for a parameter without one."""
+    return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad

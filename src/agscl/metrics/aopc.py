@@ -1,0 +1,101 @@
+r"""AOPC: how much worse a model predicts as its nodes are pruned, in an order that importance gives.
+
+If importance means something, pruning the most important nodes first hurts at once, the least important ones last.
+Samek et al. (2017) defined it for pixels; Jung et al. (2020), figure 3, prune nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from agscl.nodes.graph import NodeLayer
+from agscl.nodes.slices import fill
+
+Order = Literal["highest", "lowest", "random"]
+"""Which nodes are pruned first."""
+
+
+def aopc(scores: Sequence[float]) -> list[float]:
+    r"""Area over the prediction curve, after each step of pruning; steeper is better for "highest" first.
+
+    .. math:: \mathrm{AOPC}_L = \frac{1}{L+1} \sum_{k=0}^{L} \left( f(0) - f(k) \right)
+
+    Source: Samek et al. (2017), equation (12).
+
+    Args:
+        scores: :math:`f(k)`, the score with nothing pruned (:math:`k = 0`) and after each step.
+
+    Returns:
+        One value for each score, in its units; the first is 0.
+    """
+    values = torch.tensor(scores, dtype=torch.float64)
+    drops = values[:1] - values
+    return (drops.cumsum(0) / torch.arange(1, len(values) + 1)).tolist()
+
+
+def prediction_curve(
+    model: nn.Module,
+    layers: Sequence[NodeLayer],
+    ranking: Mapping[str, Tensor],
+    score: Callable[[], float],
+    ratios: Sequence[float],
+) -> list[float]:
+    """The score of a model as more and more of its nodes are pruned; the model is given back as it was.
+
+    The same share of every layer is pruned (importances of different layers have different scales). A pruned node
+    has zeros for all that comes into it, so that it says nothing to any layer behind it.
+
+    Args:
+        model: Any traced model; pruned in place meanwhile.
+        layers: Its nodes, `NodeGraph.layers`.
+        ranking: By layer, its nodes in the order of pruning, int64, shape ``(num_nodes,)``; see `pruning_order`.
+        score: What the model is worth now, such as its accuracy on a task.
+        ratios: Shares of the nodes to prune, in [0, 1], ascending.
+
+    Returns:
+        One score for each ratio.
+
+    Raises:
+        ValueError: If the ratios do not ascend from 0 to 1.
+    """
+    if sorted(ratios) != list(ratios) or not all(0 <= ratio <= 1 for ratio in ratios):
+        raise ValueError(f"ratios of pruning ascend and lie in [0, 1], got {list(ratios)}")
+    state = {name: tensor.detach() for name, tensor in [*model.named_parameters(), *model.named_buffers()]}
+    kept = {piece.parameter: state[piece.parameter].clone() for layer in layers for piece in layer.incoming}
+    try:
+        return [_pruned_score(state, layers, ranking, score, ratio) for ratio in ratios]
+    finally:
+        for name, tensor in kept.items():
+            state[name].copy_(tensor)
+
+
+def pruning_order(
+    importance: Mapping[str, Tensor], order: Order, generator: torch.Generator | None = None
+) -> dict[str, Tensor]:
+    """By layer, its nodes in the order in which they are pruned, int64, shape ``(num_nodes,)``.
+
+    Args:
+        importance: Importance of each layer's nodes, such as `Guard.importance`.
+        order: Highest importance first, lowest first, or at random. Ties go by position.
+        generator: Draws the random order; needed for that one alone.
+    """
+    if order == "random":
+        return {name: torch.randperm(len(omega), generator=generator) for name, omega in importance.items()}
+    return {name: omega.cpu().argsort(descending=order == "highest", stable=True) for name, omega in importance.items()}
+
+
+def _pruned_score(
+    state: Mapping[str, Tensor],
+    layers: Sequence[NodeLayer],
+    ranking: Mapping[str, Tensor],
+    score: Callable[[], float],
+    ratio: float,
+) -> float:
+    for layer in layers:
+        first = ranking[layer.name][: round(ratio * layer.num_nodes)]
+        fill(layer.incoming, state, first.to(layer.incoming[0].index.device), 0.0)
+    return score()

@@ -1,0 +1,138 @@
+"""The run folder's tables: one row per evaluation, and one row per node and task; polars frames, Parquet on disk.
+
+Plain sequences come in, so that whoever learned can write them without this room knowing how learning works.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .files import write_bytes
+
+if TYPE_CHECKING:
+    from polars import DataFrame
+
+_EVALUATIONS = {"after": "Int64", "task": "Int64", "name": "String", "accuracy": "Float64"}
+_NODES = {"after": "Int64", "layer": "String", "node": "Int64", "importance": "Float64", "state": "String"}
+STATES = ("frozen", "dead", "free")
+"""What a node can be after a task; see `agscl.metrics.node_states`."""
+
+
+@dataclass(frozen=True)
+class Rating:
+    """What one layer's nodes were worth after a task.
+
+    Attributes:
+        after: Index of the last task learned, from 0.
+        layer: Name of the layer.
+        importance: Of each node.
+        states: One of `STATES` for each node.
+    """
+
+    after: int
+    layer: str
+    importance: Sequence[float]
+    states: Sequence[str]
+
+
+def evaluations(accuracy: Sequence[Sequence[float]], names: Sequence[str]) -> DataFrame:
+    """One row per evaluation: ``after``, ``task``, ``name`` (the task's), ``accuracy``.
+
+    Args:
+        accuracy: After each task learned, the accuracy on each task so far, in [0, 1].
+        names: Name of each task.
+    """
+    rows = [(after, task, value) for after, row in enumerate(accuracy) for task, value in enumerate(row)]
+    after, task, values = zip(*rows, strict=True) if rows else ((), (), ())
+    return _frame(
+        {"after": after, "task": task, "name": [names[index] for index in task], "accuracy": values}, _EVALUATIONS
+    )
+
+
+def nodes(ratings: Iterable[Rating]) -> DataFrame:
+    """One row per node and task: ``after``, ``layer``, ``node``, ``importance``, ``state``.
+
+    Raises:
+        ValueError: If a layer has not as many states as nodes, or a state is unknown.
+    """
+    rated = list(ratings)
+    for rating in rated:
+        _check(rating)
+    return _frame(
+        {
+            "after": _spread(rated, lambda rating: [rating.after] * len(rating.states)),
+            "layer": _spread(rated, lambda rating: [rating.layer] * len(rating.states)),
+            "node": _spread(rated, lambda rating: range(len(rating.states))),
+            "importance": _spread(rated, lambda rating: rating.importance),
+            "state": _spread(rated, lambda rating: rating.states),
+        },
+        _NODES,
+    )
+
+
+def write_table(path: Path, table: DataFrame) -> None:
+    """Write a table as Parquet.
+
+    Raises:
+        OSError: If the folder cannot be written.
+    """
+    content = io.BytesIO()
+    table.write_parquet(content)
+    write_bytes(path, content.getvalue())
+
+
+def read_evaluations(path: Path) -> DataFrame:
+    """The table that `evaluations` made.
+
+    Raises:
+        ValueError: If the file is no such table.
+        OSError: If it cannot be read.
+    """
+    return _read(path, _EVALUATIONS)
+
+
+def read_nodes(path: Path) -> DataFrame:
+    """The table that `nodes` made.
+
+    Raises:
+        ValueError: If the file is no such table.
+        OSError: If it cannot be read.
+    """
+    return _read(path, _NODES)
+
+
+def _spread(ratings: Sequence[Rating], values: Any) -> list[Any]:
+    return list(chain.from_iterable(values(rating) for rating in ratings))
+
+
+def _check(rating: Rating) -> None:
+    if len(rating.importance) != len(rating.states):
+        counts = f"{len(rating.importance)} importances and {len(rating.states)} states"
+        raise ValueError(f"layer {rating.layer!r} has {counts}: one of each a node")
+    if odd := set(rating.states) - set(STATES):
+        raise ValueError(f"unknown state {min(odd)!r} of a node; there are: {', '.join(STATES)}")
+
+
+def _frame(columns: Mapping[str, Any], types: Mapping[str, str]) -> DataFrame:
+    import polars
+
+    return polars.DataFrame(columns, schema={name: getattr(polars, kind)() for name, kind in types.items()})
+
+
+def _read(path: Path, types: Mapping[str, str]) -> DataFrame:
+    import polars
+
+    content = path.read_bytes()
+    try:
+        table = polars.read_parquet(io.BytesIO(content))
+    except polars.exceptions.PolarsError as error:
+        raise ValueError(f"{path} is no Parquet table: {' '.join(str(error).split())}") from error
+    found = {name: str(kind) for name, kind in table.schema.items()}
+    if found != types:
+        raise ValueError(f"{path} has columns {', '.join(found) or 'none'}; expected {', '.join(types)}")
+    return table

@@ -1,0 +1,62 @@
+"""Signals that end a run wait for the end of the step, so that it can be saved first."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stopped(Exception):  # noqa: N818 - an end that was asked for, no error
+    """A run that ended because a signal asked for it.
+
+    Attributes:
+        number: Of the signal.
+    """
+
+    def __init__(self, number: int, what: str) -> None:
+        super().__init__(what)
+        self.number = number
+
+
+@dataclass
+class Interruption:
+    """Whether a signal asked for the end.
+
+    Attributes:
+        number: Of the signal; `None` while there was none.
+    """
+
+    number: int | None = field(default=None, init=False)
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Take Ctrl-C and SIGTERM for as long as the context lasts; a second one ends the process at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # signals belong to the main thread
+            return
+        before = {number: signal.signal(number, self._ask) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.number is not None:
+            raise KeyboardInterrupt
+        self.number = number
+
+    def check(self, what: str) -> None:
+        """Stop here if the end was asked for.
+
+        Raises:
+            Stopped: If it was.
+        """
+        if self.number is not None:
+            raise Stopped(self.number, what)

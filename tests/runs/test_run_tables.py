@@ -1,0 +1,65 @@
+"""The run folder's tables: what goes in comes out, and other files are refused."""
+
+import polars
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agscl.runs.tables import (
+    STATES,
+    Rating,
+    evaluations,
+    nodes,
+    read_evaluations,
+    read_nodes,
+    write_table,
+)
+
+ROWS = st.integers(0, 5).flatmap(
+    lambda tasks: st.tuples(*(st.lists(st.floats(0, 1), min_size=t, max_size=t) for t in range(1, tasks + 1)))
+)
+
+
+@given(ROWS)
+def test_every_evaluation_is_a_row(matrix):
+    table = evaluations(matrix, [f"task {t}" for t in range(len(matrix))])
+    expected = [(i, j, f"task {j}", value) for i, row in enumerate(matrix) for j, value in enumerate(row)]
+    assert table.rows() == expected
+
+
+@given(st.lists(st.lists(st.tuples(st.floats(0, 9), st.sampled_from(STATES)), max_size=4), max_size=4))
+def test_every_node_is_a_row_for_each_task(layers):
+    ratings = [
+        Rating(after, "fc", [omega for omega, _ in layer], [state for _, state in layer])
+        for after, layer in enumerate(layers)
+    ]
+    expected = [(after, "fc", n, *node) for after, layer in enumerate(layers) for n, node in enumerate(layer)]
+    assert nodes(ratings).rows() == expected
+
+
+def test_tables_survive_the_disk(tmp_path):
+    rated = nodes([Rating(0, "fc", [0.0, 2.5], ["dead", "frozen"])])
+    learned = evaluations([[0.5], [0.25, 1.0]], ["cats", "dogs"])
+    for table, read in ((rated, read_nodes), (learned, read_evaluations)):
+        write_table(tmp_path / "table.parquet", table)
+        assert read(tmp_path / "table.parquet").equals(table)
+    assert [file.name for file in tmp_path.iterdir()] == ["table.parquet"]
+
+
+def test_other_files_are_refused(tmp_path):
+    path = tmp_path / "table.parquet"
+    write_table(path, polars.DataFrame({"after": [1]}))
+    with pytest.raises(ValueError, match="has columns after; expected after, task, name, accuracy"):
+        read_evaluations(path)
+    path.write_bytes(b"no table at all")
+    with pytest.raises(ValueError, match="is no Parquet table"):
+        read_nodes(path)
+    with pytest.raises(FileNotFoundError):
+        read_nodes(tmp_path / "absent.parquet")
+
+
+def test_ratings_must_be_whole():
+    with pytest.raises(ValueError, match="layer 'fc' has 1 importances and 2 states"):
+        nodes([Rating(0, "fc", [0.0], ["dead", "free"])])
+    with pytest.raises(ValueError, match="unknown state 'lost'"):
+        nodes([Rating(0, "fc", [0.0], ["lost"])])
