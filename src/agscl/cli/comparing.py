@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from agscl.experiments import Experiment, Preset, Result, name_of, preset_named
 from agscl.experiments.aggregate import Row, aggregate
+from agscl.experiments.comparison import REFERENCE
 from agscl.experiments.many import Failure, Outcome, run_many
-from agscl.methods import AnyMethod
-from agscl.metrics.interval import Interval
+from agscl.experiments.stored import IncompleteRun, SequenceRun, read_runs
+from agscl.methods import AGSCL, AnyMethod
 from agscl.runs import RunFolder
 
+from .comparison import STATISTICS, View, show_comparison
 from .scale import Scale
 from .tables import scale_of
 
-PERCENTAGES = {
-    "average_accuracy": "accuracy %",
-    "forgetting": "forgetting %",
-    "plasticity": "plasticity %",
-    "stability": "stability %",
-}
-COSTS = {"regularization_bytes": "regularization bytes", "memory_bytes": "memory bytes", "seconds": "seconds"}
+PLAIN = View()
 
 
 @dataclass(frozen=True)
@@ -42,6 +36,8 @@ class Comparison:
         scale: How much of the preset to run, and where the data is.
         processes: Runs at once; `None` for one on each core.
         out: Folder of the runs; `None` makes a new one under ``runs``.
+        resume: Go on where the runs in that folder stopped.
+        view: How it is shown.
     """
 
     preset: str
@@ -50,6 +46,8 @@ class Comparison:
     scale: Scale
     processes: int | None
     out: Path | None
+    resume: bool = False
+    view: View = PLAIN
 
 
 def start(asked: Comparison) -> int:
@@ -62,12 +60,21 @@ def start(asked: Comparison) -> int:
         ValueError: If something is unknown or out of range.
         OSError: If the folder cannot be written.
     """
+    if asked.resume and asked.out is None:
+        raise ValueError("--resume needs --out: the folder of the runs that are to go on")
     experiments = _experiments(asked)
     folder = RunFolder(asked.out or Path("runs") / f"{asked.preset}-{datetime.now().astimezone():%Y%m%d-%H%M%S}")
-    folder.require_free()
+    if not asked.resume:
+        folder.require_free()
     processes = asked.processes if asked.processes is not None else (os.cpu_count() or 1)
-    runs = run_many(experiments, lambda e: _place(folder, e), processes=processes, data_root=asked.scale.data_root)
-    outcomes = list(_followed(runs, len(experiments)))
+    runs = run_many(
+        experiments,
+        lambda e: _place(folder, e),
+        processes=processes,
+        data_root=asked.scale.data_root,
+        resume=asked.resume,
+    )
+    outcomes = list(followed(runs, len(experiments)))
     _show(asked, experiments, outcomes, folder)
     return int(any(isinstance(outcome, Failure) for outcome in outcomes))
 
@@ -96,8 +103,8 @@ def _place(folder: RunFolder, experiment: Experiment) -> RunFolder:
     return RunFolder(folder.path / name_of(experiment.method) / f"seed-{experiment.seed}")
 
 
-def _followed(outcomes: Iterator[Outcome], total: int) -> Iterator[Outcome]:
-    """Say on stderr what is done."""
+def followed(outcomes: Iterator[Outcome], total: int) -> Iterator[Outcome]:
+    """Give outcomes on, and say on stderr what is done."""
     console = Console(stderr=True)
     for number, outcome in enumerate(outcomes, 1):
         experiment = outcome.experiment
@@ -110,11 +117,10 @@ def _show(asked: Comparison, experiments: Sequence[Experiment], outcomes: Sequen
     order = {experiment: position for position, experiment in enumerate(experiments)}
     ordered = sorted(outcomes, key=lambda outcome: order[outcome.experiment])
     results = [outcome for outcome in ordered if isinstance(outcome, Result)]
-    table = _table(aggregate(results))
     plural = "" if asked.seeds == 1 else "s"
-    table.title = f"{asked.preset}: mean ± 95 % interval over {asked.seeds} seed{plural}"
+    title = f"{asked.preset}: {STATISTICS[asked.view.statistic]} over {asked.seeds} seed{plural}"
     console = Console()
-    console.print(table if console.is_terminal else _lines(console, table))
+    show_comparison(console, title, aggregate(results), asked.view)
     if results:
         console.print(scale_of(results[0]), highlight=False)
     for outcome in ordered:
@@ -125,35 +131,33 @@ def _show(asked: Comparison, experiments: Sequence[Experiment], outcomes: Sequen
     console.print(f"run folders: {folder.path}", highlight=False, soft_wrap=True)
 
 
-def _lines(console: Console, table: Table) -> Table:
-    """Wide enough for every column where no terminal sets the width."""
-    console.width = max(console.width, 160)
-    return table
+def compare_recorded(folders: Sequence[Path], view: View) -> int:
+    """Show recorded runs side by side; incomplete ones are named and left out.
+
+    Raises:
+        ValueError: If there is no finished run, or runs differ in more than method and seed.
+        OSError: If a file cannot be read or written.
+    """
+    runs = read_runs(folders)
+    results = [run.result for run in runs if isinstance(run, SequenceRun)]
+    if not results:
+        raise ValueError("no finished run of a sequence of tasks among these: nothing to compare")
+    rows = aggregate(results)
+    view = view if view.baseline is not None else replace(view, baseline=_default_baseline(rows))
+    console = Console()
+    show_comparison(console, f"{results[0].experiment.preset}: {STATISTICS[view.statistic]} over seeds", rows, view)
+    console.print(scale_of(results[0]), highlight=False)
+    if not any("plasticity" in row.values for row in rows):
+        missing = f"no plasticity: it compares with {REFERENCE} of the same seed, which is not among these runs"
+        console.print(missing, highlight=False, soft_wrap=True)
+    for run in runs:
+        if isinstance(run, IncompleteRun):
+            tasks = f"{run.learned} of {run.tasks or '?'} tasks"
+            console.print(f"INCOMPLETE {run.folder.path}: {tasks}, left out", highlight=False, markup=False)
+    return 0
 
 
-def _table(rows: Sequence[Row]) -> Table:
-    table = Table(title_justify="left")
-    table.add_column("method")
-    table.add_column("seeds", justify="right")
-    for heading in (*PERCENTAGES.values(), *COSTS.values()):
-        table.add_column(heading, justify="right")
-    for row in rows:
-        shown = [_percent(row.measures.get(name)) for name in PERCENTAGES]
-        costs = [_number(row.measures.get(name)) for name in COSTS]
-        table.add_row(row.method, str(len(row.seeds)), *shown, *costs)
-    return table
-
-
-def _percent(value: Interval | None) -> str:
-    return "-" if value is None else _with_interval(Interval(100 * value.mean, 100 * value.half_width), 1)
-
-
-def _number(value: Interval | None) -> str:
-    return "-" if value is None else _with_interval(value, 0)
-
-
-def _with_interval(value: Interval, digits: int) -> str:
-    mean = f"{value.mean:,.{digits}f}"
-    if math.isnan(value.half_width):
-        return mean
-    return mean if value.half_width == 0 else f"{mean} ± {value.half_width:,.{digits}f}"
+def _default_baseline(rows: Sequence[Row]) -> str | None:
+    """AGS-CL, or the first of several rows; a single row is compared with nothing."""
+    names = [row.method for row in rows]
+    return None if len(names) == 1 else next((name for name in names if name == AGSCL.name), names[0])

@@ -1,15 +1,22 @@
-"""From arguments to a command and an exit code: 0 done, 2 bad input (one line on stderr), 130 interrupted.
+"""From arguments to a command and an exit code.
 
-A run that SIGTERM ended, saved, has the code of `agscl.cli.run.TERMINATED`.
+0 done, 2 bad input (one line on stderr), 130 interrupted, 75 stopped by SIGTERM and saved.
 """
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 
-from . import catalogue, compare, data, figure, report, run, verify
+from . import catalogue, compare, data, figure, report, run, runs, verify
 from .parser import Parser
+
+INTERRUPTED = 130
+"""After Ctrl-C."""
+
+TERMINATED = 75
+"""After SIGTERM, as when a cluster takes a machine back: run again with --resume (EX_TEMPFAIL)."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,14 +30,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         sys.stderr.write("agscl: interrupted\n")
-        return 130
+        return INTERRUPTED
+    except Exception as error:
+        return _stopped(error)
     return code
+
+
+def _stopped(error: Exception) -> int:
+    """The exit code of a run that a signal ended; any other error goes on."""
+    from agscl.training import Stopped
+
+    if not isinstance(error, Stopped):
+        raise error
+    sys.stderr.write(f"agscl: {error}\n")
+    return TERMINATED if error.number == signal.SIGTERM else INTERRUPTED
 
 
 def _parser(given: Sequence[str]) -> Parser:
     parser = Parser(prog="agscl", description="Continual learning without forgetting: experiments and tools.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     run.add_parser(commands, given)
+    runs.add_parser(commands)
     compare.add_parser(commands)
     catalogue.add_parser(commands)
     data.add_parser(commands)

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .parser import Commands, Parser
-
-TERMINATED = 75
-"""Exit code after SIGTERM, as when a cluster takes a machine back: saved, run again with --resume (EX_TEMPFAIL)."""
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C; saved as well."""
 
 OPTION = "--method."
 """What the name of a method's hyper-parameter starts with on the command line."""
@@ -60,6 +52,7 @@ def add_scale(parser: Parser) -> None:
     """Add the options that scale a preset down, and the one that says where its data is."""
     parser.add_argument("--epochs", type=int, metavar="N", help="most epochs for each task")
     parser.add_argument("--tasks", type=int, metavar="N", help="only the first N tasks")
+    parser.add_argument("--steps", type=int, metavar="N", help="agent steps for each task (reinforcement learning)")
     parser.add_argument(
         "--fraction", type=float, default=1.0, metavar="F", help="share of the training examples (default: 1)"
     )
@@ -95,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
         ValueError: If an argument does not fit.
         OSError: If the folder cannot be written.
     """
-    from agscl.training import Every, Stopped
+    from agscl.training import Every
 
     from .scale import scale_from
     from .session import Request, start
@@ -114,9 +107,5 @@ def run(arguments: argparse.Namespace) -> int:
         resume=arguments.resume,
         every=Every(arguments.checkpoint_seconds, arguments.checkpoint_steps),
     )
-    try:
-        start(request)
-    except Stopped as stopped:
-        sys.stderr.write(f"agscl: {stopped}\n")
-        return TERMINATED if stopped.number == signal.SIGTERM else INTERRUPTED
+    start(request)
     return 0

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 import torch
 
@@ -39,30 +43,59 @@ Place = Callable[[Experiment], RunFolder]
 
 
 def run_many(
-    experiments: Sequence[Experiment], place: Place, *, processes: int, data_root: Path | None = None
+    experiments: Sequence[Experiment],
+    place: Place,
+    *,
+    processes: int,
+    data_root: Path | None = None,
+    resume: bool = False,
 ) -> Iterator[Outcome]:
     """Run experiments in parallel and give each outcome as it comes; a failed run does not stop the others.
 
     Args:
         experiments: What to run.
-        place: The folder of each run; a new or empty one.
+        place: The folder of each run; a new or empty one, unless runs resume.
         processes: How many at once.
         data_root: Folder of the data sets; default: the platform's cache folder.
+        resume: Go on where runs in those folders stopped; finished ones are only read.
 
     Raises:
         ValueError: If there is less than one process, or data is missing.
+        Stopped: If a signal asked for the end; the runs at work are saved then.
     """
     if processes < 1:
         raise ValueError(f"at least one process is needed, got {processes}")
     require_sets({name: None for e in experiments for name in preset_named(e.preset).data}, data_root)
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=_one_thread) as pool:
+    with _passing_on_sigterm(), ProcessPoolExecutor(processes, mp_context=context, initializer=_one_thread) as pool:
         asked = {
-            pool.submit(run, experiment, place(experiment), data_root=data_root): experiment
+            pool.submit(run, experiment, place(experiment), data_root=data_root, resume=resume): experiment
             for experiment in experiments
         }
-        for done in as_completed(asked):
-            yield _outcome(done, asked[done])
+        try:
+            for done in as_completed(asked):
+                yield _outcome(done, asked[done])
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+@contextmanager
+def _passing_on_sigterm() -> Iterator[None]:
+    """SIGTERM goes to the runs, which save and stop; then this process hears of it from them."""
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        for process in multiprocessing.active_children():
+            process.terminate()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals belong to the main thread
+        return
+    before = signal.signal(signal.SIGTERM, pass_on)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _one_thread() -> None:

@@ -90,6 +90,8 @@ class RunFolder:
             ValueError: If the folder holds something else, or another process holds it.
             OSError: If it cannot be written.
         """
+        if self.experiment.exists():
+            refuse_held(self.path)
         self._require_usable(resume=resume)
         self.path.mkdir(parents=True, exist_ok=True)
         with locked(self.path):
@@ -99,7 +101,5 @@ class RunFolder:
             yield
 
     def _require_usable(self, *, resume: bool) -> None:
-        if self.experiment.exists():
-            refuse_held(self.path)
         if not (resume and self.experiment.exists()):
             self.require_free()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,6 @@ def emit(sinks: Iterable[Sink], event: Event) -> None:
         sink.emit(event)
 
 
-def as_record(event: Event) -> dict[str, object]:
-    """An event as a flat JSON object; ``event`` names its type."""
+def as_record(event: DataclassInstance) -> dict[str, object]:
+    """An event of any kind as a flat JSON object; ``event`` names its type."""
     return {"event": type(event).__name__, **asdict(event)}

@@ -20,8 +20,12 @@ class Stopped(Exception):  # noqa: N818 - an end that was asked for, no error
     """
 
     def __init__(self, number: int, what: str) -> None:
-        super().__init__(what)
+        super().__init__(number, what)  # both, so that a worker process can send it
         self.number = number
+
+    def __str__(self) -> str:
+        """Where it stopped."""
+        return str(self.args[1])
 
 
 @dataclass

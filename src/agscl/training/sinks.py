@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from .events import Event, as_record
+from .events import as_record
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,7 @@ class JsonLines:
 
     path: Path
 
-    def emit(self, event: Event) -> None:
+    def emit(self, event: DataclassInstance) -> None:
         """Append one line."""
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(as_record(event)) + "\n")

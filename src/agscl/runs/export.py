@@ -1,0 +1,73 @@
+"""Tables as text for other programs: CSV with all digits, Markdown and LaTeX as they are to be read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .files import write_bytes
+
+if TYPE_CHECKING:
+    from polars import DataFrame
+
+_LATEX = {
+    **{symbol: f"\\{symbol}" for symbol in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "\\": r"\textbackslash{}",
+    "±": r"$\pm$",
+    "µ": r"$\mu$",
+}
+ENDINGS = (".csv", ".md", ".tex")
+
+Rows = Sequence[Sequence[str]]
+
+
+def export(path: Path, numbers: DataFrame, heads: Sequence[str], rows: Rows) -> None:
+    """Write a table in the format that the file's ending names.
+
+    Args:
+        path: Ends in ``.csv``, ``.md`` or ``.tex``.
+        numbers: The table with all its digits, for CSV.
+        heads: Heads of the columns as they are to be read.
+        rows: Cells as they are to be read.
+
+    Raises:
+        ValueError: If the ending is another.
+        OSError: If the file cannot be written.
+    """
+    check_ending(path)
+    if path.suffix == ".csv":
+        text = numbers.write_csv()
+    else:
+        text = markdown(heads, rows) if path.suffix == ".md" else latex(heads, rows)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, text.encode())
+
+
+def check_ending(path: Path) -> None:
+    """Refuse a file name that says no format.
+
+    Raises:
+        ValueError: If it does not.
+    """
+    if path.suffix not in ENDINGS:
+        raise ValueError(f"{path} ends in none of {', '.join(ENDINGS)}, which say how a table is written")
+
+
+def markdown(heads: Sequence[str], rows: Rows) -> str:
+    """A pipe table; the first column to the left, the others to the right."""
+    rule = ["---", *["---:"] * (len(heads) - 1)]
+    lines = [heads, rule, *rows]
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+
+
+def latex(heads: Sequence[str], rows: Rows) -> str:
+    """A ``tabular`` with the rules of the booktabs package."""
+    lines = [rf"\begin{{tabular}}{{l{'r' * (len(heads) - 1)}}}", r"\toprule", _latex_row(heads), r"\midrule"]
+    return "\n".join([*lines, *map(_latex_row, rows), r"\bottomrule", r"\end{tabular}", ""])
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    return " & ".join("".join(_LATEX.get(letter, letter) for letter in cell) for cell in cells) + r" \\"
