@@ -97,7 +97,7 @@ def run(
             return Result.read(folder)
     preset = preset_named(experiment.preset)
     require_sets(preset.data, data_root)
-    with seeded(experiment.seed), _threads(preset.threads):
+    with seeded(experiment.seed), threads(preset.threads):
         loaded = _load(experiment, data_root)
         with folder.claimed(experiment.to_json(), resume=resume):
             return _learn(loaded, folder, sinks, every)
@@ -137,7 +137,7 @@ def _require_same(experiment: Experiment, folder: RunFolder) -> None:
 
 
 @contextmanager
-def _threads(number: int | None) -> Iterator[None]:
+def threads(number: int | None) -> Iterator[None]:
     """Compute on so many CPU threads for as long as the context lasts."""
     before = torch.get_num_threads()
     torch.set_num_threads(number or before)
@@ -154,7 +154,9 @@ def _load(experiment: Experiment, data_root: Path | None) -> LoadedRun:
 
 def _sequence(experiment: Experiment, data_root: Path | None) -> TaskSequence:
     preset = preset_named(experiment.preset)
-    sequence = preset.sequence(experiment.seed, experiment.load_options(data_root))
+    device = str(experiment.compute.find_device())
+    options = replace(experiment.load_options(data_root), device=device)
+    sequence = preset.sequence(experiment.seed, options)
     if experiment.tasks is not None and len(sequence.tasks) < experiment.tasks:
         raise ValueError(f"{experiment.preset} has {len(sequence.tasks)} tasks, {experiment.tasks} were asked for")
     return sequence

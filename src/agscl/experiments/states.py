@@ -33,11 +33,15 @@ class TaskStates:
     def emit(self, event: Event) -> None:
         """Write the state if a task is finished."""
         if isinstance(event, TaskFinished):
-            path = self.folder.state_after(event.task)
-            path.parent.mkdir(exist_ok=True)
-            write_state(path, self.model, self.guard)
-            if self.guard.importance:
-                self._add_nodes(event.task)
+            self.keep(event.task)
+
+    def keep(self, task: int) -> None:
+        """Write the state after a task, and its nodes if the method rates them."""
+        path = self.folder.state_after(task)
+        path.parent.mkdir(exist_ok=True)
+        write_state(path, self.model, self.guard)
+        if self.guard.importance:
+            self._add_nodes(task)
 
     def _add_nodes(self, task: int) -> None:
         """Add the nodes' ratings to the table; rows of this task or later ones are of a run that was resumed."""

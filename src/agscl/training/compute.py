@@ -47,10 +47,18 @@ class Compute:
         Raises:
             ValueError: If there is no such device on this machine.
         """
-        device = _device(self.device)
+        device = self.find_device()
         dtype = _fastest(device) if self.precision == "auto" else DTYPES[self.precision]
         convolves = any(isinstance(module, nn.Conv2d) for module in model.modules())
         return Machine(device, dtype, convolves if self.channels_last == "auto" else self.channels_last == "on")
+
+    def find_device(self) -> torch.device:
+        """The device that is asked for.
+
+        Raises:
+            ValueError: If there is no such device on this machine.
+        """
+        return _device(self.device)
 
 
 @dataclass(frozen=True)
