@@ -151,3 +151,16 @@ def test_a_reference_of_the_wrong_length_is_refused():
 def test_a_reference_of_zero_is_refused():
     with pytest.raises(ValueError, match="0"):
         metrics.plasticity([[0.5, 0.1], [0.5, 0.5]], [0.5, 0.0])
+
+
+@given(matrices(smallest=1))
+def test_the_average_so_far_is_the_mean_of_each_row_up_to_the_diagonal(R):
+    expected = [sum(R[t, : t + 1]) / (t + 1) for t in range(len(R))]
+    assert metrics.average_accuracy_so_far(hide_upper(R)) == pytest.approx(expected)
+
+
+def test_every_measure_says_what_it_is():
+    functions = {name for name in metrics.MEASURES if hasattr(metrics, name)}
+    assert {"average_accuracy", "plasticity", "stability", "forgetting", "sparsity", "aopc"} <= functions
+    for measure in metrics.MEASURES.values():
+        assert all((measure.title, measure.unit, measure.formula, measure.source))

@@ -14,10 +14,12 @@ from agscl.experiments import Experiment, Preset, Result, name_of, preset_named
 from agscl.experiments.aggregate import Row, aggregate
 from agscl.experiments.comparison import REFERENCE
 from agscl.experiments.many import Failure, Outcome, run_many
+from agscl.experiments.rl.comparison import rl_results
 from agscl.experiments.stored import IncompleteRun, SequenceRun, read_runs
 from agscl.methods import AGSCL, AnyMethod
 from agscl.runs import RunFolder
 
+from . import reinforcement
 from .comparison import STATISTICS, View, show_comparison
 from .scale import Scale
 from .tables import scale_of
@@ -139,6 +141,9 @@ def compare_recorded(folders: Sequence[Path], view: View) -> int:
         OSError: If a file cannot be read or written.
     """
     runs = read_runs(folders)
+    if policies := rl_results(runs):
+        reinforcement.compare(Console(), policies)
+        return 0
     results = [run.result for run in runs if isinstance(run, SequenceRun)]
     if not results:
         raise ValueError("no finished run of a sequence of tasks among these: nothing to compare")

@@ -40,6 +40,7 @@ def add_parser(commands: Commands, given: Sequence[str]) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="draws everything random (default: 0)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="new folder (default: runs/PRESET-TIME)")
+    parser.add_argument("--tensorboard", action="store_true", help="log curves to DIR/tensorboard as well")
     _add_checkpoints(parser)
     described = parser.add_argument_group("options of the method")
     described.add_argument(f"{OPTION}NAME", metavar="VALUE", help=f"such as {OPTION}lam 400")
@@ -55,6 +56,13 @@ def add_scale(parser: Parser) -> None:
     parser.add_argument("--steps", type=int, metavar="N", help="agent steps for each task (reinforcement learning)")
     parser.add_argument(
         "--fraction", type=float, default=1.0, metavar="F", help="share of the training examples (default: 1)"
+    )
+    parser.add_argument(
+        "--width",
+        type=float,
+        default=1.0,
+        metavar="F",
+        help="what the network's widths are multiplied with (default: 1)",
     )
     parser.add_argument(
         "--data-root", type=Path, metavar="DIR", help="folder of the data sets (default: the platform's cache)"
@@ -106,6 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
         cpr=arguments.cpr,
         resume=arguments.resume,
         every=Every(arguments.checkpoint_seconds, arguments.checkpoint_steps),
+        tensorboard=arguments.tensorboard,
     )
     start(request)
     return 0

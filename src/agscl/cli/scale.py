@@ -23,7 +23,9 @@ class Scale:
         fraction: Share of the training and validation examples.
         data_root: Folder of the data sets; `None` for the platform's cache.
         compute: Device, precision and layout.
+        steps: Agent steps for each task of reinforcement learning; `None` leaves it to the preset.
         on_divergence: What happens when training diverges: ``stop`` or ``restore``.
+        width: What all widths of the network are multiplied with.
     """
 
     epochs: int | None = None
@@ -32,6 +34,8 @@ class Scale:
     data_root: Path | None = None
     compute: Compute = AUTOMATIC
     on_divergence: Literal["stop", "restore"] = "stop"
+    steps: int | None = None
+    width: float = 1.0
 
     def experiment(self, preset: str, method: AnyMethod, seed: int) -> Experiment:
         """The preset with a method, so scaled.
@@ -39,6 +43,8 @@ class Scale:
         Raises:
             ValueError: If something is unknown or out of range.
         """
+        if self.steps is not None:
+            raise ValueError("--steps is for reinforcement learning; here there are --epochs and --fraction")
         training = preset_named(preset).training
         training = training if self.epochs is None else training.with_epochs(self.epochs)
         return Experiment(
@@ -49,6 +55,7 @@ class Scale:
             tasks=self.tasks,
             fraction=self.fraction,
             compute=self.compute,
+            width=self.width,
         )
 
 
@@ -71,4 +78,6 @@ def scale_from(arguments: argparse.Namespace) -> Scale:
         data_root=arguments.data_root,
         compute=compute,
         on_divergence=arguments.on_divergence,
+        steps=arguments.steps,
+        width=arguments.width,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib.util import find_spec
@@ -14,10 +15,12 @@ from agscl.analysis.summary import picture
 from agscl.experiments import Experiment, Preset, Result, method_from_options, name_of, preset_named, run
 from agscl.experiments.run import EVERY
 from agscl.methods import AnyMethod
+from agscl.rl.presets import RL_PRESETS
 from agscl.runs import RunFolder
 from agscl.runs.files import write_bytes
-from agscl.training import Every
+from agscl.training import Every, tensorboard
 
+from . import reinforcement
 from .progress import progress
 from .scale import Scale
 from .tables import show
@@ -37,6 +40,7 @@ class Request:
         cpr: Strength of CPR's entropy term.
         resume: Go on where a run in the folder stopped.
         every: How often a checkpoint is written.
+        tensorboard: Whether curves for TensorBoard are written too.
     """
 
     preset: str
@@ -48,6 +52,7 @@ class Request:
     cpr: float = 0.0
     resume: bool = False
     every: Every = EVERY
+    tensorboard: bool = False
 
 
 def start(request: Request) -> None:
@@ -60,10 +65,15 @@ def start(request: Request) -> None:
     """
     if request.resume and request.out is None:
         raise ValueError("--resume needs --out: the folder of the run that is to go on")
-    experiments = _experiments(request)
     folder = RunFolder(request.out or _new_folder(request.preset))
     if not request.resume:
         folder.require_free()
+    if request.preset in RL_PRESETS:
+        if request.tensorboard:
+            raise ValueError("--tensorboard knows supervised presets alone: see events.jsonl in the run folder")
+        reinforcement.start(request, folder)
+        return
+    experiments = _experiments(request)
     results = [_run(experiment, folder, request) for experiment in experiments]
     console = Console()
     show(console, results)
@@ -103,11 +113,14 @@ def _folder_of(experiment: Experiment, folder: RunFolder, request: Request) -> R
 
 def _run(experiment: Experiment, folder: RunFolder, request: Request) -> Result:
     place = _folder_of(experiment, folder, request)
-    with progress(Console(stderr=True), name_of(experiment.method)) as sink:
+    with ExitStack() as stack:
+        sinks = [stack.enter_context(progress(Console(stderr=True), name_of(experiment.method)))]
+        if request.tensorboard:
+            sinks.append(stack.enter_context(tensorboard(place.tensorboard)))
         return run(
             experiment,
             place,
-            [sink],
+            sinks,
             data_root=request.scale.data_root,
             resume=request.resume,
             every=request.every,

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from agscl.experiments import Result, compare
+
+WIDE = 10_000
+"""More columns than any table has."""
 
 NOTHING = "-"
 """Shown where a value was not measured or has no meaning."""
@@ -25,14 +29,33 @@ def show(console: Console, results: Sequence[Result]) -> None:
         console.print(_capacity(result))
 
 
+def plain_table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) -> Table:
+    """A table of cells; the first so many columns are aligned to the left, the others to the right."""
+    table = Table(title_justify="left")
+    for place, head in enumerate(heads):
+        table.add_column(head, justify="left" if place < left else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    return table
+
+
+def show_table(console: Console, table: Table) -> None:
+    """Print a table, as wide as its cells where no terminal sets the width."""
+    if not console.is_terminal:
+        console.width = WIDE
+        console.width = max(80, console.measure(table).maximum)
+    console.print(table)
+
+
 def scale_of(result: Result) -> str:
     """How much of the preset was run, in words."""
-    scale = result.scale()
+    scale, width = result.scale(), result.experiment.width
+    wide = "" if width == 1 else f", {width:g} times the network's width"
     if not scale["scaled_down"]:
-        return "the preset in full"
+        return f"the preset in full{wide}"
     tasks = f"{scale['tasks']} of {scale['tasks_in_full']} tasks"
     epochs = f"at most {scale['epochs']} instead of {scale['epochs_in_full']} epochs"
-    return f"scaled down: {tasks}, {epochs}, {scale['fraction']:.0%} of the training examples"
+    return f"scaled down: {tasks}, {epochs}, {scale['fraction']:.0%} of the training examples{wide}"
 
 
 def _matrix(result: Result) -> Table:

@@ -31,6 +31,7 @@ class Experiment:
         compute: Device, precision and layout; they change the last digits of the results.
         cpr: Strength of the entropy term that `agscl.CPR` adds to the method.
         fraction: Share of each class's training and validation examples that is used; tests stay whole.
+        width: What all widths of the preset's network are multiplied with; for ablations.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = {"extra": "forbid", "strict": True}
@@ -43,6 +44,7 @@ class Experiment:
     fraction: float = 1.0
     cpr: float = 0.0
     compute: Compute = AUTOMATIC
+    width: float = 1.0
 
     def __post_init__(self) -> None:
         """Refuse unknown presets, and seeds and scales that cannot be used."""
@@ -52,6 +54,8 @@ class Experiment:
             raise ValueError(f"seed must not be negative, got {self.seed}")
         if not 0 <= self.cpr < float("inf"):
             raise ValueError(f"cpr must be finite and not negative, got {self.cpr}")
+        if not 0 < self.width < float("inf"):
+            raise ValueError(f"width must be finite and above 0, got {self.width}")
 
     def load_options(self, data_root: Path | None = None) -> LoadOptions:
         """How much of the preset's data is loaded, and from where (default: the platform's cache folder)."""

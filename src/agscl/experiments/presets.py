@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import prod
+from typing import Protocol
 
 from agscl.benchmarks.digits import digits, permuted_digits
 from agscl.benchmarks.options import LoadOptions
@@ -22,9 +23,23 @@ from agscl.benchmarks.sequences import (
 from agscl.benchmarks.task import TaskSequence
 from agscl.methods import AGSCL, EWC, HAT, MAS, SI, WSN, AnyMethod, FineTuning, Joint, LwF, RWalk, SingleTask
 from agscl.models import MLP, AlexNet32, ConvNet, MultiHead, OmniglotNet, Trunk, alexnet224, efficientnet_lite0
+from agscl.models.mlp import scaled
+from agscl.rl.presets import RL_PRESETS
 from agscl.training import Training
 
 from .published import AGS_CL, baselines, compared
+
+
+class Build(Protocol):
+    """Makes an untrained network."""
+
+    def __call__(self, sequence: TaskSequence, width: float = 1.0) -> MultiHead:
+        """A network with a head for each task, all its widths multiplied with a factor.
+
+        Raises:
+            ValueError: If the network is pretrained, so that its widths are what they are.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -34,7 +49,7 @@ class Preset:
     Attributes:
         description: One line.
         sequence: The tasks drawn by a seed, as much of them as the options say.
-        model: An untrained network for them.
+        model: An untrained network for them, all its widths multiplied with a factor.
         training: How each task is trained.
         methods: Tuned methods by name; those compared when no method is chosen.
         baselines: Other tuned methods by name; `agscl compare` runs these too.
@@ -44,7 +59,7 @@ class Preset:
 
     description: str
     sequence: Callable[[int, LoadOptions], TaskSequence]
-    model: Callable[[TaskSequence], MultiHead]
+    model: Build
     training: Training
     methods: Mapping[str, AnyMethod]
     data: tuple[str, ...] = ()
@@ -64,7 +79,10 @@ def preset_named(name: str) -> Preset:
         ValueError: If there is none.
     """
     if name not in PRESETS:
-        raise ValueError(f"unknown preset {name!r}; there are: {', '.join(PRESETS)}")
+        if name in RL_PRESETS:
+            command = f"agscl run {name} --method METHOD --seed N --out DIR"
+            raise ValueError(f"{name} is reinforcement learning: run it with {command}, then name the folders here")
+        raise ValueError(f"unknown preset {name!r}; there are: {', '.join([*PRESETS, *RL_PRESETS])}")
     return PRESETS[name]
 
 
@@ -74,25 +92,34 @@ Network = MLP | ConvNet | OmniglotNet | AlexNet32 | Trunk
 Sequence = Callable[[int, LoadOptions], TaskSequence]
 
 
-def _headed(build: Callable[[TaskSequence], Network]) -> Callable[[TaskSequence], MultiHead]:
+def _headed(build: Callable[[TaskSequence, float], Network]) -> Build:
     """A network with a head for each task."""
 
-    def headed(sequence: TaskSequence) -> MultiHead:
-        network = build(sequence)
+    def headed(sequence: TaskSequence, width: float = 1.0) -> MultiHead:
+        network = build(sequence, width)
         return MultiHead(network, network.num_features, sequence.num_classes)
 
     return headed
 
 
-def _mlp(*widths: int) -> Callable[[TaskSequence], MultiHead]:
-    return _headed(lambda sequence: MLP(prod(sequence.input_shape), widths))
+def _mlp(*widths: int) -> Build:
+    return _headed(lambda sequence, width: MLP(prod(sequence.input_shape), scaled(widths, width)))
 
 
 def _augmented(sequence: Sequence) -> Sequence:
     return lambda seed, options: sequence(seed, replace(options, augment=True))
 
 
-def _alexnet(sequence: TaskSequence) -> Trunk:
+def _as_pretrained(build: Callable[[], Trunk]) -> Build:
+    def pretrained(sequence: TaskSequence, width: float) -> Trunk:
+        if width != 1:
+            raise ValueError(f"the preset's network is pretrained and has one width, got width {width:g}")
+        return build()
+
+    return _headed(pretrained)
+
+
+def _alexnet() -> Trunk:
     try:
         return alexnet224(pretrained=True)
     except OSError as error:
@@ -101,11 +128,13 @@ def _alexnet(sequence: TaskSequence) -> Trunk:
         ) from error
 
 
-CONV_NET = _headed(lambda sequence: ConvNet(sequence.input_shape[0], sequence.input_shape[1]))
-OMNIGLOT_NET = _headed(lambda sequence: OmniglotNet(sequence.input_shape[0], sequence.input_shape[1]))
-ALEX_NET_32 = _headed(lambda sequence: AlexNet32(sequence.input_shape[0], sequence.input_shape[1]))
-ALEX_NET_224 = _headed(_alexnet)
-EFFICIENT_NET = _headed(lambda sequence: efficientnet_lite0(pretrained=True))
+CONV_NET = _headed(lambda sequence, width: ConvNet(sequence.input_shape[0], sequence.input_shape[1], width=width))
+OMNIGLOT_NET = _headed(
+    lambda sequence, width: OmniglotNet(sequence.input_shape[0], sequence.input_shape[1], width=width)
+)
+ALEX_NET_32 = _headed(lambda sequence, width: AlexNet32(sequence.input_shape[0], sequence.input_shape[1], width=width))
+ALEX_NET_224 = _as_pretrained(_alexnet)
+EFFICIENT_NET = _as_pretrained(lambda: efficientnet_lite0(pretrained=True))
 
 PAPER = Training(epochs=100, batch_size=256, learning_rate=1e-3)
 """Everywhere but on CUB-200: the defaults of the official code's arguments.py."""

@@ -65,7 +65,8 @@ class Result:
         tasks = {name: self.record[name] for name in ("tasks", "tasks_in_full") if name in self.record}
         epochs, fraction = self.experiment.training.epochs, self.experiment.fraction
         less = bool(self.record.get("scaled_down")) or epochs < full
-        return {"scaled_down": less, **tasks, "epochs": epochs, "epochs_in_full": full, "fraction": fraction}
+        used = {"epochs": epochs, "epochs_in_full": full, "fraction": fraction, "width": self.experiment.width}
+        return {"scaled_down": less, **tasks, **used}
 
     def to_json(self) -> bytes:
         """The result as JSON; accuracies that were not measured are null."""

@@ -94,6 +94,7 @@ def run(
     elif folder.experiment.exists():
         _require_same(experiment, folder)
         if folder.result.exists():
+            CheckpointFolder(folder.checkpoints).clear()
             return Result.read(folder)
     preset = preset_named(experiment.preset)
     require_sets(preset.data, data_root)
@@ -163,7 +164,7 @@ def _sequence(experiment: Experiment, data_root: Path | None) -> TaskSequence:
 
 
 def _learner(experiment: Experiment, sequence: TaskSequence) -> Learner:
-    model = preset_named(experiment.preset).model(sequence)
+    model = preset_named(experiment.preset).model(sequence, experiment.width)
     machine = experiment.compute.resolve(model)
     model.to(machine.device)
     example_inputs = torch.zeros(2, *sequence.input_shape, device=machine.device)

@@ -145,7 +145,7 @@ def intransigence(R: ArrayLike, reference: ArrayLike) -> Tensor:
 
 
 def _matrix(accuracies: ArrayLike, at_least: int = 1) -> Tensor:
-    matrix = _tensor(accuracies)
+    matrix = tensor_of(accuracies)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:  # noqa: PLR2004
         raise ValueError(f"an accuracy matrix is square, (T, T); got shape {tuple(matrix.shape)}")
     if len(matrix) < at_least:
@@ -155,7 +155,8 @@ def _matrix(accuracies: ArrayLike, at_least: int = 1) -> Tensor:
     return matrix
 
 
-def _tensor(accuracies: ArrayLike) -> Tensor:
+def tensor_of(accuracies: ArrayLike) -> Tensor:
+    """Whatever holds numbers as a tensor in float64."""
     if isinstance(accuracies, Tensor):
         return accuracies.detach().double()
     return torch.from_numpy(np.array(accuracies, dtype=np.float64))
@@ -166,7 +167,7 @@ def _learned(matrix: Tensor) -> Tensor:
 
 
 def _vector(accuracies: ArrayLike, matrix: Tensor) -> Tensor:
-    vector = _tensor(accuracies)
+    vector = tensor_of(accuracies)
     vector = vector.diagonal() if vector.ndim == matrix.ndim else vector
     if vector.shape != matrix.diagonal().shape:
         raise ValueError(f"{len(matrix)} tasks need one accuracy each; got shape {tuple(vector.shape)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from .library import Trunk, torchvision_trunk
+from .mlp import scaled
 
 
 class AlexNet32(nn.Module):
@@ -15,6 +16,7 @@ class AlexNet32(nn.Module):
     Args:
         channels: Channels of the input images.
         size: Height and width of the input images, at least 30.
+        width: What all widths are multiplied with.
 
     Raises:
         ValueError: If the images are too small.
@@ -23,9 +25,7 @@ class AlexNet32(nn.Module):
         num_features: Width of the output.
     """
 
-    num_features = 2048
-
-    def __init__(self, channels: int = 3, size: int = 32) -> None:
+    def __init__(self, channels: int = 3, size: int = 32, *, width: float = 1.0) -> None:
         super().__init__()
         first, second = size // 8, size // 10
         side = size
@@ -33,19 +33,20 @@ class AlexNet32(nn.Module):
             side = (side - kernel + 1) // 2
         if second < 1 or side < 1:
             raise ValueError(f"images of {size} pixels are too small for AlexNet")
+        low, middle, high, self.num_features = scaled((64, 128, 256, 2048), width)
         self.convolutions = nn.Sequential(
-            _block(channels, 64, kernel=first, drop=0.2),
-            _block(64, 128, kernel=second, drop=0.2),
-            _block(128, 256, kernel=2, drop=0.5),
+            _block(channels, low, kernel=first, drop=0.2),
+            _block(low, middle, kernel=second, drop=0.2),
+            _block(middle, high, kernel=2, drop=0.5),
         )
         self.layers = nn.Sequential(
             nn.Flatten(),
-            *_layer(256 * side**2, self.num_features),
+            *_layer(high * side**2, self.num_features),
             *_layer(self.num_features, self.num_features),
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features of shape ``(B, 2048)`` of images ``(B, channels, size, size)``."""
+        """Features of shape ``(B, num_features)`` of images ``(B, channels, size, size)``."""
         features: Tensor = self.layers(self.convolutions(x))
         return features
 

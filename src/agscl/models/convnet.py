@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from .mlp import scaled
+
 
 class ConvNet(nn.Module):
     """Six 3x3 convolutions in three blocks, and one fully connected layer.
@@ -15,6 +17,7 @@ class ConvNet(nn.Module):
     Args:
         channels: Channels of the input images.
         size: Height and width of the input images; a multiple of 8.
+        width: What all widths are multiplied with.
 
     Raises:
         ValueError: If the size is not a multiple of 8.
@@ -23,19 +26,18 @@ class ConvNet(nn.Module):
         num_features: Width of the output.
     """
 
-    num_features = 256
-
-    def __init__(self, channels: int = 3, size: int = 32) -> None:
+    def __init__(self, channels: int = 3, size: int = 32, *, width: float = 1.0) -> None:
         super().__init__()
         if size < 1 or size % 8:
             raise ValueError(f"image size must be a multiple of 8 (three poolings by 2), got {size}")
-        self.blocks = nn.Sequential(_block(channels, 32), _block(32, 64), _block(64, 128))
-        self.fc = nn.Linear(128 * (size // 8) ** 2, self.num_features)
+        low, middle, high, self.num_features = scaled((32, 64, 128, 256), width)
+        self.blocks = nn.Sequential(_block(channels, low), _block(low, middle), _block(middle, high))
+        self.fc = nn.Linear(high * (size // 8) ** 2, self.num_features)
         self.act = nn.ReLU()
         self.drop = nn.Dropout(0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features of shape ``(B, 256)`` of images ``(B, channels, size, size)``."""
+        """Features of shape ``(B, num_features)`` of images ``(B, channels, size, size)``."""
         features: Tensor = self.drop(self.act(self.fc(self.blocks(x).flatten(1))))
         return features
 

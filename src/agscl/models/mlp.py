@@ -8,6 +8,11 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 
+def scaled(widths: Sequence[int], factor: float) -> tuple[int, ...]:
+    """Widths of layers times a factor, rounded, at least 1."""
+    return tuple(max(1, round(width * factor)) for width in widths)
+
+
 class MLP(nn.Module):
     """Flatten, then linear layers with ReLU.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from .mlp import scaled
+
 WIDTH = 64
 
 
@@ -16,6 +18,7 @@ class OmniglotNet(nn.Module):
     Args:
         channels: Channels of the input images.
         size: Height and width of the input images, at least 16.
+        width: What the number of channels is multiplied with.
 
     Raises:
         ValueError: If the images are too small.
@@ -24,13 +27,14 @@ class OmniglotNet(nn.Module):
         num_features: Width of the output.
     """
 
-    def __init__(self, channels: int = 1, size: int = 28) -> None:
+    def __init__(self, channels: int = 1, size: int = 28, *, width: float = 1.0) -> None:
         super().__init__()
         side = ((size - 4) // 2 - 4) // 2
         if side < 1:
             raise ValueError(f"images of {size} pixels are too small, at least 16 are needed")
-        self.blocks = nn.Sequential(_block(channels), _block(WIDTH))
-        self.num_features = WIDTH * side**2
+        (inner,) = scaled((WIDTH,), width)
+        self.blocks = nn.Sequential(_block(channels, inner), _block(inner, inner))
+        self.num_features = inner * side**2
 
     def forward(self, x: Tensor) -> Tensor:
         """Features of shape ``(B, num_features)`` of images ``(B, channels, size, size)``."""
@@ -38,11 +42,11 @@ class OmniglotNet(nn.Module):
         return features
 
 
-def _block(channels: int) -> nn.Sequential:
+def _block(channels: int, width: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(channels, WIDTH, kernel_size=3),
+        nn.Conv2d(channels, width, kernel_size=3),
         nn.ReLU(),
-        nn.Conv2d(WIDTH, WIDTH, kernel_size=3),
+        nn.Conv2d(width, width, kernel_size=3),
         nn.ReLU(),
         nn.MaxPool2d(2),
     )

@@ -14,11 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load
 from torch import Tensor
 
-from .files import tensor_bytes, write_bytes
+from .files import tensor_bytes, tensors_in, write_bytes
 
 VERSION = "1"
 """Of what a checkpoint holds; other versions are refused."""
@@ -106,12 +104,8 @@ def _digest(content: bytes) -> str:
 
 
 def _parsed(path: Path, content: bytes) -> Checkpoint:
-    try:
-        tensors = load(content)
-        length = int.from_bytes(content[:HEADER_LENGTH], "little")
-        metadata = json.loads(content[HEADER_LENGTH : HEADER_LENGTH + length]).get("__metadata__", {})
-    except SafetensorError as error:
-        raise ValueError(f"{path} is no checkpoint: {error}") from error
+    tensors, length = tensors_in(content, path), int.from_bytes(content[:HEADER_LENGTH], "little")
+    metadata = json.loads(content[HEADER_LENGTH : HEADER_LENGTH + length]).get("__metadata__", {})
     version = metadata.get("agscl-checkpoint")
     if version != VERSION or "record" not in metadata:
         raise ValueError(f"{path} is a checkpoint of version {version}, this agscl reads version {VERSION}: start anew")

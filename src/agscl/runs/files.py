@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 
@@ -17,16 +18,33 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         OSError: If the folder cannot be written; nothing is left behind.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with temporary.open("xb") as file:
+        with temporary.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        _flush_names(path.parent)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _flush_names(folder: Path) -> None:
+    """Bring a folder's names to the disk, so that a power cut cannot undo a renaming."""
+    if os.name == "posix":  # elsewhere a folder cannot be opened
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what writers left that were killed; call it when nobody writes there."""
+    for leftover in folder.rglob(".*.part"):
+        leftover.unlink(missing_ok=True)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -38,3 +56,16 @@ def tensor_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | No
     """Tensors as the content of a safetensors file; tensors that share memory become apart."""
     apart = {name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
     return save(apart, dict(metadata) if metadata else None)
+
+
+def tensors_in(content: bytes, path: Path) -> dict[str, Tensor]:
+    """The tensors in a safetensors file's content; sizes in its header are checked before any memory is taken.
+
+    Raises:
+        ValueError: If it is no such file, or damaged; names ``path``.
+    """
+    try:
+        return load(content)
+    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path} is damaged or no safetensors file: {reason}") from error

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from .files import write_bytes
+from .files import remove_leftovers, write_bytes
 from .lock import locked, refuse_held
 
 
@@ -64,6 +64,11 @@ class RunFolder:
         return self.path / "states" / f"task-{task:03d}.safetensors"
 
     @property
+    def tensorboard(self) -> Path:
+        """Curves for TensorBoard, if they were asked for."""
+        return self.path / "tensorboard"
+
+    @property
     def picture(self) -> Path:
         """The result as a picture."""
         return self.path / "summary.png"
@@ -96,6 +101,7 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         with locked(self.path):
             self._require_usable(resume=resume)
+            remove_leftovers(self.path)
             if not self.experiment.exists():
                 write_bytes(self.experiment, experiment)
             yield

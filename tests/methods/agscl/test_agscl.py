@@ -234,7 +234,7 @@ def test_only_important_nodes_cost_memory_and_hard_freezing_keeps_no_anchor() ->
         ({"eta": 0.0}, r"eta must be in \(0, 1\], not 0.0"),
         ({"eta": 1.1}, "eta must be in"),
         ({"rho": 1.5}, r"rho must be in \[0, 1\], not 1.5"),
-        ({"proximal": "batch"}, "proximal must be 'epoch' or 'step', not 'batch'"),
+        ({"proximal": "batch"}, "proximal must be 'epoch', 'step' or 'gradient', not 'batch'"),
     ],
 )
 def test_values_out_of_range_are_refused(values: dict, message: str) -> None:

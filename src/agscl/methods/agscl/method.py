@@ -25,10 +25,11 @@ from agscl.methods.method import (
     same_shapes,
 )
 from agscl.methods.norms import FrozenStatistics
-from agscl.nodes import NodeLayer
+from agscl.nodes import Expansion, NodeLayer
 from agscl.nodes.slices import gather, scatter
 
 from .freezing import FREE, frozen_channels, frozen_for_all, frozen_nodes, severed_connections
+from .growth import grown_anchor
 from .importance import accumulate, average_activation
 from .penalty import drift_penalty, sparsity_penalty
 from .proximal import attract, shrink
@@ -188,6 +189,27 @@ class AdaptiveGroupSparsity(Protection):
     def importance(self) -> dict[str, Tensor]:
         """Omega of equation (8) by layer, each of shape ``(num_nodes,)``."""
         return dict(self._importance)
+
+    def require_expandable(self, learned: tuple[int, ...]) -> None:
+        """New nodes are welcome.
+
+        Raises:
+            ValueError: If frozen weights have changed.
+        """
+        self._check_digest(learned)
+
+    def expand(self, network: Network, expansion: Expansion, learned: tuple[int, ...]) -> None:
+        """New nodes are unimportant; anchors of what could read them get zeros."""
+        for layer in self._network.graph.layers:
+            anchor, omega = self._anchors[layer.name], self._importance[layer.name]
+            important = (omega > 0) & (not self._method.hard)
+            self._anchors[layer.name] = grown_anchor(self._network, layer, anchor, important, expansion)
+        name = expansion.layer
+        count = expansion.num_new
+        self._importance[name] = torch.cat([self._importance[name], self._importance[name].new_zeros(count)])
+        self._since[name] = torch.cat([self._since[name], self._since[name].new_full((count,), FREE)])
+        self._network = network
+        self._digest = self._digest_of_frozen(learned) if learned else self._digest
 
     def left_alone(self) -> dict[str, Tensor]:
         """Unimportant nodes: the proximal step leaves zeros at zero."""

@@ -1,0 +1,122 @@
+"""Figure 7 and what it is made of, from runs that were made up number by number."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+import agscl
+from agscl.analysis.figures import FIGURES, make
+from agscl.cli import main
+from agscl.experiments.rl import RLExperiment, RLResult
+from agscl.experiments.rl.comparison import rl_groups, summary
+from agscl.experiments.stored import read_runs
+from agscl.methods import SingleTask
+from agscl.rl.progress import Evaluation, Progress, TaskFinished
+from agscl.runs import RunFolder
+from agscl.runs.files import write_bytes
+from agscl.runs.tables import write_table
+from laws.agents import QUICK
+
+NAMES = ("plain", "mirrored")
+RANDOM = [-10.0, 20.0]
+AGS = agscl.AGSCL(mu=0.1, lam=100.0)
+
+
+def made_up(method, middle, first, last, seed=0):
+    """A run of two tasks with scores in the middle of each task, after the first and after the second."""
+    experiment = RLExperiment(preset="cartpole3", method=method, training=QUICK, seed=seed, tasks=2)
+    places = [
+        (128, 0, -1, (middle[0], 20.0)),
+        (256, 0, 0, first),
+        (384, 1, 0, (first[0], middle[1])),
+        (512, 1, 1, last),
+    ]
+    evaluations = [
+        Evaluation(time, training, after, task, NAMES[task], scores[task], 0.0, 2, 0)
+        for time, training, after, scores in places
+        for task in (0, 1)
+    ]
+    tasks = [TaskFinished(task, name, 256, None, 0, 0, 1.0, 1.0) for task, name in enumerate(NAMES)]
+    progress = Progress(random_scores=RANDOM, tasks=tasks, evaluations=evaluations)
+    return RLResult(experiment, progress, {"torch": "2"})
+
+
+FINE_TUNING = made_up(agscl.FineTuning(), (0.0, 60.0), (10.0, 20.0), (-10.0, 120.0))
+PROTECTED = made_up(AGS, (0.0, 40.0), (5.0, 20.0), (0.0, 70.0))
+ALONE = made_up(SingleTask(), (0.0, 20.0), (10.0, 20.0), (10.0, 120.0))
+
+
+def test_relative_measures_against_fine_tuning_and_single_task() -> None:
+    found = {
+        method: {n: m.value for n, m in own.items()} for method, own in summary([FINE_TUNING, PROTECTED, ALONE]).items()
+    }
+    assert found["fine-tuning"]["performance"] == pytest.approx((0 + 1) / 2)
+    assert found["fine-tuning"]["forgetting"] == pytest.approx((1 + 0) / 2)
+    assert found["ags-cl"]["plasticity"] == pytest.approx((0.75 + 0.5) / 2)
+    assert found["ags-cl"]["stability"] == pytest.approx((10 / 15 + 1) / 2)
+    areas = [(0.5 + 0.75) / 2, (0.2 + 0.5) / 2], [(0.5 + 1) / 2, (0 + 1) / 2]
+    transfer = [(own - alone) / (1 - alone) for own, alone in zip(*areas, strict=True)]
+    assert found["ags-cl"]["forward_transfer"] == pytest.approx(sum(transfer) / 2)
+    assert found["single-task"]["forward_transfer"] == 0
+
+
+def test_one_seed_gives_no_interval_and_two_do() -> None:
+    again = [replace(r, experiment=replace(r.experiment, seed=1)) for r in (FINE_TUNING, PROTECTED)]
+    one, two = summary([FINE_TUNING, PROTECTED]), summary([FINE_TUNING, PROTECTED, *again])
+    assert math.isnan(one["ags-cl"]["performance"].low)
+    assert two["ags-cl"]["performance"].low == pytest.approx(two["ags-cl"]["performance"].value)
+
+
+def test_runs_of_different_settings_are_not_mixed() -> None:
+    longer = replace(PROTECTED.experiment, training=replace(QUICK, steps=512))
+    with pytest.raises(ValueError, match="different presets, steps or tasks"):
+        rl_groups([FINE_TUNING, replace(PROTECTED, experiment=longer)])
+    stronger = replace(PROTECTED.experiment, method=agscl.AGSCL(mu=1, lam=1.0), seed=1)
+    with pytest.raises(ValueError, match="ags-cl comes with several settings"):
+        rl_groups([PROTECTED, replace(PROTECTED, experiment=stronger)])
+    with pytest.raises(ValueError, match="ags-cl has several runs with seed 0"):
+        rl_groups([PROTECTED, PROTECTED])
+
+
+def stored(tmp_path, *results):
+    for result in results:
+        folder = RunFolder(tmp_path / result.method)
+        folder.path.mkdir()
+        write_bytes(folder.experiment, result.experiment.to_json())
+        write_bytes(folder.result, result.to_json())
+        write_table(folder.evaluations, result.table())
+        assert RLResult.read(folder) == result
+    return read_runs([tmp_path])
+
+
+def test_figure_7_has_the_curve_of_the_sum_and_the_place_of_every_task(tmp_path) -> None:
+    figure = make(FIGURES["7"], stored(tmp_path, FINE_TUNING, PROTECTED), ".svg")
+    rows = figure.table.filter(figure.table["method"] == "ags-cl")
+    curve = rows.filter(rows["time"].is_not_null())
+    assert curve["time"].to_list() == [128, 256, 384, 512]
+    assert curve["mean"].to_list() == pytest.approx([0.5, 0.75, 0.75 + 0.2, 0.5 + 0.5])
+    places = rows.filter(rows["name"].is_not_null())
+    assert places["plasticity"].to_list() == pytest.approx([0.75, 0.5])
+    assert places["stability"].to_list() == pytest.approx([10 / 15, 1])
+    assert b"<svg" in figure.image
+    assert "scaled down, a smoke test: 2 tasks of 256 agent steps. ags-cl (seed 0); fine-tuning (seed 0)." in " ".join(
+        figure.caption
+    )
+
+
+def test_figure_7_without_its_reference_or_without_runs_says_what_is_missing(tmp_path) -> None:
+    with pytest.raises(ValueError, match=r"seed 0 is missing: agscl run cartpole3 --method fine-tuning --seed 0"):
+        make(FIGURES["7"], stored(tmp_path, PROTECTED), ".svg")
+    with pytest.raises(ValueError, match="finished runs of reinforcement learning"):
+        make(FIGURES["7"], [], ".svg")
+
+
+def test_recorded_runs_are_compared_with_fine_tuning(tmp_path, capsys) -> None:
+    stored(tmp_path, FINE_TUNING, PROTECTED)
+    assert main(["compare", str(tmp_path)]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "cartpole3: random actions 0, fine-tuning 1" in shown
+    assert "scaled down: 2 tasks, 256 agent steps a task instead of 30,000; seeds 0" in shown
+    assert main(["compare", str(tmp_path / "ags-cl")]) == 2
+    assert "scores are relative to fine-tuning: add its runs" in capsys.readouterr().err

@@ -1,0 +1,98 @@
+"""Files of a run folder damaged in thousands of ways: they are read as they are or refused, and nothing else."""
+
+import hashlib
+import shutil
+import warnings
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agscl.experiments import Experiment
+from agscl.experiments.result import Result
+from agscl.experiments.run import run
+from agscl.methods import AGSCL
+from agscl.runs import RunFolder
+from agscl.runs.checkpoint import Checkpoint, CheckpointFolder
+from agscl.runs.files import tensors_in
+from agscl.runs.tables import read_evaluations, read_nodes
+from agscl.training import Every, Training
+from hostile.cases import cases
+from hostile.mutations import damage, damaged
+from hostile.watch import confined
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A finished run, with a checkpoint as an unfinished one has it."""
+    made = RunFolder(tmp_path_factory.mktemp("runs") / "run")
+    experiment = Experiment(preset="digits", method=AGSCL(mu=10.0, lam=400.0), training=Training(epochs=1), tasks=2)
+    run(experiment, made, every=Every(steps=1))
+    return made
+
+
+def read_experiment(folder):
+    Experiment.from_json(folder.experiment.read_bytes())
+
+
+def read_result(folder):
+    result = Result.read(folder)
+    assert len(result.accuracy) == len(result.history.tasks)
+
+
+def read_state(folder):
+    tensors_in(folder.state.read_bytes(), folder.state)
+
+
+READERS = {
+    "experiment.json": read_experiment,
+    "result.json": read_result,
+    "state.safetensors": read_state,
+    "result.parquet": lambda folder: read_evaluations(folder.evaluations),
+    "nodes.parquet": lambda folder: read_nodes(folder.nodes),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+@cases(25)
+@given(edits=damage)
+def test_a_damaged_file_of_a_run_is_read_or_refused(folder, name, edits):
+    path = folder.path / name
+    whole = path.read_bytes()
+    path.write_bytes(damaged(whole, edits))
+    try:
+        with confined(folder.path):
+            READERS[name](folder)
+    except ValueError:
+        pass
+    finally:
+        path.write_bytes(whole)
+
+
+TENSORS = {
+    "model.weight": torch.arange(12.0).view(3, 4),
+    "random.torch": torch.get_rng_state()[:64],
+    "n": torch.tensor(3),
+}
+
+
+@cases(50)
+@given(edits=damage, record=st.text(max_size=50), signed=st.booleans())
+def test_a_damaged_checkpoint_is_never_taken_for_another(tmp_path_factory, edits, record, signed):
+    """Even if whoever damaged it made its digest right again."""
+    path = tmp_path_factory.getbasetemp() / "checkpoint"
+    shutil.rmtree(path, ignore_errors=True)
+    folder = CheckpointFolder(path)
+    file = folder.write(Checkpoint(record, TENSORS))
+    whole = file.read_bytes()
+    content = damaged(whole, edits)
+    file.unlink()
+    digest = hashlib.blake2b(content, digest_size=16).hexdigest() if signed else file.stem.partition("-")[2]
+    (path / f"00000001-{digest}.safetensors").write_bytes(content)
+    with confined(path), warnings.catch_warnings(action="ignore"):
+        try:
+            found = folder.newest()
+        except ValueError:
+            found = None
+    assert found is None or signed or content == whole
