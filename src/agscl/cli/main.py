@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from . import catalogue, compare, data, figure, report, run, runs, verify
+from . import catalogue, compare, data, export, figure, report, run, runs, verify
 from .parser import Parser
 
 INTERRUPTED = 130
@@ -57,10 +57,14 @@ def _parser(given: Sequence[str]) -> Parser:
     figure.add_parser(commands)
     report.add_parser(commands)
     verify.add_parser(commands)
+    export.add_parser(commands)
     return parser
 
 
 def _one_line(error: ValueError | OSError) -> str:
+    """The error's message, without the control characters that a name in somebody's file may hold."""
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return " ".join(str(error).split())
+        message = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    else:
+        message = " ".join(str(error).split())
+    return "".join(letter if letter.isprintable() else "?" for letter in message)

@@ -1,0 +1,47 @@
+"""The command that repeats a run."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator
+from dataclasses import fields, replace
+
+from agscl.experiments import Experiment, name_of, preset_named
+from agscl.experiments.methods import INFINITY, method_to_json
+from agscl.training import Compute
+
+
+def command(experiment: Experiment) -> str | None:
+    """The `agscl run` command of an experiment, ready for a shell; `None` if only Python code can ask for it."""
+    full, training = preset_named(experiment.preset).training, experiment.training
+    if training != replace(full.with_epochs(training.epochs), on_divergence=training.on_divergence):
+        return None
+    words = ["agscl", "run", experiment.preset, "--method", name_of(experiment.method), *_method(experiment)]
+    options = [*_changed(training, full, _TRAINING), *_changed(experiment, _plain(experiment), _EXPERIMENT)]
+    machine = _changed(experiment.compute, Compute(), _COMPUTE)
+    return shlex.join([*words, *options, *machine, f"--seed={experiment.seed}"])
+
+
+_TRAINING = ("epochs", "on_divergence")
+_EXPERIMENT = ("cpr", "tasks", "fraction", "width")
+_COMPUTE = tuple(field.name for field in fields(Compute))
+
+
+def _plain(experiment: Experiment) -> Experiment:
+    """The same preset and method with nothing else asked for."""
+    return Experiment(preset=experiment.preset, method=experiment.method, training=experiment.training)
+
+
+def _method(experiment: Experiment) -> Iterator[str]:
+    for name, value in method_to_json(experiment.method).items():
+        if name != "name":
+            yield f"--method.{name}={'inf' if value == INFINITY else value}"
+
+
+def _changed(asked: object, default: object, names: Iterable[str]) -> Iterator[str]:
+    """Options for what is not as it is by default; a switch has no value."""
+    for name in names:
+        value = getattr(asked, name)
+        if value != getattr(default, name):
+            flag = f"--{name.replace('_', '-')}"
+            yield flag if value is True else f"{flag}={value}"

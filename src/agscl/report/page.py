@@ -1,0 +1,89 @@
+"""The report: one HTML page that needs nothing else, from run folders.
+
+A chapter for each benchmark, made of the sections in `agscl.report.sections`, then a card for each run. Runs of a kind
+without sections have their card.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from agscl.experiments.stored import IncompleteRun, SequenceRun, StoredRun
+
+from .benchmark import Benchmark, benchmarks
+from .cards import cards
+from .colours import SERIES
+from .sections import SECTIONS, Section
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One benchmark on the page.
+
+    Attributes:
+        name: For links.
+        title: The heading.
+        description: What the tasks are, and how much of them was run.
+        sections: Its sections.
+    """
+
+    name: str
+    title: str
+    description: str
+    sections: Sequence[Section]
+
+
+def page(runs: Sequence[StoredRun]) -> bytes:
+    """The report of some runs, as HTML.
+
+    Raises:
+        ValueError: If a table of nodes is damaged.
+    """
+    sorted_runs = benchmarks(run for run in runs if isinstance(run, SequenceRun))
+    environment = _environment()
+    style = environment.get_template("page.css").render(series=SERIES)
+    script = environment.get_template("page.js").render()
+    content = environment.get_template("page.html").render(
+        chapters=[_chapter(number, benchmark) for number, benchmark in enumerate(sorted_runs, 1)],
+        cards=cards(runs, sorted_runs),
+        incomplete=sum(isinstance(run, IncompleteRun) for run in runs),
+        style=Markup(style),
+        script=Markup(script),
+        policy=_policy(style, script),
+        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        version=version("agscl"),
+    )
+    return content.encode(errors="replace")  # a name from JSON may be no text
+
+
+def _chapter(number: int, benchmark: Benchmark) -> Chapter:
+    found = [section for make in SECTIONS if (section := make(benchmark)) is not None]
+    return Chapter(f"b{number}", benchmark.name, benchmark.description, found)
+
+
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("agscl.report"),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _policy(style: str, script: str) -> str:
+    """Nothing is loaded, and no style or script runs but the page's own."""
+    own = f"style-src '{_hash(style)}'; script-src '{_hash(script)}'"
+    return f"default-src 'none'; {own}; base-uri 'none'; form-action 'none'"
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
