@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +13,8 @@ from torch.optim import Optimizer
 
 from .methods.live import LiveNetwork
 from .methods.method import Learned, Method, Network, Predict, Step, Training
-from .nodes import NodeGraph, trace
+from .nodes import NodeGraph, expand, trace
+from .nodes.expand import Retrace
 from .nodes.trace import Rules, eval_mode
 
 
@@ -44,8 +46,9 @@ def protect(
         ValueError: If the inputs, heads or hyper-parameters do not fit the model.
     """
     model = getattr(model, "_orig_mod", model)
-    graph = trace(model, example_inputs, heads=heads, rules=rules, ignore=ignore)
-    return Guard(_network(model, graph), method)
+    names = heads if isinstance(heads, str | None) else tuple(heads)
+    retrace = partial(trace, example_inputs=example_inputs, heads=names, rules=rules, ignore=tuple(ignore))
+    return Guard(_network(model, retrace(model)), method, retrace)
 
 
 def _network(model: nn.Module, graph: NodeGraph) -> Network:
@@ -58,7 +61,8 @@ class Guard:
     Use `protect` to make one. For each task: train inside `attach`, then call `consolidate`.
     """
 
-    def __init__(self, network: Network, method: Method) -> None:
+    def __init__(self, network: Network, method: Method, retrace: Retrace) -> None:
+        self._retrace = retrace
         self._protection = method.protect(network)
         self._network = _network(network.model, network.graph)  # a method may have added gates to the model
         self._learned: list[int] = []
@@ -121,11 +125,12 @@ class Guard:
         """
         self._check_attachable(optimizer, steps_per_epoch)
         first = self._steps if self._resumed else 0
-        self._protection.begin(Training(optimizer, self._task, tuple(self._learned), steps_per_epoch, first))
+        training = Training(optimizer, self._task, tuple(self._learned), steps_per_epoch, first)
+        self._protection.begin(training)
         self._attached, self._steps, self._resumed = True, first, False
         hooks = _Hooks(self, optimizer, steps_per_epoch)
         try:
-            with hooks, self._live(optimizer, steps_per_epoch) if live else nullcontext():
+            with hooks, self._live(training) if live else nullcontext():
                 yield
         finally:
             self._attached = False
@@ -154,6 +159,27 @@ class Guard:
         self._steps = 0
         while self._task in self._learned:
             self._task += 1
+
+    def expand(self, *, layer: str, nodes: int) -> None:
+        """Add free nodes to a layer whose capacity runs out; all outputs of the model keep their bits.
+
+        The model is changed in place and its parameters are replaced, so make a new optimizer. A saved state fits a
+        model that was expanded alike.
+
+        Args:
+            layer: Name of the layer, see ``print(guard.graph)``.
+            nodes: How many nodes to add.
+
+        Raises:
+            ValueError: If the layer cannot grow or the method cannot take new nodes; nothing is changed then.
+        """
+        if self._attached:
+            raise ValueError("expand after the attach() block, not inside it")
+        self._check_model()
+        self._protection.require_expandable(tuple(self._learned))
+        expansion = expand(self._network.model, self.graph, layer, nodes, self._retrace)
+        self._network = _network(self._network.model, expansion.graph)
+        self._protection.expand(self._network, expansion, tuple(self._learned))
 
     def penalty(self) -> Tensor | None:
         """Present value of the method's penalty, for a log; `None` for methods without one.
@@ -201,9 +227,8 @@ class Guard:
         self._learned = state["learned"].tolist()
         self._resumed = self._steps > 0
 
-    def _live(self, optimizer: Optimizer, steps_per_epoch: int) -> LiveNetwork:
-        protection = self._protection
-        return LiveNetwork(self._network, optimizer, protection.left_alone(), protection.frozen(), steps_per_epoch)
+    def _live(self, training: Training) -> LiveNetwork:
+        return LiveNetwork(self._network, training, self._protection.left_alone(), self._protection.frozen())
 
     def _check_attachable(self, optimizer: Optimizer, steps_per_epoch: int) -> None:
         if self._attached:

@@ -22,6 +22,9 @@ class FineTuning:
 class Unprotected(Protection):
     """No protection at all."""
 
+    def require_expandable(self, learned: tuple[int, ...]) -> None:
+        """New nodes are welcome."""
+
     def finish(self, learned: Learned) -> None:
         """Nothing is taken over."""
 

@@ -19,6 +19,11 @@ def moves_at_zero_gradient(optimizer: Optimizer) -> bool:
     return decays or bool(optimizer.state) or type(optimizer) not in _STILL_AT_ZERO_GRADIENT
 
 
+def stays_at_zero(optimizer: Optimizer) -> bool:
+    """Whether an optimizer without memory of a weight leaves it at zero if that, too, is its gradient."""
+    return type(optimizer) in _STILL_AT_ZERO_GRADIENT
+
+
 class GradientMask:
     """Takes the gradient away from frozen positions."""
 

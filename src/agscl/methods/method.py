@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from agscl.nodes import NodeGraph
+from agscl.nodes import Expansion, NodeGraph
 
 Predict = Callable[[Any], Tensor]
 """Maps a batch to the outputs of the task that was just learned."""
@@ -180,6 +180,31 @@ class Protection(ABC):
 
     def importance(self) -> dict[str, Tensor]:
         """Importance of every node by layer, each of shape ``(num_nodes,)``; empty for weight-wise methods."""
+        return {}
+
+    def require_expandable(self, learned: tuple[int, ...]) -> None:
+        """Refuse new nodes where `expand` is missing, or the network is not as the protection left it.
+
+        Raises:
+            ValueError: If there can be none.
+        """
+        raise ValueError(f"{type(self).__name__} cannot take new nodes; AGS-CL and fine-tuning can")
+
+    def expand(self, network: Network, expansion: Expansion, learned: tuple[int, ...]) -> None:
+        """Take over a network with new nodes, of which no task has learned anything yet.
+
+        Args:
+            network: The network in its new shape.
+            expansion: How it grew.
+            learned: Numbers of the tasks learned.
+        """
+
+    def left_alone(self) -> dict[str, Tensor]:
+        """Nodes that the protection keeps at zero if they are: by layer, bool; empty if it may move any."""
+        return {}
+
+    def frozen(self) -> dict[str, Tensor]:
+        """Nodes of which nothing that comes in moves in the next task: by layer, bool; empty if there are none."""
         return {}
 
     def tensors(self) -> dict[str, Tensor]:

@@ -18,6 +18,7 @@ from .call import Call
 from .labels import HEAD, AnyLabel, HeadLabel, Label, ParameterLabel, compress, fill
 from .ledger import Place
 from .units import NO_UNIT
+from .widened import WidenedConv1d, WidenedConv2d, WidenedLinear
 
 Rule = Callable[[Call], Any]
 """Takes a call, writes into its ledger, returns the label (or tuple of labels) of its result."""
@@ -333,6 +334,9 @@ MODULES: dict[type[nn.Module], Rule] = {
     nn.Conv1d: convolution,
     nn.Conv2d: convolution,
     nn.Conv3d: convolution,
+    WidenedLinear: linear,
+    WidenedConv1d: convolution,
+    WidenedConv2d: convolution,
     nn.ConvTranspose1d: transposed_convolution,
     nn.ConvTranspose2d: transposed_convolution,
     nn.ConvTranspose3d: transposed_convolution,

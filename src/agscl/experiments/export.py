@@ -1,0 +1,241 @@
+"""Export: the compact sub-network that serves one task or all, as plain state, `torch.export` program and ONNX."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from agscl.nodes import compact, dead_nodes, removable
+from agscl.runs.files import tensor_bytes, write_bytes
+from agscl.training.evaluation import EVALUATION_BATCH
+
+from .run import LoadedRun
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
+TOLERANCE = 1e-5
+"""Most that a logit may differ from the full model's, in units of the task's largest logit if that is above 1."""
+
+LATENCY_ROUNDS = 9
+ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+
+
+class Served(nn.Module):
+    """A trunk with the heads of the tasks that it serves.
+
+    Args:
+        trunk: Maps inputs to features.
+        heads: One for each task served.
+    """
+
+    def __init__(self, trunk: nn.Module, heads: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.trunk, self.heads = trunk, nn.ModuleList(heads)
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Logits of the one task served, shape ``(B, classes)``, or of each of several."""
+        features = self.trunk(x)
+        logits = tuple(head(features) for head in self.heads)
+        return logits if len(logits) > 1 else logits[0]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a model costs.
+
+    Attributes:
+        parameters: How many there are.
+        flops: Floating point operations of one answer (`torch.utils.flop_counter`).
+        state_bytes: Size of its tensors.
+        latency_seconds: Shortest time of one answer.
+        batch_seconds: Shortest time of a batch of 256.
+    """
+
+    parameters: int
+    flops: int
+    state_bytes: int
+    latency_seconds: float
+    batch_seconds: float
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was exported.
+
+    Attributes:
+        tasks: Numbers of the tasks served.
+        before: Cost of the whole trunk with these tasks' heads.
+        after: Cost of the sub-network.
+        differences: By file, the largest difference of a logit from the full model's over all test data.
+        layers: By layer, which nodes are left.
+    """
+
+    tasks: tuple[int, ...]
+    before: Cost
+    after: Cost
+    differences: dict[str, float]
+    layers: dict[str, list[int]]
+
+
+def export(loaded: LoadedRun, tasks: Sequence[int], out: Path) -> Exported:
+    """Write the compact sub-network of a run's model into a folder.
+
+    Removed are the nodes that the tasks' logits do not depend on, by exact zeros: silent ones, and those that nothing
+    needed reads. Every file is compared with the full model on the tasks' test data.
+
+    Args:
+        loaded: The run with its final weights; the model is left in eval mode on the CPU.
+        tasks: Numbers of the tasks to serve.
+        out: A new or empty folder.
+
+    Raises:
+        ValueError: If packages are missing, the folder is not empty, the method answers with more than the model's
+            weights, or a file computes something else.
+        OSError: If the folder cannot be written.
+    """
+    _require_packages()
+    if out.is_dir() and any(out.iterdir()):
+        raise ValueError(f"{out} is not empty: choose a new folder with --out")
+    model = loaded.learner.model.cpu().eval()
+    _require_plain(loaded)
+    x = torch.zeros(2, *loaded.sequence.input_shape)
+    graph = loaded.learner.guard.graph
+    drop = removable(model, graph, dead_nodes(model, graph, x, tasks), x)
+    small: Any = compact(model, graph, drop, x)
+    before = Served(model.trunk, [model.heads[task] for task in tasks]).eval()
+    after = Served(small.trunk, [small.heads[task] for task in tasks]).eval()
+    files = _programs(after, loaded, tasks)
+    differences = {name: _difference(loaded, before, answer, tasks) for name, (_, answer) in files.items()}
+    layers = {name: (~nodes).nonzero().flatten().tolist() for name, nodes in drop.items()}
+    exported = Exported(tuple(tasks), _cost(before, x), _cost(after, x), differences, layers)
+    out.mkdir(parents=True, exist_ok=True)
+    for name, (content, _) in files.items():
+        write_bytes(out / name, content)
+    write_bytes(out / "model.json", _description(exported, after, loaded))
+    return exported
+
+
+def _require_packages() -> None:
+    for name in ONNX_PACKAGES:
+        if importlib.util.find_spec(name) is None:
+            raise ValueError(f"{name} is needed for an export: pip install 'agscl[export]'")
+
+
+def _require_plain(loaded: LoadedRun) -> None:
+    """Refuse models whose answers come from more than their weights, as hooks of a method."""
+    if any(module._forward_hooks or module._forward_pre_hooks for module in loaded.learner.model.modules()):
+        raise ValueError(
+            f"cannot export a run of {loaded.experiment.method.name}: it answers each task with tensors of the method "
+            "and not with the model's weights alone"
+        )
+
+
+def _programs(model: Served, loaded: LoadedRun, tasks: Sequence[int]) -> dict[str, tuple[bytes, Any]]:
+    """By file name its content, and what answers with it."""
+    x = torch.zeros(2, *loaded.sequence.input_shape)
+    shapes = {"x": {0: torch.export.Dim("batch", min=1)}}
+    program = torch.export.export(model, (x,), dynamic_shapes=shapes)
+    saved = io.BytesIO()
+    torch.export.save(program, saved)
+    onnx = _onnx(program, x, [f"task_{task}" for task in tasks])
+    return {
+        "model.safetensors": (tensor_bytes(model.state_dict()), model),
+        "model.pt2": (saved.getvalue(), torch.export.load(io.BytesIO(saved.getvalue())).module()),
+        "model.onnx": (onnx, _onnx_session(onnx)),
+    }
+
+
+def _onnx(program: ExportedProgram, x: Tensor, outputs: Sequence[str]) -> bytes:
+    converted = torch.onnx.export(
+        program,
+        (x,),
+        dynamo=True,
+        dynamic_shapes={"x": {0: torch.export.Dim("batch", min=1)}},
+        input_names=["x"],
+        output_names=outputs,
+        verbose=False,
+    )
+    assert converted is not None
+    content: bytes = converted.model_proto.SerializeToString()
+    return content
+
+
+def _onnx_session(content: bytes) -> Any:
+    from onnxruntime import InferenceSession, SessionOptions
+
+    options = SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return lambda x: tuple(torch.from_numpy(array) for array in session.run(None, {"x": x.numpy()}))
+
+
+@torch.no_grad()
+def _difference(loaded: LoadedRun, whole: Served, answer: Any, tasks: Sequence[int]) -> float:
+    """Largest difference of a logit over the tasks' test data, each in units of its task's largest if above 1."""
+    largest = 0.0
+    for place, task in enumerate(tasks):
+        for x in _inputs(loaded, task):
+            expected, found = _of_task(whole(x), place), _of_task(answer(x), place)
+            unit = max(1.0, float(expected.abs().max()))
+            largest = max(largest, float((found - expected).abs().max()) / unit)
+    if not largest <= TOLERANCE:
+        raise ValueError(f"the exported model's logits differ from the full model's by {largest:.2g}")
+    return largest
+
+
+def _of_task(outputs: Tensor | tuple[Tensor, ...], place: int) -> Tensor:
+    return outputs if isinstance(outputs, Tensor) else outputs[place]
+
+
+def _inputs(loaded: LoadedRun, task: int) -> Iterator[Tensor]:
+    for x, _ in loaded.sequence.tasks[task].test.batches(EVALUATION_BATCH):
+        yield x.cpu()
+
+
+def _cost(model: Served, x: Tensor) -> Cost:
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(x[:1])
+    state = model.state_dict().values()
+    return Cost(
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        flops=counter.get_total_flops(),
+        state_bytes=sum(tensor.numel() * tensor.element_size() for tensor in state),
+        latency_seconds=_seconds(model, x[:1]),
+        batch_seconds=_seconds(model, x[:1].expand(256, *x.shape[1:]).contiguous()),
+    )
+
+
+@torch.no_grad()
+def _seconds(model: Served, x: Tensor) -> float:
+    times = []
+    for _ in range(LATENCY_ROUNDS):
+        start = time.perf_counter()
+        model(x)
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def _description(exported: Exported, model: Served, loaded: LoadedRun) -> bytes:
+    experiment, sequence = loaded.experiment, loaded.sequence
+    content = {
+        "format": 1,
+        "preset": experiment.preset,
+        "method": experiment.method.name,
+        "seed": experiment.seed,
+        "input": ["batch", *sequence.input_shape],
+        "outputs": [{"task": task, "name": sequence.tasks[task].name} for task in exported.tasks],
+        "tensors": {name: list(tensor.shape) for name, tensor in model.state_dict().items()},
+        **asdict(exported),
+    }
+    return json.dumps(content, indent=2).encode() + b"\n"
