@@ -63,6 +63,8 @@ class Guard:
 
     def __init__(self, network: Network, method: Method, retrace: Retrace) -> None:
         self._retrace = retrace
+        self._live: LiveNetwork | None = None
+        self._resting: Mapping[str, Tensor] | None = None
         self._protection = method.protect(network)
         self._network = _network(network.model, network.graph)  # a method may have added gates to the model
         self._learned: list[int] = []
@@ -130,7 +132,7 @@ class Guard:
         self._attached, self._steps, self._resumed = True, first, False
         hooks = _Hooks(self, optimizer, steps_per_epoch)
         try:
-            with hooks, self._live(training) if live else nullcontext():
+            with hooks, self._computing_live(training) if live else nullcontext():
                 yield
         finally:
             self._attached = False
@@ -207,7 +209,8 @@ class Guard:
         own = {"task": torch.tensor(self._task), "steps": torch.tensor(self._steps)}
         learned = torch.tensor(self._learned, dtype=torch.int64)
         method = {f"method.{name}": tensor.clone() for name, tensor in self._protection.tensors().items()}
-        return {**own, "learned": learned, **method}
+        live = {} if self._live is None else self._live.resting
+        return {**own, "learned": learned, **method, **{f"live.{name}": mask.clone() for name, mask in live.items()}}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Take over a saved state; load the model's weights that belong to it as well.
@@ -226,9 +229,19 @@ class Guard:
         self._task, self._steps = int(state["task"]), int(state["steps"])
         self._learned = state["learned"].tolist()
         self._resumed = self._steps > 0
+        self._resting = {n.removeprefix("live."): t for n, t in state.items() if n.startswith("live.")}
 
-    def _live(self, training: Training) -> LiveNetwork:
-        return LiveNetwork(self._network, training, self._protection.left_alone(), self._protection.frozen())
+    @contextmanager
+    def _computing_live(self, training: Training) -> Iterator[None]:
+        """Let the model compute with its live nodes only."""
+        resting, self._resting = self._resting, None
+        left_alone, frozen = self._protection.left_alone(), self._protection.frozen()
+        self._live = LiveNetwork(self._network, training, left_alone, frozen, resting)
+        try:
+            with self._live:
+                yield
+        finally:
+            self._live = None
 
     def _check_attachable(self, optimizer: Optimizer, steps_per_epoch: int) -> None:
         if self._attached:

@@ -4,6 +4,7 @@
 
 import math
 import random
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -95,13 +96,13 @@ class Noisy(nn.Module):
         return self.act(self.second(self.drop(self.act(self.norm(self.first(x))))))
 
 
-def learner(sequence, method, training, keeper=None, sinks=()):
+def learner(sequence, method, training, keeper=None, sinks=(), *, live=False):
     torch.manual_seed(0)
     model = MultiHead(Noisy(), 8, sequence.num_classes)
     guard = agscl.protect(model, method, example_inputs=torch.zeros(2, 6), heads="heads")
     joint = isinstance(method, agscl.Joint)
     generator = torch.Generator().manual_seed(1)
-    return Learner(model, guard, training, generator, sinks, joint=joint, keeper=keeper)
+    return Learner(model, guard, training, generator, sinks, joint=joint, keeper=keeper, live=live)
 
 
 def fused(sequence, fuse):
@@ -109,12 +110,12 @@ def fused(sequence, fuse):
     return TaskSequence(sequence.name, tuple(tasks), sequence.input_shape)
 
 
-def run(sequence, method, training, path, *, batches=math.inf, every=1):
+def run(sequence, method, training, path, *, batches=math.inf, every=1, live=False):
     """One process' life: from the newest checkpoint until the end or the power cut."""
     with seeded(5):
         events = path / "events.jsonl"
         keeper = Keeper(CheckpointFolder(path / "checkpoint"), events, Every(math.inf, every), Interruption())
-        who = learner(sequence, method, training, keeper, [JsonLines(events)])
+        who = learner(sequence, method, training, keeper, [JsonLines(events)], live=live)
         history = learn_sequence(who, fused(sequence, Fuse(batches)))
     return final(who, history)
 
@@ -179,6 +180,18 @@ class SmallSet:
         order = torch.arange(len(self)) if generator is None else torch.randperm(len(self), generator=generator)
         for chosen in order.split(batch_size):
             yield self.inputs[chosen], self.labels[chosen]
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("name", ["ags-cl", "ags-cl-hard"])
+def test_a_run_on_the_live_nodes_goes_on_with_the_same_nodes(name, optimizer, sequence, tmp_path_factory):
+    training = replace(TRAINING, optimizer=optimizer)
+    undisturbed = run(sequence, METHODS[name], training, tmp_path_factory.mktemp("whole"), every=None, live=True)
+    folder = tmp_path_factory.mktemp("cut")
+    for batches in (5, 14, 6, 20):
+        with suppress(PowerCutError):
+            run(sequence, METHODS[name], training, folder, batches=batches, live=True)
+    assert same(run(sequence, METHODS[name], training, folder, live=True), undisturbed)
 
 
 def test_momentum_goes_on_as_well(sequence, tmp_path_factory):

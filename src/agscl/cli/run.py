@@ -71,6 +71,7 @@ def add_scale(parser: Parser) -> None:
     machine.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps")
     machine.add_argument("--precision", default="auto", metavar="NAME", help="auto, fp32, bf16, fp16")
     machine.add_argument("--channels-last", default="auto", metavar="WHEN", help="auto, on, off: layout of images")
+    machine.add_argument("--live", action="store_true", help="leave dead nodes out, spare frozen ones: faster")
     machine.add_argument("--compile", action="store_true", help="compile the network: a slow start, faster steps")
     parser.add_argument(
         "--on-divergence",

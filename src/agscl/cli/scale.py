@@ -70,6 +70,7 @@ def scale_from(arguments: argparse.Namespace) -> Scale:
         precision=arguments.precision,
         channels_last=arguments.channels_last,
         compile=arguments.compile,
+        live=arguments.live,
     )
     return Scale(
         epochs=arguments.epochs,

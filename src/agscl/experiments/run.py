@@ -174,4 +174,5 @@ def _learner(experiment: Experiment, sequence: TaskSequence) -> Learner:
         model.compile()
     generator = torch.Generator().manual_seed(experiment.seed)
     joint = isinstance(experiment.method, Joint)
-    return Learner(model, guard, experiment.training, generator, joint=joint, machine=machine)
+    live = experiment.compute.live
+    return Learner(model, guard, experiment.training, generator, joint=joint, machine=machine, live=live)

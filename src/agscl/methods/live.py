@@ -43,17 +43,26 @@ class LiveNetwork:
         training: The task to be learned.
         left_alone: By layer, nodes that nothing but the task's gradient and the optimizer moves: bool.
         frozen: By layer, nodes that nothing moves: bool.
+        resting: What `resting` gave when the epoch was interrupted: the rest of it goes on with the same nodes.
 
     Raises:
         ValueError: If a module inside the model has hooks, which would see other shapes.
     """
 
-    def __init__(self, network: Network, training: Training, left_alone: Nodes, frozen: Nodes) -> None:
+    def __init__(
+        self, network: Network, training: Training, left_alone: Nodes, frozen: Nodes, resting: Nodes | None = None
+    ) -> None:
         _refuse_hooks(network.model)
         self._network, self._training = network, training
         self._left_alone, self._frozen = left_alone, frozen
         self._stale, self._steps = True, training.first_step
         self._small: _Small | None = None
+        self._interrupted, self._resting = resting, resting
+
+    @property
+    def resting(self) -> Nodes:
+        """Nodes found at rest, for as long as that holds: by layer, bool; empty when it is to be looked up anew."""
+        return {} if self._stale or self._resting is None else self._resting
 
     @property
     def dropped(self) -> Nodes:
@@ -96,14 +105,18 @@ class LiveNetwork:
         network = self._network
         generator = torch.Generator().manual_seed(0)
         inputs = tuple(random_like(value[:2], generator) if isinstance(value, Tensor) else value for value in args)
-        resting = resting_nodes(network, self._training.optimizer, inputs)
-        drop = {name: resting[name] & nodes for name, nodes in self._left_alone.items()}
+        drop = self._interrupted or self._find_resting(inputs)
+        self._interrupted, self._resting = None, drop
         frozen = sealed_nodes(network.graph, network.parameters, self._frozen) if self._frozen else {}
         if self._small is None or not self._small.fits(drop):
             drop_now = removable(network.model, network.graph, drop, inputs) if _any(drop) else {}
             worth = _any(drop_now) or _any(frozen)
             self._small = _Small(network, drop_now, frozen, drop) if worth else None
         self._stale = False
+
+    def _find_resting(self, inputs: tuple[Any, ...]) -> Nodes:
+        resting = resting_nodes(self._network, self._training.optimizer, inputs)
+        return {name: resting[name] & nodes for name, nodes in self._left_alone.items()}
 
 
 class _Small:

@@ -18,3 +18,4 @@ from .learner import Learner as Learner
 from .sequence import learn_sequence as learn_sequence
 from .settings import Training as Training
 from .sinks import JsonLines as JsonLines
+from .sinks import tensorboard as tensorboard

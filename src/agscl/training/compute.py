@@ -27,12 +27,16 @@ class Compute:
         channels_last: Layout of images in memory; ``auto`` turns it on for networks with 2-D convolutions.
         compile: Compile the network with `torch.compile`: faster steps after a start of half a minute or more; needs
             a C++ compiler.
+        live: Compute with the live nodes only: dead nodes cost no arithmetic and frozen ones no backward pass.
+            Without dropout the results are those of the whole model up to the order of summation; with it, other masks
+            are drawn.
     """
 
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     channels_last: Literal["auto", "on", "off"] = "auto"
     compile: bool = False
+    live: bool = False
 
     def __post_init__(self) -> None:
         """Refuse values that mean nothing."""
@@ -40,6 +44,8 @@ class Compute:
             raise ValueError(f"precision must be auto, {', '.join(DTYPES)}, not {self.precision!r}")
         if self.channels_last not in SWITCH:
             raise ValueError(f"channels_last must be {', '.join(SWITCH)}, not {self.channels_last!r}")
+        if self.compile and self.live:
+            raise ValueError("compile or live, not both: the live network changes its shapes")
 
     def resolve(self, model: nn.Module) -> Machine:
         """What that comes to here.

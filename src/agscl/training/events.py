@@ -75,6 +75,7 @@ class EpochFinished:
         validation_accuracy: In [0, 1].
         learning_rate: That the epoch was trained with.
         seconds: Wall time of training and validation.
+        steps: Optimizer steps in it.
     """
 
     task: int
@@ -84,6 +85,7 @@ class EpochFinished:
     validation_accuracy: float
     learning_rate: float
     seconds: float
+    steps: int
 
 
 @dataclass(frozen=True)

@@ -95,6 +95,7 @@ class Keeper:
         """
         found = self.folder.newest()
         if found is None:
+            self._cut_events(0)
             return None
         try:
             record = TypeAdapter(_Record).validate_json(found.record)

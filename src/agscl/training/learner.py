@@ -31,6 +31,7 @@ class Learner:
         sinks: Where events go.
         joint: Each task is trained together with the data of all tasks before it.
         machine: Where and how it computes; the model is there already.
+        live: Compute with the live nodes only, see `Guard.attach`.
         keeper: Saves where it stands; `None` for a run that is not saved.
     """
 
@@ -41,4 +42,5 @@ class Learner:
     sinks: Sequence[Sink] = field(default=())
     joint: bool = False
     machine: Machine = PLAIN
+    live: bool = False
     keeper: Keeper | None = None

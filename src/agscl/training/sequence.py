@@ -10,7 +10,7 @@ from torch import Tensor
 from agscl.benchmarks.task import Batch, Examples, Task, TaskSequence
 from agscl.metrics import sparsity, used_capacity
 
-from .evaluation import EVALUATION_BATCH, evaluate
+from .evaluation import evaluate
 from .events import Resumed, TaskFinished, TaskStarted, emit
 from .history import History
 from .joint import join
@@ -80,7 +80,7 @@ def _consolidate(learner: Learner, task: Task, index: int) -> None:
         logits: Tensor = learner.model(learner.machine.place(batch)[0], index)
         return logits
 
-    learner.guard.consolidate(_Batches(task.train, learner.keeper), predict)
+    learner.guard.consolidate(_Batches(task.train, learner.training.batch_size, learner.keeper), predict)
 
 
 @dataclass(frozen=True)
@@ -88,10 +88,11 @@ class _Batches:
     """A set of examples as an iterable that can be read many times."""
 
     examples: Examples
+    batch_size: int
     keeper: Keeper | None
 
     def __iter__(self) -> Iterator[Batch]:
-        for batch in self.examples.batches(EVALUATION_BATCH):
+        for batch in self.examples.batches(self.batch_size):
             if self.keeper is not None:
                 self.keeper.check()
             yield batch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
@@ -40,11 +41,16 @@ def train(lesson: Lesson) -> None:
     require_examples(lesson.task.train, lesson.index)
     while not lesson.finished_training:
         try:
-            with lesson.learner.guard.attach(lesson.optimizer, steps_per_epoch=lesson.steps_per_epoch):
+            with _attached(lesson):
                 _epochs(lesson)
         except Diverged as error:
             _retreat(lesson, error)
     lesson.learner.model.load_state_dict(lesson.best)
+
+
+def _attached(lesson: Lesson) -> AbstractContextManager[None]:
+    learner = lesson.learner
+    return learner.guard.attach(lesson.optimizer, steps_per_epoch=lesson.steps_per_epoch, live=learner.live)
 
 
 def _epochs(lesson: Lesson) -> None:
@@ -131,4 +137,5 @@ def _event(
         validation_accuracy=validation.accuracy,
         learning_rate=learning_rate,
         seconds=seconds,
+        steps=lesson.steps_per_epoch,
     )
