@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench fuzz chaos clean
 
 demo: .venv/demo-ready
 	$(BIN)/agscl run digits --out runs/demo-$$(date +%Y%m%d-%H%M%S)
@@ -19,8 +19,15 @@ lint: .venv/dev-ready
 	$(BIN)/mypy --strict
 	$(BIN)/lint-imports
 
-bench: .venv/dev-ready
-	$(BIN)/pytest bench --capture=no
+bench: .venv/bench-ready
+	$(BIN)/pytest bench --capture=no $(if $(DATA_ROOT),--data-root $(DATA_ROOT))
+
+# Files damaged in ten thousand ways each; runs killed at every write and at 25 instants.
+fuzz: .venv/dev-ready
+	$(BIN)/pytest -n 2 --hypothesis-profile=thorough tests/benchmarks/test_fuzzed_data_files.py tests/runs/test_fuzzed_run_files.py
+
+chaos: .venv/dev-ready
+	$(BIN)/pytest --hypothesis-profile=thorough tests/chaos
 
 clean:
 	rm -rf .venv
@@ -34,4 +41,8 @@ $(BIN)/python:
 
 .venv/dev-ready: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) --editable ".[dev]"
+	touch $@
+
+.venv/bench-ready: .venv/dev-ready
+	$(PIP) --editable ".[dev,bench]"
 	touch $@

@@ -9,6 +9,7 @@ from agscl.benchmarks.catalogue import CATALOGUE
 from agscl.benchmarks.importing import import_set
 
 settings.register_profile("agscl", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # machines are shared
+settings.register_profile("thorough", settings.get_profile("agscl"), max_examples=10_000)
 settings.load_profile("agscl")
 
 ALPHABETS = 50

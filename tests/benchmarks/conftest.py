@@ -228,7 +228,7 @@ def shared_data():
     return SHARED
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def originals():
     """The writers of original formats."""
     return SimpleNamespace(

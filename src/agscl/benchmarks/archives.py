@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
-import lzma
 import shutil
 import tarfile
 import zipfile
@@ -16,14 +16,19 @@ from typing import IO, cast
 from agscl.benchmarks.errors import DataError
 from agscl.benchmarks.raw import Report, no_report
 
-ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2")
 MAX_RATIO = 100
 """Images hardly shrink when packed: an archive that grows more than this when unpacked is a bomb."""
 ALWAYS_ALLOWED = 2**26
 """Bytes that any archive may hold."""
 MAX_MEMBERS = 5_000_000
 SEARCH_DEPTH = 4
-DAMAGE = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError)
+CHUNK = 2**20
+"""Bytes read at once, at most."""
+DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, ValueError, OverflowError, RuntimeError)
+"""What unpacking a damaged archive raises."""
+OUTSIDE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE}
+"""Errors of the disk or the system, not of an archive."""
 
 
 def is_archive(path: Path) -> bool:
@@ -47,9 +52,9 @@ def unpack(path: Path, folder: Path, report: Report = no_report) -> None:
                 raise DataError(f"{path} grows beyond reason when unpacked: refused")
             _write(source, _inside(folder, name, path), size, path)
             report(what, min(position, used), used)
-    except (*DAMAGE, EOFError, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # the disk's fault, not the archive's
+    except DAMAGE as error:
+        if isinstance(error, DataError) or (isinstance(error, OSError) and error.errno in OUTSIDE):
+            raise
         raise DataError(f"{path} is damaged or not an archive: {error}") from error
     report(what, used, used)
 
@@ -62,13 +67,24 @@ def _zip_members(path: Path) -> Iterator[Member]:
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
             if not info.is_dir():
+                check_compression(path, info)
                 with archive.open(info) as source:
                     yield info.filename, info.file_size, source, info.header_offset
 
 
+def check_compression(path: Path, info: zipfile.ZipInfo) -> None:
+    """Refuse a member that is packed in other ways than the usual: these take as much memory as it says.
+
+    Raises:
+        DataError: If it is.
+    """
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise DataError(f"{path}: {info.filename!r} is neither stored nor deflated: refused")
+
+
 def _tar_members(path: Path) -> Iterator[Member]:
     with path.open("rb") as file, _decompressed(path, file) as stream:
-        with tarfile.open(fileobj=stream, mode="r:") as archive:
+        with tarfile.open(fileobj=cast("IO[bytes]", _Frugal(stream)), mode="r:") as archive:
             for info in archive:
                 if info.isdir():
                     continue
@@ -76,7 +92,7 @@ def _tar_members(path: Path) -> Iterator[Member]:
                 if source is None:
                     raise DataError(f"{path} holds {info.name!r}, which is not a regular file")
                 yield info.name, info.size, source, file.tell()
-        if len(stream.read()) < tarfile.BLOCKSIZE:
+        if sum(len(rest) for rest in iter(lambda: stream.read(CHUNK), b"")) < tarfile.BLOCKSIZE:
             raise DataError(f"{path} is truncated: it lacks the mark of its end")
 
 
@@ -87,9 +103,19 @@ def _decompressed(path: Path, file: IO[bytes]) -> IO[bytes]:
             return cast("IO[bytes]", gzip.GzipFile(fileobj=file))
         case ".bz2":
             return cast("IO[bytes]", bz2.BZ2File(file))
-        case ".xz":
-            return cast("IO[bytes]", lzma.LZMAFile(file))
     return file
+
+
+class _Frugal:
+    """A file that reads little at once, whatever a header announces: Python takes the memory before it reads."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int) -> bytes:
+        """Read so many bytes, at most `CHUNK`."""
+        return self._file.read(min(size, CHUNK))
 
 
 def _inside(folder: Path, name: str, archive: Path) -> Path:

@@ -28,6 +28,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from agscl.benchmarks.checksums import file_digest
 from agscl.benchmarks.errors import DataError
 from agscl.benchmarks.image_set import ImageSet
+from agscl.benchmarks.npy import read_header
 from agscl.benchmarks.raw import Piece, RawSet, Report, no_report
 
 FORMAT = 1
@@ -198,12 +199,15 @@ class Cache:
     def _open(self, manifest: Manifest, array: str) -> NDArray[Any]:
         path = self.root / manifest.folder / f"{array}.npy"
         try:
-            values: NDArray[Any] = np.load(path, mmap_mode="c", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(f"{path} is missing, truncated or damaged: {error}") from error
-        if values.shape != manifest.array_shape(array) or values.dtype != ARRAYS[array]:
-            raise DataError(f"{path} is foreign: {values.dtype} {values.shape} is not what was stored")
-        return values
+            with path.open("rb") as file:
+                header, start = read_header(file, path), file.tell()
+        except OSError as error:
+            raise DataError(f"{path} is missing or cannot be read: {error}") from error
+        if (header.shape, header.dtype) != (manifest.array_shape(array), ARRAYS[array]) or header.fortran:
+            raise DataError(f"{path} is foreign: {header.dtype} {header.shape} is not what was stored")
+        if path.stat().st_size != start + header.nbytes or not header.nbytes:
+            raise DataError(f"{path} is truncated or damaged: its size is not what it announces")
+        return np.memmap(path, header.dtype, "c", start, header.shape)
 
     def _compare(self, manifest: Manifest) -> None:
         for array, expected in manifest.sha256.items():

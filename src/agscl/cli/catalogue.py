@@ -24,6 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from agscl.experiments import PRESETS
     from agscl.methods import METHODS
+    from agscl.rl.presets import RL_PRESETS
 
     presets = Table()
     presets.add_column("preset", no_wrap=True)
@@ -31,6 +32,9 @@ def run(arguments: argparse.Namespace) -> int:
         presets.add_column(heading)
     for name, preset in PRESETS.items():
         presets.add_row(name, preset.description, ", ".join(preset.data), ", ".join(preset.tuned))
+    presets.add_section()
+    for name, rl_preset in RL_PRESETS.items():
+        presets.add_row(name, rl_preset.description, "no (extra rl)", ", ".join(rl_preset.tuned))
     methods = Table("method", "options and defaults")
     for name, kind in METHODS.items():
         methods.add_row(name, "\n".join(_option(field) for field in fields(kind)) or "none")

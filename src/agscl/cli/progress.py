@@ -1,4 +1,7 @@
-"""How far a run is: a live display in a terminal, one line a task elsewhere; always on stderr."""
+"""How far a run is: a live display in a terminal, one line a task elsewhere; always on stderr.
+
+Away from a terminal each line is ``name=value`` pairs, separated by single spaces.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
-from agscl.training import EpochFinished, Event, Sink, TaskFinished, TaskStarted
+from agscl.training import EpochFinished, Event, RateLowered, Resumed, Sink, TaskFinished, TaskStarted
 
 
 @contextmanager
@@ -24,6 +35,8 @@ def progress(console: Console, method: str) -> Iterator[Sink]:
         MofNCompleteColumn(),
         TextColumn("epochs  {task.fields[state]}"),
         TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
     )
     with Progress(*columns, console=console) as display:
         yield LiveProgress(display, method)
@@ -46,14 +59,25 @@ class LiveProgress:
         """Show one event."""
         match event:
             case TaskStarted():
-                title = f"{self.method}  task {event.task + 1}/{event.tasks}  {event.name}"
-                self._bars.append(self.display.add_task(title, total=event.epochs, state=""))
+                self._begin(event, 0)
+            case Resumed():
+                self._begin(event, event.epoch)
+            case RateLowered():
+                rate = f"{event.learning_rate:.0e}"
+                line = f"epoch {event.epoch} begins again with learning rate {rate}: {event.reason}"
+                self.display.console.print(line, highlight=False, markup=False)
             case EpochFinished():
-                state = f"validation {event.validation_accuracy:.1%}  learning rate {event.learning_rate:.0e}"
+                accuracy, rate = f"{event.validation_accuracy:.1%}", f"{event.learning_rate:.0e}"
+                speed = f"{event.steps / max(event.seconds, 1e-9):.3g} steps/s"
+                state = f"validation {accuracy}  learning rate {rate}  {speed}"
                 self.display.update(self._bars[-1], completed=event.epoch, state=state)
             case TaskFinished():
                 state = f"test {event.accuracy[-1]:.1%}  mean so far {_mean(event.accuracy):.1%}"
                 self.display.update(self._bars[-1], completed=event.epochs, total=event.epochs, state=state)
+
+    def _begin(self, event: TaskStarted | Resumed, epoch: int) -> None:
+        title = f"{self.method}  task {event.task + 1}/{event.tasks}  {event.name}"
+        self._bars.append(self.display.add_task(title, total=event.epochs, completed=epoch, state=""))
 
 
 @dataclass(frozen=True)

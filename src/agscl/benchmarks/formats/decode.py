@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,12 @@ from agscl.benchmarks.raw import Piece
 
 BATCH = 256
 MAX_PIXELS = 80_000_000
+PIXELS_PER_BYTE = 2000
+"""A file that announces more than this for each of its bytes does not hold them."""
+ALWAYS_ALLOWED = 2**24
+"""Pixels that any file may announce."""
+FORMATS = ("PNG", "JPEG", "PPM", "BMP", "WEBP", "TIFF")
+"""What is tried; Pillow knows many more, and some of them start other programs."""
 ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".ppm", ".pgm", ".bmp", ".webp", ".tif", ".tiff"})
 
 Fit = Literal["crop", "stretch"]
@@ -60,9 +67,8 @@ def decoded(samples: Sequence[Sample], shape: Shape, *, fit: Fit = "stretch", in
 def _read(pillow: Any, path: Path, shape: Shape, fit: Fit) -> NDArray[np.uint8]:
     channels, height, width = shape
     try:
-        with pillow.open(path) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise DataError(f"{path} has {image.width} x {image.height} pixels: refused")
+        with warnings.catch_warnings(action="ignore"), pillow.open(path, formats=FORMATS) as image:
+            _check_size(path, image.width, image.height)
             whole = image.convert("L" if channels == 1 else "RGB")
         box = _middle(whole.width, whole.height, width / height) if fit == "crop" else None
         resized = whole.resize((width, height), pillow.Resampling.BILINEAR, box=box)
@@ -72,6 +78,12 @@ def _read(pillow: Any, path: Path, shape: Shape, fit: Fit) -> NDArray[np.uint8]:
         raise DataError(f"{path} is missing, truncated or not an image: {error}") from error
     pixels: NDArray[np.uint8] = np.asarray(resized).reshape(height, width, channels)
     return pixels.transpose(2, 0, 1)
+
+
+def _check_size(path: Path, width: int, height: int) -> None:
+    """Refuse a file that announces more pixels than it can hold, before they are allocated."""
+    if width * height > min(MAX_PIXELS, max(ALWAYS_ALLOWED, PIXELS_PER_BYTE * path.stat().st_size)):
+        raise DataError(f"{path} has {width} x {height} pixels: refused")
 
 
 def _middle(width: int, height: int, ratio: float) -> tuple[float, float, float, float]:

@@ -12,6 +12,8 @@ from agscl.benchmarks.formats.place import Place, Shape
 from agscl.benchmarks.image_set import IMAGE_DIMS
 from agscl.benchmarks.raw import Piece, Pixels, RawSet, piece
 
+BRIGHTEST = 255
+
 
 def read_facescrub(place: Place) -> RawSet | None:
     """Read ``facescrub_train_100.pkl`` and ``facescrub_test_100.pkl``: 100 people."""
@@ -37,6 +39,8 @@ def _part(place: Place, name: str, *, is_test: bool) -> Piece:
     features, labels = array(entries, "features", path), array(entries, "labels", path)
     if features.ndim != IMAGE_DIMS or features.shape[1] != place.shape[0]:
         raise DataError(f"{path}: 'features' has shape {features.shape}, not (N, {place.shape[0]}, H, W)")
+    if features.size and not 0 <= features.min() <= features.max() <= BRIGHTEST:
+        raise DataError(f"{path}: 'features' are not pixels from 0 to {BRIGHTEST}")
     return piece(resized(features.astype(np.uint8), place.shape), labels, is_test=is_test)
 
 

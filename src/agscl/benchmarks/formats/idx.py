@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from agscl.benchmarks.archives import ALWAYS_ALLOWED, MAX_RATIO
 from agscl.benchmarks.errors import DataError
 from agscl.benchmarks.formats.place import Place
 from agscl.benchmarks.raw import Piece, RawSet, channels_first, piece
 
-MAX_BYTES = 2**31
 UNSIGNED_BYTE = 8
 DIGITS = tuple("0123456789")
 
@@ -58,6 +58,6 @@ def _shape(path: Path, header: bytes, dims: int) -> tuple[int, ...]:
     if len(header) != 4 + 4 * dims or header[:4] != bytes([0, 0, UNSIGNED_BYTE, dims]):
         raise DataError(f"{path} is not an idx file of unsigned bytes in {dims} dimensions")
     shape = struct.unpack(f">{dims}I", header[4:])
-    if math.prod(shape) > MAX_BYTES:
+    if math.prod(shape) > max(MAX_RATIO * path.stat().st_size, ALWAYS_ALLOWED):
         raise DataError(f"{path} announces {math.prod(shape)} bytes: refused")
     return shape

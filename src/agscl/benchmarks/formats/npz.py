@@ -7,7 +7,6 @@ the file holds.
 
 from __future__ import annotations
 
-import math
 import zipfile
 import zlib
 from pathlib import Path
@@ -16,16 +15,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agscl.benchmarks.archives import ALWAYS_ALLOWED, MAX_RATIO
+from agscl.benchmarks.archives import ALWAYS_ALLOWED, MAX_RATIO, check_compression
 from agscl.benchmarks.errors import DataError
 from agscl.benchmarks.formats.place import Place
+from agscl.benchmarks.npy import read_header
 from agscl.benchmarks.raw import Piece, Pixels, RawSet, piece
 
-HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 SPLIT = (("x_train", "y_train", False), ("x_test", "y_test", True))
 WHOLE = (("x", "y", False),)
 GREY, COLOUR = 3, 4
 CHANNELS = (1, 3)
+MOST_CLASSES = 1_000_000
+"""A label above this is damage: there is a name for every class."""
+DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, OverflowError, RuntimeError)
+"""What reading a damaged file raises."""
 
 
 def read_npz(place: Place) -> RawSet | None:
@@ -44,7 +47,7 @@ def npz_set(path: Path) -> RawSet:
         return _omniglot(path, arrays)
     parts = SPLIT if "x_train" in arrays else WHOLE
     pieces = [_piece(path, arrays, images, labels, is_test=test) for images, labels, test in parts]
-    classes = _classes(arrays, pieces)
+    classes = _classes(path, arrays, pieces)
     shape = pieces[0].images.shape[1:]
     count = sum(len(part.images) for part in pieces)
     return RawSet(classes, shape, count, iter(pieces), named="classes" in arrays)
@@ -65,7 +68,7 @@ def load_npz(path: Path) -> dict[str, NDArray[Any]]:
                 _check_member(path, archive, info)
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
-    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, NotImplementedError) as error:
+    except DAMAGE as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{path} is truncated, damaged or not an .npz file: {error}") from error
@@ -73,13 +76,11 @@ def load_npz(path: Path) -> dict[str, NDArray[Any]]:
 
 def _check_member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
     """Refuse an array whose header announces another size than the file has, before it is allocated."""
+    check_compression(path, info)
     with archive.open(info) as file:
-        version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(file)
-        announced = math.prod(shape) * dtype.itemsize
-        if dtype.hasobject or announced != info.file_size - file.tell():
-            raise DataError(f"{path}: {info.filename} announces {announced} bytes of {dtype}: refused")
+        header = read_header(file, f"{path}: {info.filename}")
+        if header.nbytes != info.file_size - file.tell():
+            raise DataError(f"{path}: {info.filename} announces {header.nbytes} bytes of {header.dtype}: refused")
 
 
 def _array(path: Path, arrays: dict[str, NDArray[Any]], name: str) -> NDArray[Any]:
@@ -107,19 +108,24 @@ def _pixels(path: Path, name: str, images: NDArray[Any]) -> Pixels:
     raise DataError(f"{path}: {name!r} has shape {images.shape}: neither axis 1 nor axis 3 is 1 or 3 channels")
 
 
-def _classes(arrays: dict[str, NDArray[Any]], pieces: list[Piece]) -> tuple[str, ...]:
+def _classes(path: Path, arrays: dict[str, NDArray[Any]], pieces: list[Piece]) -> tuple[str, ...]:
     if "classes" in arrays:
         return tuple(str(name) for name in arrays["classes"].ravel())
     highest = max((int(part.labels.max()) for part in pieces if len(part.labels)), default=-1)
+    if highest >= MOST_CLASSES:
+        raise DataError(f"{path} has a label of {highest}: labels count from 0")
     return tuple(str(number) for number in range(highest + 1))
 
 
 def _omniglot(path: Path, arrays: dict[str, NDArray[Any]]) -> RawSet:
-    images = _pixels(path, "x", _array(path, arrays, "x"))
-    alphabet, character = (_array(path, arrays, name).astype(np.int64) for name in ("alphabet", "character"))
-    names = _array(path, arrays, "alphabets")
-    if not alphabet.shape == character.shape == images.shape[:1] or alphabet.max() >= len(names):
+    images, names = _pixels(path, "x", _array(path, arrays, "x")), _array(path, arrays, "alphabets").ravel()
+    alphabet, character = (_array(path, arrays, name) for name in ("alphabet", "character"))
+    if alphabet.dtype.kind not in "ui" or character.dtype.kind not in "ui":
+        raise DataError(f"{path}: alphabet and character must be integers")
+    if not alphabet.shape == character.shape == images.shape[:1]:
         raise DataError(f"{path}: alphabet and character do not fit the images")
-    pairs, labels = np.unique(np.stack([alphabet, character], axis=1), axis=0, return_inverse=True)
+    if len(alphabet) and not 0 <= alphabet.min() <= alphabet.max() < len(names):
+        raise DataError(f"{path}: an alphabet is not one of the {len(names)}")
+    pairs, labels = np.unique(np.stack([alphabet, character], axis=1).astype(np.int64), axis=0, return_inverse=True)
     classes = tuple(f"{names[first]}/character{second:02d}" for first, second in pairs)
     return RawSet(classes, images.shape[1:], len(images), iter([piece(images, labels.ravel(), is_test=False)]))

@@ -1,40 +1,27 @@
-"""Pickles, which can run code when read: only of files that passed a checksum, and arrays only."""
+"""Pickles, which can run code when read: only of files that passed a checksum, and arrays only.
+
+Numpy's own code never sees the content: what a pickle of arrays refers to is played by three classes here.
+"""
 
 from __future__ import annotations
 
-import importlib
 import io
+import math
 import pickle
+import pickletools
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agscl.benchmarks.errors import DataError
 from agscl.benchmarks.formats.place import Place
 
-ALLOWED = {
-    "numpy.ndarray",
-    "numpy.dtype",
-    "numpy.core.multiarray._reconstruct",
-    "numpy._core.multiarray._reconstruct",
-    "numpy.core.numeric._frombuffer",
-    "numpy._core.numeric._frombuffer",
-    "_codecs.encode",
-}
-"""All that a pickle of arrays, strings and numbers refers to."""
-
-
-class _ArraysOnly(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if f"{module}.{name}" not in ALLOWED:
-            raise pickle.UnpicklingError(f"refers to {module}.{name}")
-        modern = module.replace("numpy.core", "numpy._core")
-        return getattr(importlib.import_module(modern), name)
-
 
 def read_pickle(place: Place, path: Path) -> dict[str, Any]:
-    """Read a pickled dictionary of arrays, strings and numbers.
+    """Read a pickled dictionary of arrays, strings and numbers; `array` gets an array out of it.
 
     Raises:
         DataError: If the file's checksum is not known or differs, or it holds anything else.
@@ -46,23 +33,92 @@ def read_pickle(place: Place, path: Path) -> dict[str, Any]:
             "give the checksum of the file or archive that you trust (--checksum)"
         )
     try:
+        _check_sizes(content)
         loaded = _ArraysOnly(io.BytesIO(content), encoding="latin1").load()
-    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, IndexError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # unpickling raises whatever the damage leads to
         raise DataError(f"{path} is not a pickle of arrays: {error}") from error
     if not isinstance(loaded, dict):
         raise DataError(f"{path} holds a {type(loaded).__name__}, not a dictionary")
     return loaded
 
 
-def array(entries: dict[str, Any], key: str, path: Path) -> np.ndarray[Any, Any]:
-    """An entry as an array.
+def array(entries: dict[str, Any], key: str, path: Path) -> NDArray[Any]:
+    """An entry as an array of numbers.
 
     Raises:
         DataError: If it is missing or not numbers.
     """
-    if key not in entries:
-        raise DataError(f"{path} lacks {key!r}")
-    values = np.asarray(entries[key])
-    if values.dtype.kind not in "uif":
-        raise DataError(f"{path}: {key!r} is not numbers")
-    return values
+    values = entries.get(key)
+    if isinstance(values, _Array):
+        return values.values
+    if isinstance(values, list) and all(isinstance(value, int) and abs(value) < 2**63 for value in values):
+        return np.array(values, np.int64)
+    raise DataError(f"{path} lacks {key!r}, an array or list of numbers")
+
+
+def _check_sizes(content: bytes) -> None:
+    """Refuse opcodes that announce more than the file holds: the unpickler would take the memory first."""
+    for count, (opcode, argument, _) in enumerate(pickletools.genops(content)):
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and not 0 <= int(argument or 0) <= count:
+            raise pickle.UnpicklingError(f"announces {argument} objects")
+
+
+class _Type:
+    """What stands for ``numpy.dtype``: integers and floats of a size and byte order."""
+
+    def __init__(self, name: str, *_: object) -> None:
+        if not re.fullmatch("[uif][1248]", name):
+            raise pickle.UnpicklingError(f"holds numbers of type {name!r}")
+        self.name, self.order = name, "="
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.order = "=" if state[1] == "|" else state[1]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(self.order + self.name)
+
+
+class _Array:
+    """What stands for ``numpy.ndarray``: made empty and then filled."""
+
+    values: NDArray[Any]
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, kind, fortran, content = state
+        self.fill(content, kind, shape, "F" if fortran else "C")
+
+    def fill(self, content: str | bytes, kind: _Type, shape: tuple[int, ...], order: Any) -> None:
+        """Take the content over; Python 2 wrote it as text."""
+        raw = content.encode("latin1") if isinstance(content, str) else bytes(content)
+        if math.prod(shape) * kind.dtype.itemsize != len(raw):
+            raise pickle.UnpicklingError(f"announces an array of shape {shape} in {len(raw)} bytes")
+        self.values = np.frombuffer(raw, kind.dtype).reshape(shape, order=order)
+
+
+class _ArraysOnly(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        stand_ins = {
+            "numpy.ndarray": _Array,
+            "numpy.dtype": _Type,
+            "numpy._core.multiarray._reconstruct": self._empty,
+            "numpy._core.numeric._frombuffer": self._filled,
+            "_codecs.encode": self._encoded,
+        }
+        full = f"{module.replace('numpy.core', 'numpy._core')}.{name}"
+        if full not in stand_ins:
+            raise pickle.UnpicklingError(f"refers to {module}.{name}")
+        return stand_ins[full]
+
+    def _empty(self, *_: object) -> _Array:
+        return _Array()
+
+    def _filled(self, content: bytes, kind: _Type, shape: tuple[int, ...], order: str) -> _Array:
+        made = _Array()
+        made.fill(content, kind, shape, order)
+        return made
+
+    def _encoded(self, text: str, _: object) -> bytes:
+        return text.encode("latin1")

@@ -1,0 +1,96 @@
+"""A run's life in a process of its own, and its end: killed, or refused by the disk, at its n-th write."""
+
+import errno
+import io
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+Fault = Callable[[], None]
+
+
+def life(arguments: Sequence[str], at: int = 0, fault: str = "", count: str = "") -> NoReturn:
+    """Run ``agscl`` and leave with its exit code.
+
+    Args:
+        arguments: Its command line.
+        at: Which write, flush to disk, rename or removal goes wrong, from 1; 0 for none.
+        fault: ``kill`` before it, ``half`` way through a write, or ``full``: the disk is.
+        count: File that gets the number of all of them.
+    """
+    import torch
+
+    from agscl.cli import main
+
+    torch.set_num_threads(1)
+    disk = Disk(at, fault)
+    disk.install()
+    code = main(list(arguments))
+    if count:
+        os.write(os.open(count, os.O_WRONLY | os.O_CREAT), str(disk.done).encode())
+    sys.exit(code)
+
+
+class Disk:
+    """Counts what is done to files, and fails at one of them."""
+
+    def __init__(self, at: int, fault: str) -> None:
+        self.at, self.fault, self.done = at, fault, 0
+
+    def install(self) -> None:
+        """Come between the program and its disk."""
+        for owner, name in ((os, "fsync"), (Path, "replace"), (Path, "unlink"), (Path, "mkdir"), (Path, "rmdir")):
+            setattr(owner, name, self._failing(getattr(owner, name)))
+        opened = Path.open
+        Path.open = lambda path, *given, **options: self._watched(opened(path, *given, **options))  # type: ignore[method-assign, assignment]
+
+    def _failing(self, action: Callable[..., Any]) -> Callable[..., Any]:
+        def failing(*given: Any, **options: Any) -> Any:
+            self.step()
+            return action(*given, **options)
+
+        return failing
+
+    def step(self, half: Fault = lambda: None) -> None:
+        """One more; ``half`` does a part of it."""
+        self.done += 1
+        if self.done != self.at:
+            return
+        if self.fault == "full":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if self.fault == "half":
+            half()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def _watched(self, file: Any) -> Any:
+        return Watched(file, self) if file.writable() else file
+
+
+class Watched:
+    """A file open for writing."""
+
+    def __init__(self, file: io.IOBase, disk: Disk) -> None:
+        self._file, self._disk = file, disk
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def __enter__(self) -> "Watched":
+        self._file.__enter__()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._file.__exit__(*exception)
+
+    def write(self, content: Any) -> int:
+        """Write, or a part and then no more."""
+
+        def half() -> None:
+            self._file.write(content[: len(content) // 2])
+            self._file.flush()
+
+        self._disk.step(half)
+        return int(self._file.write(content))
