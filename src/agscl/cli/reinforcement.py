@@ -1,0 +1,213 @@
+"""``agscl run`` for presets of reinforcement learning: check everything, run each method, show the scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from math import isnan
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from agscl.experiments import method_from_options, name_of
+from agscl.experiments.rl import RLExperiment, RLResult
+from agscl.experiments.rl.comparison import REFERENCE, references, summary
+from agscl.experiments.rl.run import run_rl
+from agscl.methods import AnyMethod
+from agscl.metrics.interval import Range
+from agscl.rl.events import Event, Sink, TaskStarted, Updated
+from agscl.rl.presets import RLPreset, rl_preset_named
+from agscl.rl.progress import Evaluation, TaskFinished
+from agscl.runs import RunFolder
+
+from .scale import Scale
+from .tables import NOTHING
+
+if TYPE_CHECKING:
+    from .session import Request
+
+
+def start(request: Request, folder: RunFolder) -> None:
+    """Run what was asked for, and show it.
+
+    Args:
+        request: What was asked for.
+        folder: Of the run, or of the runs of several methods.
+
+    Raises:
+        ValueError: If something in the request is unknown, out of range, or not for reinforcement learning.
+        Stopped: If a signal asked for the end; what ran is saved then.
+        OSError: If the run folder cannot be written.
+    """
+    experiments = [_experiment(request, method) for method in _methods(request, rl_preset_named(request.preset))]
+    results = [_run(experiment, folder, request) for experiment in experiments]
+    console = Console()
+    show(console, results)
+    console.print(f"run folder: {folder.path}", highlight=False, soft_wrap=True)
+
+
+def experiment_of(preset: str, method: AnyMethod, seed: int, scale: Scale) -> RLExperiment:
+    """A preset with a method, scaled.
+
+    Raises:
+        ValueError: If something is out of range or not for reinforcement learning.
+    """
+    if scale.epochs is not None or scale.fraction != 1 or scale.width != 1:
+        raise ValueError(
+            "--epochs, --fraction and --width are for data sets; reinforcement learning is scaled with --steps"
+        )
+    training = rl_preset_named(preset).training
+    training = training if scale.steps is None else replace(training, steps=scale.steps)
+    return RLExperiment(
+        preset=preset, method=method, training=training, seed=seed, tasks=scale.tasks, compute=scale.compute
+    )
+
+
+def show(console: Console, results: Sequence[RLResult]) -> None:
+    """Show the scores on each task after learning each task."""
+    experiment = results[0].experiment
+    console.print(f"\n{experiment.preset}, seed {experiment.seed} (one run of each method)", highlight=False)
+    console.print(f"{scale_of(results[0])}\n", highlight=False)
+    for result in results:
+        console.print(_scores(result))
+        for place in result.progress.resumed:
+            console.print(f"taken up again in task {place.task + 1}, with new episodes", highlight=False)
+
+
+def compare(console: Console, results: Sequence[RLResult]) -> None:
+    """Show recorded runs side by side: means over the seeds with their bootstrap intervals.
+
+    Raises:
+        ValueError: If there is no run of fine-tuning, or runs differ in more than method and seed.
+    """
+    if not references(results, REFERENCE):
+        preset = results[0].experiment.preset
+        raise ValueError(f"scores are relative to {REFERENCE}: add its runs (agscl run {preset} --method {REFERENCE})")
+    table = Table(title=f"{results[0].experiment.preset}: random actions 0, {REFERENCE} 1", title_justify="left")
+    table.add_column("")
+    rows = summary(results)
+    names = list(dict.fromkeys(name for measures in rows.values() for name in measures))
+    for name in names:
+        table.add_column(name.replace("_", " "), justify="right")
+    for method, measures in rows.items():
+        table.add_row(method, *(_range(measures.get(name)) for name in names))
+    console.print(table)
+    seeds = sorted({result.experiment.seed for result in results})
+    console.print(f"{scale_of(results[0])}; seeds {', '.join(map(str, seeds))}", highlight=False)
+
+
+def _range(found: Range | None) -> str:
+    if found is None or isnan(found.value):
+        return NOTHING
+    return f"{found.value:.2f}" + ("" if isnan(found.low) else f" [{found.low:.2f}, {found.high:.2f}]")
+
+
+def scale_of(result: RLResult) -> str:
+    """How much of the preset was run, in words."""
+    scale, training = result.scale(), result.experiment.training
+    steps = f"{training.updates * training.steps_per_update:,} agent steps a task"
+    frames = f" ({scale['frames_per_step']} frames each)" if scale["frames_per_step"] != 1 else ""
+    if not scale["scaled_down"]:
+        return f"the preset in full: {steps}{frames}"
+    return f"scaled down: {scale['tasks']} tasks, {steps}{frames} instead of {scale['steps_in_full']:,}"
+
+
+def _experiment(request: Request, method: AnyMethod) -> RLExperiment:
+    if request.cpr:
+        raise ValueError("--cpr adds a term to the loss, which Stable-Baselines3 does not open")
+    return experiment_of(request.preset, method, request.seed, request.scale)
+
+
+def _methods(request: Request, preset: RLPreset) -> Sequence[AnyMethod]:
+    if request.method is not None:
+        return [method_from_options(request.method, request.options, preset.tuned)]
+    if request.options:
+        raise ValueError(f"option {next(iter(request.options))!r} belongs to a method: name it with --method")
+    return list(preset.methods.values())
+
+
+def _run(experiment: RLExperiment, folder: RunFolder, request: Request) -> RLResult:
+    name = name_of(experiment.method)
+    place = folder if request.method else RunFolder(folder.path / name)
+    with progress(Console(stderr=True), name) as sink:
+        return run_rl(experiment, place, [sink], resume=request.resume, every=request.every)
+
+
+def _scores(result: RLResult) -> Table:
+    table = Table(title=f"{result.method}: mean score of an episode on each task", title_justify="left")
+    table.add_column("after learning")
+    for name in result.names:
+        table.add_column(name, justify="right")
+    table.add_row("(random actions)", *map(_number, result.progress.random_scores))
+    for number, (name, row) in enumerate(zip(result.names, result.scores(), strict=True), 1):
+        table.add_row(f"{number}  {name}", *map(_number, row))
+    return table
+
+
+def _number(score: float | None) -> str:
+    return NOTHING if score is None else f"{score:,.1f}"
+
+
+@contextmanager
+def progress(console: Console, method: str) -> Iterator[Sink]:
+    """A sink that shows a run's events for as long as the context lasts."""
+    if not console.is_terminal:
+        yield PlainProgress(console, method)
+        return
+    state = TextColumn("updates  {task.fields[state]}")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), state, TimeElapsedColumn())
+    with Progress(*columns, console=console) as display:
+        yield LiveProgress(display, method)
+
+
+@dataclass
+class LiveProgress:
+    """A bar for each task that moves with its updates.
+
+    Attributes:
+        display: Where the bars are.
+        method: Name of the method, for their titles.
+    """
+
+    display: Progress
+    method: str
+    _bars: list[TaskID] = field(default_factory=list)
+
+    def emit(self, event: Event) -> None:
+        """Show one event."""
+        match event:
+            case TaskStarted():
+                title = f"{self.method}  task {event.task + 1}/{event.tasks}  {event.name}"
+                self._bars.append(self.display.add_task(title, total=event.updates, state=""))
+            case Updated():
+                self.display.update(self._bars[-1], completed=event.update)
+            case Evaluation() if event.task == event.training and self._bars:
+                self.display.update(self._bars[-1], state=f"score {event.score:,.1f}")
+
+
+@dataclass(frozen=True)
+class PlainProgress:
+    """One line of ``name=value`` pairs for each evaluation and each finished task.
+
+    Attributes:
+        console: Where lines go.
+        method: Name of the method, on each line.
+    """
+
+    console: Console
+    method: str
+
+    def emit(self, event: Event) -> None:
+        """Write a line for what is worth one."""
+        if isinstance(event, Evaluation):
+            where = f"steps={event.time} training={event.training + 1} task={event.task + 1} name={event.name}"
+            self._say(f"{where} score={event.score:.2f} episodes={event.episodes} capped={event.capped}")
+        elif isinstance(event, TaskFinished):
+            rate = event.steps / event.training_seconds
+            self._say(f"learned={event.task + 1} seconds={event.seconds:.1f} steps_per_second={rate:.0f}")
+
+    def _say(self, line: str) -> None:
+        self.console.out(f"method={self.method} {line}", highlight=False)

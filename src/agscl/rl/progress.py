@@ -1,0 +1,93 @@
+"""What has happened so far: tasks learned, evaluations, and where a run was taken up again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One task, evaluated once.
+
+    Attributes:
+        time: Agent steps trained until then, over all tasks.
+        training: The task that was being learned, or had just been.
+        after: Index of the last task learned and consolidated, from 0; -1 for none.
+        task: The task that was evaluated.
+        name: Its name.
+        score: Mean raw score of an episode.
+        deviation: Standard deviation of the scores; 0 for one episode.
+        episodes: How many were played.
+        capped: How many of them were cut off.
+    """
+
+    time: int
+    training: int
+    after: int
+    task: int
+    name: str
+    score: float
+    deviation: float
+    episodes: int
+    capped: int
+
+
+@dataclass(frozen=True)
+class TaskFinished:
+    """One task that was learned, consolidated and evaluated.
+
+    Attributes:
+        task: Position in the sequence, from 0.
+        name: Name of the task.
+        steps: Agent steps it was trained for.
+        sparsity: Share of nodes that are free; `None` if the method does not rate nodes.
+        memory_bytes: All that the method keeps.
+        regularization_bytes: Its regularization parameters alone.
+        training_seconds: Wall time of rollouts and updates, evaluations aside.
+        seconds: Wall time of everything.
+    """
+
+    task: int
+    name: str
+    steps: int
+    sparsity: float | None
+    memory_bytes: int
+    regularization_bytes: int
+    training_seconds: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """A run was taken up again; its environments began new episodes there.
+
+    Attributes:
+        task: The task being learned.
+        updates: Updates of that task that were done.
+    """
+
+    task: int
+    updates: int
+
+
+@dataclass
+class Progress:
+    """The record of a run in progress.
+
+    Attributes:
+        random_scores: Of a uniformly random policy on each task.
+        tasks: Those learned.
+        evaluations: In the order in which they were made.
+        resumed: Where the run was taken up again.
+        updates: Updates of the present task that are done.
+        evaluation_seconds: Wall time of the present task's evaluations.
+        seconds: Wall time of the present task until the last checkpoint.
+    """
+
+    random_scores: list[float] = field(default_factory=list)
+    tasks: list[TaskFinished] = field(default_factory=list)
+    evaluations: list[Evaluation] = field(default_factory=list)
+    resumed: list[Resumed] = field(default_factory=list)
+    updates: int = 0
+    evaluation_seconds: float = 0.0
+    seconds: float = 0.0
