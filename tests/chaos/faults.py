@@ -12,10 +12,11 @@ from typing import Any, NoReturn
 Fault = Callable[[], None]
 
 
-def life(arguments: Sequence[str], at: int = 0, fault: str = "", count: str = "") -> NoReturn:
+def life(errors: str, arguments: Sequence[str], at: int = 0, fault: str = "", count: str = "") -> NoReturn:
     """Run ``agscl`` and leave with its exit code.
 
     Args:
+        errors: File that gets what it says on stderr.
         arguments: Its command line.
         at: Which write, flush to disk, rename or removal goes wrong, from 1; 0 for none.
         fault: ``kill`` before it, ``half`` way through a write, or ``full``: the disk is.
@@ -25,6 +26,7 @@ def life(arguments: Sequence[str], at: int = 0, fault: str = "", count: str = ""
 
     from agscl.cli import main
 
+    os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), sys.stderr.fileno())
     torch.set_num_threads(1)
     disk = Disk(at, fault)
     disk.install()

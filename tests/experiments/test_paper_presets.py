@@ -134,6 +134,7 @@ def test_the_record_says_what_was_scaled_down_and_what_was_drawn(little_data, tm
     content = json.loads(folder.result.read_text())
     assert content["scale"] == {
         "scaled_down": True,
+        "width": 1.0,
         "tasks": 2,
         "tasks_in_full": 11,
         "epochs": 1,

@@ -1,8 +1,9 @@
 """Checkpoints are whole or passed over; one process at a time holds a run's folder."""
 
 import json
-import multiprocessing
 import os
+import subprocess
+import sys
 import warnings
 
 import pytest
@@ -94,23 +95,25 @@ def test_clearing_removes_the_folder(tmp_path):
     assert not folder.path.exists()
 
 
-def hold(folder, begun, end):
-    with locked(folder):
-        begun.set()
-        end.wait(30)
+HOLD = """
+import sys
+from pathlib import Path
+from agscl.runs.lock import locked
+
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
 
 
 @pytest.fixture
 def held(tmp_path):
     """A folder that another process holds."""
-    context = multiprocessing.get_context("spawn")
-    begun, end = context.Event(), context.Event()
-    process = context.Process(target=hold, args=(tmp_path, begun, end))
-    process.start()
-    begun.wait(60)
-    yield tmp_path, process
-    end.set()
-    process.join()
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"held\n"
+        yield tmp_path, process
+        process.stdin.close()
 
 
 def test_a_second_process_is_refused_by_the_name_of_the_first(held):
@@ -126,7 +129,7 @@ def test_a_second_process_is_refused_by_the_name_of_the_first(held):
 def test_a_process_that_was_killed_holds_nothing(held):
     folder, process = held
     process.kill()
-    process.join()
+    process.wait()
     assert (folder / HOLDER).exists()
     with locked(folder):
         assert json.loads((folder / HOLDER).read_text())["process"] == os.getpid()

@@ -48,7 +48,7 @@ def make_examples():
     return examples
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def in_memory():
     return InMemory
 

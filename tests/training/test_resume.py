@@ -152,11 +152,11 @@ def test_a_run_that_died_again_and_again_equals_the_undisturbed_one(name, sequen
 
 @settings(max_examples=15, deadline=None)
 @given(batches=st.integers(1, 40), every=st.integers(1, 7))
-def test_a_run_that_died_once_equals_the_undisturbed_one(batches, every, tmp_path_factory):
+def test_a_run_that_died_once_equals_the_undisturbed_one(batches, every, in_memory, tmp_path_factory):
     generator = torch.Generator().manual_seed(3)
 
     def sets():
-        return SmallSet(torch.randn(30, 6, generator=generator), torch.randint(2, (30,), generator=generator))
+        return in_memory(torch.randn(30, 6, generator=generator), torch.randint(2, (30,), generator=generator))
 
     sequence = TaskSequence("two", tuple(Task(str(i), 2, sets(), sets(), sets()) for i in range(2)), (6,))
     method, folder = METHODS["ags-cl"], tmp_path_factory.mktemp("run")
@@ -166,20 +166,6 @@ def test_a_run_that_died_once_equals_the_undisturbed_one(batches, every, tmp_pat
     except PowerCutError:
         result = run(sequence, method, TRAINING, folder)
     assert same(result, undisturbed)
-
-
-@dataclass(frozen=True)
-class SmallSet:
-    inputs: torch.Tensor
-    labels: torch.Tensor
-
-    def __len__(self):
-        return len(self.labels)
-
-    def batches(self, batch_size, *, generator=None):
-        order = torch.arange(len(self)) if generator is None else torch.randperm(len(self), generator=generator)
-        for chosen in order.split(batch_size):
-            yield self.inputs[chosen], self.labels[chosen]
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
@@ -227,9 +213,10 @@ class Preemption:
 def test_a_signal_saves_and_stops(sequence, tmp_path):
     undisturbed = run(sequence, METHODS["si"], TRAINING, tmp_path, every=None)
     keeper = Keeper(CheckpointFolder(tmp_path / "checkpoint"), tmp_path / "e", Every(math.inf), Interruption())
-    who = learner(sequence, METHODS["si"], TRAINING, keeper, [Preemption(keeper.interruption)])
-    with seeded(5), pytest.raises(Stopped, match="--resume"):
-        learn_sequence(who, fused(sequence, Fuse(math.inf)))
+    with seeded(5):
+        who = learner(sequence, METHODS["si"], TRAINING, keeper, [Preemption(keeper.interruption)])
+        with pytest.raises(Stopped, match="--resume"):
+            learn_sequence(who, fused(sequence, Fuse(math.inf)))
     assert keeper.folder.latest() is not None
     assert same(run(sequence, METHODS["si"], TRAINING, tmp_path), undisturbed)
 

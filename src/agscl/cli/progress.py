@@ -29,17 +29,22 @@ def progress(console: Console, method: str) -> Iterator[Sink]:
     if not console.is_terminal:
         yield PlainProgress(console, method)
         return
-    columns = (
+    with bars(console, "epochs") as display:
+        yield LiveProgress(display, method)
+
+
+def bars(console: Console, unit: str) -> Progress:
+    """A display of one bar a task: how many units are done, the state in words, time spent and left."""
+    return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("epochs  {task.fields[state]}"),
+        TextColumn(unit + "  {task.fields[state]}"),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
+        console=console,
     )
-    with Progress(*columns, console=console) as display:
-        yield LiveProgress(display, method)
 
 
 @dataclass

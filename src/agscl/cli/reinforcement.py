@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from math import isnan
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from agscl.experiments import method_from_options, name_of
 from agscl.experiments.rl import RLExperiment, RLResult
-from agscl.experiments.rl.comparison import REFERENCE, references, summary
+from agscl.experiments.rl.comparison import REFERENCE, RLGroup, not_measured, references, rl_groups, summary
 from agscl.experiments.rl.run import run_rl
 from agscl.methods import AnyMethod
 from agscl.metrics.interval import Range
@@ -22,11 +22,16 @@ from agscl.rl.events import Event, Sink, TaskStarted, Updated
 from agscl.rl.presets import RLPreset, rl_preset_named
 from agscl.rl.progress import Evaluation, TaskFinished
 from agscl.runs import RunFolder
+from agscl.runs.export import export
 
+from .comparison import View
+from .progress import bars
 from .scale import Scale
-from .tables import NOTHING
+from .tables import NOTHING, plain_table, show_table
 
 if TYPE_CHECKING:
+    from polars import DataFrame
+
     from .session import Request
 
 
@@ -77,26 +82,57 @@ def show(console: Console, results: Sequence[RLResult]) -> None:
             console.print(f"taken up again in task {place.task + 1}, with new episodes", highlight=False)
 
 
-def compare(console: Console, results: Sequence[RLResult]) -> None:
-    """Show recorded runs side by side: means over the seeds with their bootstrap intervals.
+def require_suited(view: View) -> None:
+    """Refuse a table that is made for data sets alone.
+
+    Raises:
+        ValueError: If the view is such a one.
+    """
+    if view.statistic != "mean" or view.baseline is not None:
+        raise ValueError("--statistic and --baseline are for data sets; policies are compared by their means")
+
+
+def compare(console: Console, results: Sequence[RLResult], view: View) -> None:
+    """Show runs side by side, and write the table where the view says: means with their bootstrap intervals.
 
     Raises:
         ValueError: If there is no run of fine-tuning, or runs differ in more than method and seed.
+        OSError: If the file cannot be written.
     """
+    require_suited(view)
+    preset = results[0].experiment.preset
     if not references(results, REFERENCE):
-        preset = results[0].experiment.preset
         raise ValueError(f"scores are relative to {REFERENCE}: add its runs (agscl run {preset} --method {REFERENCE})")
-    table = Table(title=f"{results[0].experiment.preset}: random actions 0, {REFERENCE} 1", title_justify="left")
-    table.add_column("")
     rows = summary(results)
     names = list(dict.fromkeys(name for measures in rows.values() for name in measures))
-    for name in names:
-        table.add_column(name.replace("_", " "), justify="right")
-    for method, measures in rows.items():
-        table.add_row(method, *(_range(measures.get(name)) for name in names))
-    console.print(table)
-    seeds = sorted({result.experiment.seed for result in results})
-    console.print(f"{scale_of(results[0])}; seeds {', '.join(map(str, seeds))}", highlight=False)
+    heads = ["method", "seeds", *(name.replace("_", " ") for name in names)]
+    groups = rl_groups(results)
+    cells = [
+        [group.label, str(len(group.seeds)), *(_range(rows[group.label].get(name)) for name in names)]
+        for group in groups
+    ]
+    table = plain_table(heads, cells, left=1)
+    table.title = f"{preset}: random actions 0, {REFERENCE} 1; mean [95 % bootstrap interval]"
+    show_table(console, table)
+    seeds = sorted({seed for group in groups for seed in group.seeds})
+    for line in (f"{scale_of(results[0])}; seeds {', '.join(map(str, seeds))}", *not_measured(results)):
+        console.print(line, highlight=False, soft_wrap=True)
+    if view.export is not None:
+        export(view.export, _numbers(groups, rows), heads, cells)
+
+
+def _numbers(groups: Sequence[RLGroup], rows: Mapping[str, Mapping[str, Range]]) -> DataFrame:
+    """All digits: mean and ends of its interval for each measure."""
+    import polars
+
+    return polars.DataFrame([_record(group, rows[group.label]) for group in groups], infer_schema_length=None)
+
+
+def _record(group: RLGroup, measures: Mapping[str, Range]) -> dict[str, object]:
+    record: dict[str, object] = {"method": group.label, "seeds": " ".join(map(str, group.seeds))}
+    for name, (value, low, high) in measures.items():
+        record |= {name: value, f"{name}_low": low, f"{name}_high": high}
+    return record
 
 
 def _range(found: Range | None) -> str:
@@ -157,9 +193,7 @@ def progress(console: Console, method: str) -> Iterator[Sink]:
     if not console.is_terminal:
         yield PlainProgress(console, method)
         return
-    state = TextColumn("updates  {task.fields[state]}")
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), state, TimeElapsedColumn())
-    with Progress(*columns, console=console) as display:
+    with bars(console, "updates") as display:
         yield LiveProgress(display, method)
 
 
