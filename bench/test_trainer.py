@@ -25,7 +25,8 @@ WITH_BF16 = 0.6
 """Of a float32 loop's time, with ``auto`` settings."""
 
 METHODS: dict[str, Method] = {"EWC": agscl.EWC(lam=1.0), "SynapticIntelligence": agscl.SI(c=1.0)}
-AS_FAST_AS_AVALANCHE, WITH_BF16_OF_AVALANCHE = 1.0, 1 / 2.3
+AS_FAST_AS_AVALANCHE, WITH_BF16_OF_AVALANCHE = 1.03, 1 / 2.3
+"""In float32 the arithmetic is the same, so no more than the timing's noise is allowed on top."""
 ROUNDS = 3
 
 
