@@ -72,11 +72,20 @@ def test_runs_of_different_settings_are_not_mixed() -> None:
     longer = replace(PROTECTED.experiment, training=replace(QUICK, steps=512))
     with pytest.raises(ValueError, match="different presets, steps or tasks"):
         rl_groups([FINE_TUNING, replace(PROTECTED, experiment=longer)])
-    stronger = replace(PROTECTED.experiment, method=agscl.AGSCL(mu=1, lam=1.0), seed=1)
+    with pytest.raises(ValueError, match="two runs with seed 0 that differ"):
+        rl_groups([PROTECTED, replace(PROTECTED, progress=FINE_TUNING.progress)])
+    assert rl_groups([PROTECTED, PROTECTED]) == rl_groups([PROTECTED])
+
+
+def test_settings_of_one_method_are_groups_apart_and_never_in_one_figure(tmp_path) -> None:
+    stronger = replace(PROTECTED, experiment=replace(PROTECTED.experiment, method=agscl.AGSCL(mu=1, lam=1.0), seed=1))
+    assert [group.seeds for group in rl_groups([PROTECTED, stronger])] == [(0,), (1,)]
+    other = replace(FINE_TUNING, experiment=replace(FINE_TUNING.experiment, seed=1))
+    (tmp_path / "0").mkdir()
+    (tmp_path / "1").mkdir()
+    runs = [*stored(tmp_path / "0", FINE_TUNING, PROTECTED), *stored(tmp_path / "1", other, stronger)]
     with pytest.raises(ValueError, match="ags-cl comes with several settings"):
-        rl_groups([PROTECTED, replace(PROTECTED, experiment=stronger)])
-    with pytest.raises(ValueError, match="ags-cl has several runs with seed 0"):
-        rl_groups([PROTECTED, PROTECTED])
+        make(FIGURES["7"], runs, ".svg")
 
 
 def stored(tmp_path, *results):
@@ -120,3 +129,13 @@ def test_recorded_runs_are_compared_with_fine_tuning(tmp_path, capsys) -> None:
     assert "scaled down: 2 tasks, 256 agent steps a task instead of 30,000; seeds 0" in shown
     assert main(["compare", str(tmp_path / "ags-cl")]) == 2
     assert "scores are relative to fine-tuning: add its runs" in capsys.readouterr().err
+
+
+def test_the_page_shows_policies_with_their_measures_and_curves(tmp_path) -> None:
+    (tmp_path / "runs").mkdir()
+    stored(tmp_path / "runs", FINE_TUNING, PROTECTED)
+    assert main(["report", str(tmp_path / "runs"), "--out", str(tmp_path / "page.html")]) == 0
+    page = (tmp_path / "page.html").read_text()
+    for words in ("Accumulated reward", "One seed, so no interval: ", "agent steps", "mirrored"):
+        assert words in page
+    assert page.count('role="img"') >= 1 + len(NAMES)

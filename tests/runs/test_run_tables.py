@@ -63,3 +63,14 @@ def test_ratings_must_be_whole():
         nodes([Rating(0, "fc", [0.0], ["dead", "free"])])
     with pytest.raises(ValueError, match="unknown state 'lost'"):
         nodes([Rating(0, "fc", [0.0], ["lost"])])
+
+
+def test_damage_that_makes_the_reader_panic_is_refused_like_any_other(tmp_path, monkeypatch):
+    def panic(source):
+        raise polars.exceptions.PanicException("assertion failed")
+
+    path = tmp_path / "result.parquet"
+    path.write_bytes(b"damaged")
+    monkeypatch.setattr(polars, "read_parquet", panic)
+    with pytest.raises(ValueError, match="is no Parquet table: assertion failed"):
+        read_evaluations(path)

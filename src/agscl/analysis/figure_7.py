@@ -7,24 +7,22 @@ negative, as in Boxing.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
 from agscl.experiments.rl import RLResult
-from agscl.experiments.rl.comparison import REFERENCE, RLGroup, references, relative_matrix, rl_groups, rl_results
-from agscl.experiments.stored import StoredRun
-from agscl.metrics.reinforcement import (
-    accumulated,
-    bootstrap_mean,
-    plasticity_by_task,
-    relative,
-    stability_by_task,
+from agscl.experiments.rl.comparison import (
+    REFERENCE,
+    RLGroup,
+    accumulated_over_time,
+    by_task,
+    not_measured,
+    references,
+    rl_groups,
+    rl_results,
 )
-from agscl.rl.progress import Evaluation
+from agscl.experiments.stored import StoredRun
+from agscl.metrics.reinforcement import bootstrap_mean
 
 from .standing import seeds_in_words
 from .style import look_of
@@ -42,7 +40,7 @@ def select(runs: Sequence[StoredRun]) -> Sequence[RLResult]:
     """The finished runs of reinforcement learning.
 
     Raises:
-        ValueError: If there is none, or fine-tuning of a seed is missing.
+        ValueError: If there is none, fine-tuning of a seed is missing, or a method comes with several settings.
     """
     results = rl_results(runs)
     if not results:
@@ -54,6 +52,9 @@ def select(runs: Sequence[StoredRun]) -> Sequence[RLResult]:
             f"rewards are relative to {REFERENCE} of the same seed, and its run with seed {missing[0]} is missing: "
             f"agscl run {preset} --method {REFERENCE} --seed {missing[0]}"
         )
+    for group in rl_groups(results):
+        if group.label != group.method:
+            raise ValueError(f"{group.method} comes with several settings: give runs of one of them")
     return results
 
 
@@ -82,56 +83,25 @@ def standing(results: Sequence[RLResult]) -> list[str]:
     down = "scaled down, a smoke test" if scale["scaled_down"] else "in full"
     frames = f" of {scale['frames_per_step']} frames" if scale["frames_per_step"] != 1 else ""
     steps = f"{scale['tasks']} tasks of {results[0].progress.tasks[0].steps:,} agent steps{frames}"
-    methods = "; ".join(f"{group.method} ({seeds_in_words(group.seeds)})" for group in rl_groups(results))
-    return [f"{asked.preset} {down}: {steps}. {methods}.", *_not_measured(results)]
-
-
-def _not_measured(results: Sequence[RLResult]) -> Iterator[str]:
-    """A line for each seed that names the tasks on which there is nothing to compare with."""
-    for seed, result in references(results, REFERENCE).items():
-        scores = relative_matrix(result, result).diagonal()
-        names = [name for name, score in zip(result.names, scores.tolist(), strict=True) if isnan(score)]
-        if names:
-            yield f"Seed {seed}: {REFERENCE} was no better than random actions on {', '.join(names)}: not measured."
+    methods = "; ".join(f"{group.label} ({seeds_in_words(group.seeds)})" for group in rl_groups(results))
+    return [f"{asked.preset} {down}: {steps}. {methods}.", *not_measured(results)]
 
 
 def _over_time(group: RLGroup, reference: Mapping[int, RLResult]) -> Iterator[dict[str, object]]:
-    curves = [_accumulated(result, reference[result.experiment.seed]) for result in group.results]
+    curves = [accumulated_over_time(result, reference[result.experiment.seed]) for result in group.results]
     for time in sorted(set.intersection(*(set(curve) for curve in curves))):
         mean, low, high = bootstrap_mean([curve[time] for curve in curves])
         yield {**_common(group, OVER_TIME), "time": time, "mean": mean, "low": low, "high": high}
 
 
 def _by_task(group: RLGroup, reference: Mapping[int, RLResult]) -> Iterator[dict[str, object]]:
-    matrices = [relative_matrix(result, reference[result.experiment.seed]) for result in group.results]
-    plasticity = torch.stack([plasticity_by_task(matrix) for matrix in matrices]).nanmean(dim=0).tolist()
-    stability = torch.stack([stability_by_task(matrix) for matrix in matrices]).nanmean(dim=0).tolist()
-    for name, p, s in zip(group.results[0].names, plasticity, stability, strict=True):
-        yield {**_common(group, BY_TASK), "name": name, "plasticity": p, "stability": s}
+    for task in by_task(group, reference):
+        values = {"plasticity": task.plasticity.value, "stability": task.stability.value}
+        yield {**_common(group, BY_TASK), "name": task.name, **values}
 
 
 def _common(group: RLGroup, panel: str) -> dict[str, object]:
-    return {"panel": panel, "method": group.method, "seeds": " ".join(map(str, group.seeds))}
-
-
-def _accumulated(result: RLResult, reference: RLResult) -> dict[int, float]:
-    """By time in agent steps, the sum over the tasks learned so far; 1 is the most that fine-tuning ever got."""
-    best = torch.tensor([max(e.score for e in _learned(reference) if e.task == t) for t in range(len(result.names))])
-    sums: dict[int, float] = {}
-    latest = torch.full((len(result.names),), torch.nan, dtype=torch.float64)
-    for evaluation in _learned(result):
-        latest[evaluation.task] = evaluation.score
-        sums[evaluation.time] = _sum(latest, result.progress.random_scores, best)
-    return sums
-
-
-def _sum(scores: Tensor, random: Sequence[float], best: Tensor) -> float:
-    return accumulated(relative(scores, random, best)).item()
-
-
-def _learned(result: RLResult) -> list[Evaluation]:
-    """The evaluations of tasks that were learned or being learned."""
-    return [evaluation for evaluation in result.progress.evaluations if evaluation.task <= evaluation.training]
+    return {"panel": panel, "method": group.label, "seeds": " ".join(map(str, group.seeds))}
 
 
 def _draw_over_time(table: DataFrame, axes: Axes) -> None:

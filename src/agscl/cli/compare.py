@@ -49,13 +49,15 @@ def run(arguments: argparse.Namespace) -> int:
         OSError: If a folder cannot be written.
     """
     from agscl.experiments import PRESETS
+    from agscl.rl.presets import RL_PRESETS
 
     from .comparing import Comparison, compare_recorded, start
     from .comparison import View
     from .scale import scale_from
 
     view = View(arguments.statistic, arguments.baseline, arguments.export)
-    if len(arguments.what) > 1 or (arguments.what[0] not in PRESETS and Path(arguments.what[0]).is_dir()):
+    is_preset = arguments.what[0] in {*PRESETS, *RL_PRESETS}
+    if len(arguments.what) > 1 or (not is_preset and Path(arguments.what[0]).is_dir()):
         return compare_recorded([Path(folder) for folder in arguments.what], view)
     names = arguments.methods.split(",") if arguments.methods is not None else None
     return start(

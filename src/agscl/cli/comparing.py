@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from rich.console import Console
 
-from agscl.experiments import Experiment, Preset, Result, name_of, preset_named
+from agscl.experiments import Experiment, Result, name_of, preset_named
 from agscl.experiments.aggregate import Row, aggregate
 from agscl.experiments.comparison import REFERENCE
-from agscl.experiments.many import Failure, Outcome, run_many
-from agscl.experiments.rl.comparison import rl_results
+from agscl.experiments.many import Failure, run_many, run_many_rl
+from agscl.experiments.rl import RLExperiment, RLResult
+from agscl.experiments.rl.comparison import references, rl_results
 from agscl.experiments.stored import IncompleteRun, SequenceRun, read_runs
 from agscl.methods import AGSCL, AnyMethod
+from agscl.rl.presets import RL_PRESETS, rl_preset_named
 from agscl.runs import RunFolder
 
 from . import reinforcement
@@ -64,36 +68,63 @@ def start(asked: Comparison) -> int:
     """
     if asked.resume and asked.out is None:
         raise ValueError("--resume needs --out: the folder of the runs that are to go on")
-    experiments = _experiments(asked)
+    if asked.seeds < 1:
+        raise ValueError(f"--seeds must be at least 1, got {asked.seeds}")
     folder = RunFolder(asked.out or Path("runs") / f"{asked.preset}-{datetime.now().astimezone():%Y%m%d-%H%M%S}")
     if not asked.resume:
         folder.require_free()
-    processes = asked.processes if asked.processes is not None else (os.cpu_count() or 1)
+    failures = (_policies if asked.preset in RL_PRESETS else _sequences)(asked, folder)
+    console = Console()
+    for failure in failures:
+        experiment = failure.experiment
+        console.print(f"FAILED {name_of(experiment.method)} seed {experiment.seed}: {failure.reason}")
+    console.print(f"run folders: {folder.path}", highlight=False, soft_wrap=True)
+    return int(bool(failures))
+
+
+def _sequences(asked: Comparison, folder: RunFolder) -> list[Failure]:
+    """Run a preset of data sets, and show the table."""
+    methods = _methods(asked, preset_named(asked.preset).tuned)
+    scale = asked.scale
+    experiments = [scale.experiment(asked.preset, method, seed) for method in methods for seed in range(asked.seeds)]
     runs = run_many(
         experiments,
-        lambda e: _place(folder, e),
-        processes=processes,
-        data_root=asked.scale.data_root,
+        partial(_place, folder),
+        processes=_processes(asked),
+        data_root=scale.data_root,
         resume=asked.resume,
     )
-    outcomes = list(followed(runs, len(experiments)))
-    _show(asked, experiments, outcomes, folder)
-    return int(any(isinstance(outcome, Failure) for outcome in outcomes))
+    outcomes = _in_order(followed(runs, len(experiments)), experiments)
+    results = [outcome for outcome in outcomes if isinstance(outcome, Result)]
+    plural = "" if asked.seeds == 1 else "s"
+    title = f"{asked.preset}: {STATISTICS[asked.view.statistic]} over {asked.seeds} seed{plural}"
+    console = Console()
+    show_comparison(console, title, aggregate(results), asked.view)
+    if results:
+        console.print(scale_of(results[0]), highlight=False)
+    return [outcome for outcome in outcomes if isinstance(outcome, Failure)]
 
 
-def _experiments(asked: Comparison) -> list[Experiment]:
-    if asked.seeds < 1:
-        raise ValueError(f"--seeds must be at least 1, got {asked.seeds}")
-    preset = preset_named(asked.preset)
-    return [
-        asked.scale.experiment(asked.preset, method, seed)
-        for method in _methods(asked, preset)
+def _policies(asked: Comparison, folder: RunFolder) -> list[Failure]:
+    """Run a preset of reinforcement learning, and show the table."""
+    reinforcement.require_suited(asked.view)
+    methods = _methods(asked, rl_preset_named(asked.preset).tuned)
+    if REFERENCE not in map(name_of, methods):
+        raise ValueError(f"scores are relative to {REFERENCE}: add it to --methods")
+    experiments = [
+        reinforcement.experiment_of(asked.preset, method, seed, asked.scale)
+        for method in methods
         for seed in range(asked.seeds)
     ]
+    runs = run_many_rl(experiments, partial(_place, folder), processes=_processes(asked), resume=asked.resume)
+    outcomes = _in_order(followed(runs, len(experiments)), experiments)
+    results = [outcome for outcome in outcomes if isinstance(outcome, RLResult)]
+    if references(results, REFERENCE):
+        reinforcement.compare(Console(), results, asked.view)
+    return [outcome for outcome in outcomes if isinstance(outcome, Failure)]
 
 
-def _methods(asked: Comparison, preset: Preset) -> list[AnyMethod]:
-    tuned = preset.tuned
+def _methods(asked: Comparison, tuned: Mapping[str, AnyMethod]) -> list[AnyMethod]:
     names = list(dict.fromkeys(asked.methods)) if asked.methods is not None else list(tuned)
     for name in names:
         if name not in tuned:
@@ -101,8 +132,15 @@ def _methods(asked: Comparison, preset: Preset) -> list[AnyMethod]:
     return [tuned[name] for name in names]
 
 
-def _place(folder: RunFolder, experiment: Experiment) -> RunFolder:
+def _processes(asked: Comparison) -> int:
+    return asked.processes if asked.processes is not None else (os.cpu_count() or 1)
+
+
+def _place(folder: RunFolder, experiment: Experiment | RLExperiment) -> RunFolder:
     return RunFolder(folder.path / name_of(experiment.method) / f"seed-{experiment.seed}")
+
+
+Outcome = TypeVar("Outcome", bound=Result | RLResult | Failure)
 
 
 def followed(outcomes: Iterator[Outcome], total: int) -> Iterator[Outcome]:
@@ -115,22 +153,10 @@ def followed(outcomes: Iterator[Outcome], total: int) -> Iterator[Outcome]:
         yield outcome
 
 
-def _show(asked: Comparison, experiments: Sequence[Experiment], outcomes: Sequence[Outcome], folder: RunFolder) -> None:
+def _in_order(outcomes: Iterable[Outcome], experiments: Sequence[Experiment | RLExperiment]) -> list[Outcome]:
+    """Outcomes in the order of what was asked."""
     order = {experiment: position for position, experiment in enumerate(experiments)}
-    ordered = sorted(outcomes, key=lambda outcome: order[outcome.experiment])
-    results = [outcome for outcome in ordered if isinstance(outcome, Result)]
-    plural = "" if asked.seeds == 1 else "s"
-    title = f"{asked.preset}: {STATISTICS[asked.view.statistic]} over {asked.seeds} seed{plural}"
-    console = Console()
-    show_comparison(console, title, aggregate(results), asked.view)
-    if results:
-        console.print(scale_of(results[0]), highlight=False)
-    for outcome in ordered:
-        if isinstance(outcome, Failure):
-            console.print(
-                f"FAILED {name_of(outcome.experiment.method)} seed {outcome.experiment.seed}: {outcome.reason}"
-            )
-    console.print(f"run folders: {folder.path}", highlight=False, soft_wrap=True)
+    return sorted(outcomes, key=lambda outcome: order[outcome.experiment])
 
 
 def compare_recorded(folders: Sequence[Path], view: View) -> int:
@@ -141,25 +167,32 @@ def compare_recorded(folders: Sequence[Path], view: View) -> int:
         OSError: If a file cannot be read or written.
     """
     runs = read_runs(folders)
-    if policies := rl_results(runs):
-        reinforcement.compare(Console(), policies)
-        return 0
     results = [run.result for run in runs if isinstance(run, SequenceRun)]
-    if not results:
-        raise ValueError("no finished run of a sequence of tasks among these: nothing to compare")
-    rows = aggregate(results)
-    view = view if view.baseline is not None else replace(view, baseline=_default_baseline(rows))
+    policies = rl_results(runs)
+    if results and policies:
+        raise ValueError("some of these runs learned data sets, some policies: give those of one kind")
     console = Console()
-    show_comparison(console, f"{results[0].experiment.preset}: {STATISTICS[view.statistic]} over seeds", rows, view)
-    console.print(scale_of(results[0]), highlight=False)
-    if not any("plasticity" in row.values for row in rows):
-        missing = f"no plasticity: it compares with {REFERENCE} of the same seed, which is not among these runs"
-        console.print(missing, highlight=False, soft_wrap=True)
+    if policies:
+        reinforcement.compare(console, policies, view)
+    else:
+        _compare_sequences(console, results, view)
     for run in runs:
         if isinstance(run, IncompleteRun):
             tasks = f"{run.learned} of {run.tasks or '?'} tasks"
             console.print(f"INCOMPLETE {run.folder.path}: {tasks}, left out", highlight=False, markup=False)
     return 0
+
+
+def _compare_sequences(console: Console, results: Sequence[Result], view: View) -> None:
+    if not results:
+        raise ValueError("no finished run of a sequence of tasks among these: nothing to compare")
+    rows = aggregate(results)
+    view = view if view.baseline is not None else replace(view, baseline=_default_baseline(rows))
+    show_comparison(console, f"{results[0].experiment.preset}: {STATISTICS[view.statistic]} over seeds", rows, view)
+    console.print(scale_of(results[0]), highlight=False)
+    if not any("plasticity" in row.values for row in rows):
+        missing = f"no plasticity: it compares with {REFERENCE} of the same seed, which is not among these runs"
+        console.print(missing, highlight=False, soft_wrap=True)
 
 
 def _default_baseline(rows: Sequence[Row]) -> str | None:

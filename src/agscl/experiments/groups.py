@@ -57,7 +57,8 @@ def groups(results: Iterable[Result]) -> list[Group]:
     found: dict[Experiment, list[Result]] = {}
     for result in results:
         found.setdefault(_without_seed(result.experiment), []).append(result)
-    return [Group(label, _ordered(label, runs)) for label, runs in zip(_labels(found), found.values(), strict=True)]
+    named = [(method_to_json(experiment.method)["name"], options_of(experiment)) for experiment in found]
+    return [Group(label, _ordered(label, runs)) for label, runs in zip(labels(named), found.values(), strict=True)]
 
 
 def require_same_setting(results: Sequence[Result]) -> None:
@@ -120,9 +121,8 @@ def _ordered(label: str, runs: Sequence[Result]) -> tuple[Result, ...]:
     return tuple(by_seed[seed] for seed in sorted(by_seed))
 
 
-def _labels(experiments: Iterable[Experiment]) -> list[str]:
-    """The name of each method, and what tells it from another of its name."""
-    named = [(method_to_json(experiment.method)["name"], options_of(experiment)) for experiment in experiments]
+def labels(named: Sequence[tuple[str, Values]]) -> list[str]:
+    """The name of each method, and what tells it from another of its name, given names with hyper-parameters."""
     return [_label(name, options, [other for own, other in named if own == name]) for name, options in named]
 
 

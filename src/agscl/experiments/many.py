@@ -10,18 +10,26 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import TypeVar
 
 import torch
 
+from agscl.benchmarks.extras import require
 from agscl.benchmarks.needed import require_sets
 from agscl.runs import RunFolder
 
 from .experiment import Experiment
 from .presets import preset_named
 from .result import Result
+from .rl import RLExperiment, RLResult
+from .rl.run import run_rl
 from .run import run
+
+AnyExperiment = TypeVar("AnyExperiment", Experiment, RLExperiment)
+AnyResult = TypeVar("AnyResult", Result, RLResult)
 
 
 @dataclass(frozen=True)
@@ -33,23 +41,18 @@ class Failure:
         reason: Why, in one line.
     """
 
-    experiment: Experiment
+    experiment: Experiment | RLExperiment
     reason: str
-
-
-Outcome = Result | Failure
-Place = Callable[[Experiment], RunFolder]
-"""Where each run is written."""
 
 
 def run_many(
     experiments: Sequence[Experiment],
-    place: Place,
+    place: Callable[[Experiment], RunFolder],
     *,
     processes: int,
     data_root: Path | None = None,
     resume: bool = False,
-) -> Iterator[Outcome]:
+) -> Iterator[Result | Failure]:
     """Run experiments in parallel and give each outcome as it comes; a failed run does not stop the others.
 
     Args:
@@ -63,15 +66,38 @@ def run_many(
         ValueError: If there is less than one process, or data is missing.
         Stopped: If a signal asked for the end; the runs at work are saved then.
     """
+    require_sets({name: None for e in experiments for name in preset_named(e.preset).data}, data_root)
+    return _run_each(partial(run, data_root=data_root, resume=resume), experiments, place, processes)
+
+
+def run_many_rl(
+    experiments: Sequence[RLExperiment],
+    place: Callable[[RLExperiment], RunFolder],
+    *,
+    processes: int,
+    resume: bool = False,
+) -> Iterator[RLResult | Failure]:
+    """As `run_many`, with runs of reinforcement learning.
+
+    Raises:
+        ValueError: If there is less than one process, or a package is missing.
+        Stopped: If a signal asked for the end; the runs at work are saved then.
+    """
+    require("stable_baselines3", extra="rl")
+    return _run_each(partial(run_rl, resume=resume), experiments, place, processes)
+
+
+def _run_each(
+    work: Callable[[AnyExperiment, RunFolder], AnyResult],
+    experiments: Sequence[AnyExperiment],
+    place: Callable[[AnyExperiment], RunFolder],
+    processes: int,
+) -> Iterator[AnyResult | Failure]:
     if processes < 1:
         raise ValueError(f"at least one process is needed, got {processes}")
-    require_sets({name: None for e in experiments for name in preset_named(e.preset).data}, data_root)
     context = multiprocessing.get_context("spawn")
     with _passing_on_sigterm(), ProcessPoolExecutor(processes, mp_context=context, initializer=_one_thread) as pool:
-        asked = {
-            pool.submit(run, experiment, place(experiment), data_root=data_root, resume=resume): experiment
-            for experiment in experiments
-        }
+        asked = {pool.submit(work, experiment, place(experiment)): experiment for experiment in experiments}
         try:
             for done in as_completed(asked):
                 yield _outcome(done, asked[done])
@@ -102,7 +128,7 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _outcome(done: Future[Result], experiment: Experiment) -> Outcome:
+def _outcome(done: Future[AnyResult], experiment: Experiment | RLExperiment) -> AnyResult | Failure:
     try:
         return done.result()
     except (ValueError, OSError, RuntimeError, BrokenProcessPool) as error:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from agscl.experiments.rl import RLResult
+from agscl.experiments.rl.comparison import PolicyRun
 from agscl.experiments.stored import IncompleteRun, OtherRun, Record, SequenceRun, StoredRun
 
-from .benchmark import Benchmark
-from .command import command
+from .command import command, command_rl
 from .parts import NOTHING, Table
 
 MOST = 300
@@ -37,28 +39,42 @@ class Card:
     tables: Sequence[Table]
 
 
-def cards(runs: Iterable[StoredRun], benchmarks: Iterable[Benchmark]) -> list[Card]:
-    """A card for each run."""
-    repeats = {run.folder.path for benchmark in benchmarks for run in benchmark.repeats}
-    return [_card(run, repeated=run.folder.path in repeats) for run in runs]
+def cards(runs: Iterable[StoredRun], policies: Iterable[PolicyRun], repeats: Collection[Path]) -> list[Card]:
+    """A card for each run.
+
+    Args:
+        runs: All of them.
+        policies: Those of reinforcement learning.
+        repeats: Folders of those that repeat another.
+    """
+    learned = {run.folder.path: run for run in policies}
+    return [
+        _card(learned.get(run.folder.path, run), status=_REPEATED if run.folder.path in repeats else "complete")
+        for run in runs
+    ]
 
 
-def _card(run: StoredRun, *, repeated: bool) -> Card:
+_REPEATED = "repeats another run of these: not counted twice"
+
+
+def _card(run: StoredRun | PolicyRun, *, status: str) -> Card:
     match run:
         case SequenceRun():
-            return _sequence(run, repeated=repeated)
+            return _sequence(run, status)
+        case PolicyRun():
+            return _policy(run, status)
         case IncompleteRun():
             return _incomplete(run)
         case OtherRun():
             return _other(run)
 
 
-def _sequence(run: SequenceRun, *, repeated: bool) -> Card:
+def _sequence(run: SequenceRun, status: str) -> Card:
     experiment = run.result.experiment
     return Card(
         title=f"{experiment.preset}, {run.result.method}, seed {experiment.seed}",
-        status="repeats another run of these: not counted twice" if repeated else "complete",
-        complete=not repeated,
+        status=status,
+        complete=status != _REPEATED,
         command=command(experiment),
         facts=[("folder", str(run.folder.path)), *run.result.environment.items()],
         tables=[
@@ -66,6 +82,33 @@ def _sequence(run: SequenceRun, *, repeated: bool) -> Card:
             Table("What was drawn", ["name", "value"], flattened(run.result.record)),
         ],
     )
+
+
+def _policy(run: PolicyRun, status: str) -> Card:
+    experiment, progress = run.result.experiment, run.result.progress
+    places = [f"in task {place.task + 1} after {place.updates} updates" for place in progress.resumed]
+    again = [f"Taken up again {', '.join(places)}: its environments began new episodes there"] if places else []
+    return Card(
+        title=f"{experiment.preset}, {run.result.method}, seed {experiment.seed}",
+        status=". ".join([status, *again]),
+        complete=status != _REPEATED,
+        command=command_rl(experiment),
+        facts=[("folder", str(run.folder.path)), *run.result.environment.items()],
+        tables=[
+            Table("What was asked", ["setting", "value"], flattened(run.asked)),
+            _scores(run.result),
+        ],
+    )
+
+
+def _scores(result: RLResult) -> Table:
+    rows = [["(random actions)", *map(_score, result.progress.random_scores)]]
+    rows += [[name, *map(_score, row)] for name, row in zip(result.names, result.scores(), strict=True)]
+    return Table("Mean score of an episode on each task after learning each task", ["after", *result.names], rows)
+
+
+def _score(score: float | None) -> str:
+    return NOTHING if score is None else f"{score:,.1f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _incomplete(run: IncompleteRun) -> Card:

@@ -53,7 +53,7 @@ def line_chart(label: str, lines: Sequence[Line], *, x_label: str = "tasks learn
         x_label: Below the horizontal axis.
     """
     tasks = max(number for line in lines for number, _ in line.points)
-    ends = _ends(*_room([value for line in lines for _, value in line.points]))
+    ends = ends_of(*_room([value for line in lines for _, value in line.points]))
     area = frame((1, max(tasks, 2)), ends)
     root = drawing(area.height, label)
     area.axes(root, x_label, task_ticks(tasks), ticks(*ends))
@@ -72,8 +72,8 @@ def scatter(label: str, points: Sequence[Point], names: tuple[str, str]) -> Mark
         points: At least one.
         names: What the horizontal and the vertical axis show; the vertical one is written along the axis.
     """
-    x = _ends(*_span([bound for p in points for bound in (*_bounds(p.x), *(run[0] for run in p.runs))]))
-    y = _ends(*_span([bound for p in points for bound in (*_bounds(p.y), *(run[1] for run in p.runs))]))
+    x = ends_of(*_span([bound for p in points for bound in (*_bounds(p.x), *(run[0] for run in p.runs))]))
+    y = ends_of(*_span([bound for p in points for bound in (*_bounds(p.y), *(run[1] for run in p.runs))]))
     area = frame(x, y, height=270, left=48)
     root = drawing(area.height, label)
     area.axes(root, names[0], ticks(*x, 5), ticks(*y))
@@ -134,8 +134,8 @@ def swatch(style: int) -> Markup:
     """A short piece of a line, for the key."""
     root = drawing(12, "", width=30)
     root.attrib = {"viewBox": "0 0 30 12", "aria-hidden": "true", "class": "swatch"}
-    add(root, "path", d="M1,6H29", class_=_stroke(style))
-    _marker(root, style, 15, 6)
+    add(root, "path", d="M1,6H29", class_=stroke(style))
+    marker(root, style, 15, 6)
     return markup(root)
 
 
@@ -152,11 +152,11 @@ def _cell(
 
 def _line(root: Element, area: Frame, line: Line) -> None:
     places = [(area.x(number), area.y(value.mean)) for number, value in line.points]
-    add(root, "path", d=f"M{polyline(places)}", class_=_stroke(line.style))
+    add(root, "path", d=f"M{polyline(places)}", class_=stroke(line.style))
     every = task_ticks(line.points[-1][0]) if len(places) > NUMBERED else None
     for (number, _), (x, y) in zip(line.points, places, strict=True):
         if every is None or number in every:
-            _marker(root, line.style, x, y)
+            marker(root, line.style, x, y)
 
 
 def _band(root: Element, area: Frame, line: Line) -> None:
@@ -176,7 +176,7 @@ def _point(root: Element, area: Frame, point: Point) -> None:
     tall = y - area.y(point.y.mean + _half(point.y))
     if wide or tall:
         add(root, "path", d=_whisker(x, y, wide, tall), class_=f"whisker {colour}")
-    _marker(root, point.style, x, y, size=5)
+    marker(root, point.style, x, y, size=5)
 
 
 def _whisker(x: float, y: float, wide: float, tall: float) -> str:
@@ -193,13 +193,15 @@ _MARKERS = (
 """Circle, square, triangle, diamond, triangle on its tip: about one unit in radius."""
 
 
-def _marker(root: Element, style: int, x: float, y: float, size: float = 3.2) -> None:
+def marker(root: Element, style: int, x: float, y: float, size: float = 3.2) -> None:
+    """Draw the marker of a method."""
     shape = _MARKERS[style % len(_MARKERS)]
     turned = f"translate({x:.1f},{y:.1f})scale({size:g})"
     add(root, "path", d=shape, transform=turned, class_=f"marker s{style % len(SERIES)}")
 
 
-def _stroke(style: int) -> str:
+def stroke(style: int) -> str:
+    """The classes of a method's line."""
     dash = " dashed" if style >= len(SERIES) else ""
     return f"line s{style % len(SERIES)}{dash}"
 
@@ -225,7 +227,7 @@ def _span(values: Sequence[float]) -> tuple[float, float]:
     return min(values), max(values)
 
 
-def _ends(low: float, high: float) -> tuple[float, float]:
+def ends_of(low: float, high: float) -> tuple[float, float]:
     """A little more than the values need; at least some width."""
     room = max((high - low) * 0.06, abs(high) * 0.005, 1e-9)
     return low - room, high + room

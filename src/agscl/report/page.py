@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from typing import TypeVar
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from agscl.experiments.rl.comparison import policy_runs
 from agscl.experiments.stored import IncompleteRun, SequenceRun, StoredRun
 
 from .benchmark import Benchmark, benchmarks
 from .cards import cards
 from .colours import SERIES
-from .sections import SECTIONS, Section
+from .policies import PolicyBenchmark, policy_benchmarks
+from .sections import POLICY_SECTIONS, SECTIONS, Section
 
 
 @dataclass(frozen=True)
@@ -29,13 +32,11 @@ class Chapter:
     """One benchmark on the page.
 
     Attributes:
-        name: For links.
         title: The heading.
         description: What the tasks are, and how much of them was run.
         sections: Its sections.
     """
 
-    name: str
     title: str
     description: str
     sections: Sequence[Section]
@@ -45,15 +46,23 @@ def page(runs: Sequence[StoredRun]) -> bytes:
     """The report of some runs, as HTML.
 
     Raises:
-        ValueError: If a table of nodes is damaged.
+        ValueError: If a table of nodes or of evaluations is damaged.
     """
     sorted_runs = benchmarks(run for run in runs if isinstance(run, SequenceRun))
+    policies = policy_runs(runs)
+    sorted_policies = policy_benchmarks(policies)
+    chapters = [
+        *(_chapter(benchmark, SECTIONS) for benchmark in sorted_runs),
+        *(_chapter(benchmark, POLICY_SECTIONS) for benchmark in sorted_policies),
+    ]
+    repeats = [run.folder.path for benchmark in sorted_runs for run in benchmark.repeats]
+    repeats += [run.folder.path for benchmark in sorted_policies for run in benchmark.repeats]
     environment = _environment()
     style = environment.get_template("page.css").render(series=SERIES)
     script = environment.get_template("page.js").render()
     content = environment.get_template("page.html").render(
-        chapters=[_chapter(number, benchmark) for number, benchmark in enumerate(sorted_runs, 1)],
-        cards=cards(runs, sorted_runs),
+        chapters=chapters,
+        cards=cards(runs, policies, repeats),
         incomplete=sum(isinstance(run, IncompleteRun) for run in runs),
         style=Markup(style),
         script=Markup(script),
@@ -64,9 +73,12 @@ def page(runs: Sequence[StoredRun]) -> bytes:
     return content.encode(errors="replace")  # a name from JSON may be no text
 
 
-def _chapter(number: int, benchmark: Benchmark) -> Chapter:
-    found = [section for make in SECTIONS if (section := make(benchmark)) is not None]
-    return Chapter(f"b{number}", benchmark.name, benchmark.description, found)
+AnyBenchmark = TypeVar("AnyBenchmark", Benchmark, PolicyBenchmark)
+
+
+def _chapter(benchmark: AnyBenchmark, sections: Sequence[Callable[[AnyBenchmark], Section | None]]) -> Chapter:
+    found = [section for make in sections if (section := make(benchmark)) is not None]
+    return Chapter(benchmark.name, benchmark.description, found)
 
 
 def _environment() -> Environment:

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from markupsafe import Markup
 
-from agscl.metrics.interval import Interval
+from agscl.metrics.interval import Interval, Range
 
 NOTHING = "-"
 """Shown where there is no value."""
@@ -78,6 +78,13 @@ def with_interval(value: Interval, digits: int = 1) -> str:
     mean = f"{_no_minus_zero(value.mean, digits):,.{digits}f}".replace("-", "\N{MINUS SIGN}")
     known = value.half_width > 0  # NaN for one seed, 0 where all seeds agree
     return f"{mean} ± {value.half_width:,.{digits}f}" if known else mean
+
+
+def with_range(value: Range, digits: int = 2) -> str:
+    """A value, and the two ends of its interval if it has any."""
+    shown = [f"{_no_minus_zero(bound, digits):,.{digits}f}".replace("-", "\N{MINUS SIGN}") for bound in value]
+    known = value.high > value.low  # NaN for one seed, equal where all seeds agree
+    return f"{shown[0]} [{shown[1]}, {shown[2]}]" if known else shown[0]
 
 
 def hundredfold(value: Interval) -> Interval:

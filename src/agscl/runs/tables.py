@@ -93,7 +93,7 @@ def read_evaluations(path: Path) -> DataFrame:
         ValueError: If the file is no such table.
         OSError: If it cannot be read.
     """
-    return _read(path, _EVALUATIONS)
+    return read_table(path, _EVALUATIONS)
 
 
 def read_nodes(path: Path) -> DataFrame:
@@ -103,7 +103,31 @@ def read_nodes(path: Path) -> DataFrame:
         ValueError: If the file is no such table.
         OSError: If it cannot be read.
     """
-    return _read(path, _NODES)
+    return read_table(path, _NODES)
+
+
+def read_table(path: Path, types: Mapping[str, str]) -> DataFrame:
+    """A table from a Parquet file.
+
+    Args:
+        path: The file.
+        types: Its columns and their types, in order.
+
+    Raises:
+        ValueError: If the file is damaged or has other columns.
+        OSError: If it cannot be read.
+    """
+    import polars
+
+    content = path.read_bytes()
+    try:
+        table = polars.read_parquet(io.BytesIO(content))
+    except (polars.exceptions.PolarsError, polars.exceptions.PanicException) as error:  # some damage makes it panic
+        raise ValueError(f"{path} is no Parquet table: {' '.join(str(error).split())}") from error
+    found = {name: str(kind) for name, kind in table.schema.items()}
+    if found != types:
+        raise ValueError(f"{path} has columns {', '.join(found) or 'none'}; expected {', '.join(types)}")
+    return table
 
 
 def _spread(ratings: Sequence[Rating], values: Any) -> list[Any]:
@@ -122,17 +146,3 @@ def _frame(columns: Mapping[str, Any], types: Mapping[str, str]) -> DataFrame:
     import polars
 
     return polars.DataFrame(columns, schema={name: getattr(polars, kind)() for name, kind in types.items()})
-
-
-def _read(path: Path, types: Mapping[str, str]) -> DataFrame:
-    import polars
-
-    content = path.read_bytes()
-    try:
-        table = polars.read_parquet(io.BytesIO(content))
-    except polars.exceptions.PolarsError as error:
-        raise ValueError(f"{path} is no Parquet table: {' '.join(str(error).split())}") from error
-    found = {name: str(kind) for name, kind in table.schema.items()}
-    if found != types:
-        raise ValueError(f"{path} has columns {', '.join(found) or 'none'}; expected {', '.join(types)}")
-    return table

@@ -14,6 +14,7 @@ from agscl.experiments.methods import explain, name_of
 from agscl.experiments.result import FORMAT
 from agscl.rl.progress import Evaluation, Progress, Resumed, TaskFinished
 from agscl.runs import RunFolder
+from agscl.runs.tables import read_table
 
 from .experiment import RLExperiment
 
@@ -139,12 +140,4 @@ class _Written:
 
 
 def _read_evaluations(folder: RunFolder) -> list[Evaluation]:
-    import polars
-
-    try:
-        table = polars.read_parquet(folder.evaluations)
-    except polars.exceptions.PolarsError as error:
-        raise ValueError(f"{folder.evaluations} is no Parquet table: {' '.join(str(error).split())}") from error
-    if {name: str(kind) for name, kind in table.schema.items()} != COLUMNS:
-        raise ValueError(f"{folder.evaluations} has columns {', '.join(table.columns)}; expected {', '.join(COLUMNS)}")
-    return [Evaluation(**row) for row in table.iter_rows(named=True)]
+    return [Evaluation(**row) for row in read_table(folder.evaluations, COLUMNS).iter_rows(named=True)]

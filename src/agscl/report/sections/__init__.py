@@ -1,6 +1,6 @@
 """The sections of a benchmark, one module each: a function from the benchmark to a section, or to none.
 
-A new section is a new module here and a line in `SECTIONS`; its parts bring their templates.
+A new section is a new module here and a line in `SECTIONS` or `POLICY_SECTIONS`; its parts bring their templates.
 """
 
 from __future__ import annotations
@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from agscl.report.benchmark import Benchmark
+from agscl.report.policies import PolicyBenchmark
 
-from . import accuracy, costs, forgetting, measures, nodes, tradeoff
+from . import accuracy, costs, forgetting, measures, nodes, rewards, scores, tradeoff
 from .section import Section as Section
 
 SECTIONS: tuple[Callable[[Benchmark], Section | None], ...] = (
@@ -21,4 +22,11 @@ SECTIONS: tuple[Callable[[Benchmark], Section | None], ...] = (
     nodes.section,
     costs.section,
 )
-"""All sections, in the order of the page."""
+"""All sections of data sets, in the order of the page."""
+
+POLICY_SECTIONS: tuple[Callable[[PolicyBenchmark], Section | None], ...] = (
+    rewards.section,
+    scores.section,
+    costs.policies,
+)
+"""All sections of reinforcement learning, in the order of the page."""

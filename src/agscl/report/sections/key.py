@@ -7,9 +7,10 @@ from collections.abc import Collection
 from agscl.report.benchmark import Benchmark
 from agscl.report.charts import swatch
 from agscl.report.parts import Key
+from agscl.report.policies import PolicyBenchmark
 
 
-def key(benchmark: Benchmark, styles: Collection[int] | None = None) -> Key:
+def key(benchmark: Benchmark | PolicyBenchmark, styles: Collection[int] | None = None) -> Key:
     """The key of a chart: of all methods of a benchmark, or of those with the given styles."""
-    shown = [(style, entry.label) for style, entry in enumerate(benchmark.entries) if styles is None or style in styles]
-    return Key([(swatch(style), label) for style, label in shown])
+    labels = [entry.label for entry in benchmark.entries]
+    return Key([(swatch(style), label) for style, label in enumerate(labels) if styles is None or style in styles])
