@@ -113,3 +113,14 @@ def test_runs_are_compared_by_the_same_measures_and_plasticity_by_fine_tuning(fi
     assert compared["ags-cl"] == compared["fine-tuning"]
     assert compared["ags-cl"]["plasticity"] == pytest.approx(1)
     assert "plasticity" not in compare([result])["ags-cl"]
+
+
+def test_what_a_run_killed_at_its_very_end_left_behind_is_removed(finished):
+    result, folder = finished
+    before = sorted(path.name for path in folder.path.iterdir())
+    folder.checkpoints.mkdir()
+    (folder.checkpoints / "00000001-x.safetensors").write_bytes(b"")
+    (folder.path / ".lock-holder.json").write_text("{}")
+    (folder.path / ".result.json.7.part").write_bytes(b"")
+    assert run(result.experiment, folder, resume=True).history == result.history
+    assert sorted(path.name for path in folder.path.iterdir()) == before

@@ -94,14 +94,20 @@ def run(
     elif folder.experiment.exists():
         _require_same(experiment, folder)
         if folder.result.exists():
-            CheckpointFolder(folder.checkpoints).clear()
-            return Result.read(folder)
+            return _finished(experiment, folder)
     preset = preset_named(experiment.preset)
     require_sets(preset.data, data_root)
     with seeded(experiment.seed), threads(preset.threads):
         loaded = _load(experiment, data_root)
         with folder.claimed(experiment.to_json(), resume=resume):
             return _learn(loaded, folder, sinks, every)
+
+
+def _finished(experiment: Experiment, folder: RunFolder) -> Result:
+    """What a finished run wrote; if it was killed at its very end, what it left behind is removed."""
+    with folder.claimed(experiment.to_json(), resume=True):
+        CheckpointFolder(folder.checkpoints).clear()
+    return Result.read(folder)
 
 
 def _learn(loaded: LoadedRun, folder: RunFolder, sinks: Sequence[Sink], every: Every) -> Result:
