@@ -8,43 +8,9 @@ import pytest
 import agscl
 from agscl.analysis.figures import FIGURES, make
 from agscl.cli import main
-from agscl.experiments.rl import RLExperiment, RLResult
 from agscl.experiments.rl.comparison import rl_groups, summary
-from agscl.experiments.stored import read_runs
-from agscl.methods import SingleTask
-from agscl.rl.progress import Evaluation, Progress, TaskFinished
-from agscl.runs import RunFolder
-from agscl.runs.files import write_bytes
-from agscl.runs.tables import write_table
+from analysis.played import ALONE, FINE_TUNING, PROTECTED, stored
 from laws.agents import QUICK
-
-NAMES = ("plain", "mirrored")
-RANDOM = [-10.0, 20.0]
-AGS = agscl.AGSCL(mu=0.1, lam=100.0)
-
-
-def made_up(method, middle, first, last, seed=0):
-    """A run of two tasks with scores in the middle of each task, after the first and after the second."""
-    experiment = RLExperiment(preset="cartpole3", method=method, training=QUICK, seed=seed, tasks=2)
-    places = [
-        (128, 0, -1, (middle[0], 20.0)),
-        (256, 0, 0, first),
-        (384, 1, 0, (first[0], middle[1])),
-        (512, 1, 1, last),
-    ]
-    evaluations = [
-        Evaluation(time, training, after, task, NAMES[task], scores[task], 0.0, 2, 0)
-        for time, training, after, scores in places
-        for task in (0, 1)
-    ]
-    tasks = [TaskFinished(task, name, 256, None, 0, 0, 1.0, 1.0) for task, name in enumerate(NAMES)]
-    progress = Progress(random_scores=RANDOM, tasks=tasks, evaluations=evaluations)
-    return RLResult(experiment, progress, {"torch": "2"})
-
-
-FINE_TUNING = made_up(agscl.FineTuning(), (0.0, 60.0), (10.0, 20.0), (-10.0, 120.0))
-PROTECTED = made_up(AGS, (0.0, 40.0), (5.0, 20.0), (0.0, 70.0))
-ALONE = made_up(SingleTask(), (0.0, 20.0), (10.0, 20.0), (10.0, 120.0))
 
 
 def test_relative_measures_against_fine_tuning_and_single_task() -> None:
@@ -88,17 +54,6 @@ def test_settings_of_one_method_are_groups_apart_and_never_in_one_figure(tmp_pat
         make(FIGURES["7"], runs, ".svg")
 
 
-def stored(tmp_path, *results):
-    for result in results:
-        folder = RunFolder(tmp_path / result.method)
-        folder.path.mkdir()
-        write_bytes(folder.experiment, result.experiment.to_json())
-        write_bytes(folder.result, result.to_json())
-        write_table(folder.evaluations, result.table())
-        assert RLResult.read(folder) == result
-    return read_runs([tmp_path])
-
-
 def test_figure_7_has_the_curve_of_the_sum_and_the_place_of_every_task(tmp_path) -> None:
     figure = make(FIGURES["7"], stored(tmp_path, FINE_TUNING, PROTECTED), ".svg")
     rows = figure.table.filter(figure.table["method"] == "ags-cl")
@@ -129,13 +84,3 @@ def test_recorded_runs_are_compared_with_fine_tuning(tmp_path, capsys) -> None:
     assert "scaled down: 2 tasks, 256 agent steps a task instead of 30,000; seeds 0" in shown
     assert main(["compare", str(tmp_path / "ags-cl")]) == 2
     assert "scores are relative to fine-tuning: add its runs" in capsys.readouterr().err
-
-
-def test_the_page_shows_policies_with_their_measures_and_curves(tmp_path) -> None:
-    (tmp_path / "runs").mkdir()
-    stored(tmp_path / "runs", FINE_TUNING, PROTECTED)
-    assert main(["report", str(tmp_path / "runs"), "--out", str(tmp_path / "page.html")]) == 0
-    page = (tmp_path / "page.html").read_text()
-    for words in ("Accumulated reward", "One seed, so no interval: ", "agent steps", "mirrored"):
-        assert words in page
-    assert page.count('role="img"') >= 1 + len(NAMES)

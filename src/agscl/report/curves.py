@@ -34,7 +34,7 @@ class Curve:
 
 
 def curve_chart(
-    label: str, curves: Sequence[Curve], *, end: int, shaded: Span | None = None, level: tuple[str, float] | None = None
+    label: str, curves: Sequence[Curve], *, end: int, shaded: Span | None = None, level: float | None = None
 ) -> Markup:
     """Curves over agent steps.
 
@@ -43,11 +43,11 @@ def curve_chart(
         curves: At least one, with at least one point each.
         end: Agent steps at the right end; 0 is at the left.
         shaded: A stretch of time to be marked, in agent steps.
-        level: A value to be marked, with its name.
+        level: A value to be marked.
     """
     unit, steps = next((u, s) for u, s in _UNITS if end >= 2 * s or s == 1)
     values = [value for curve in curves for _, point in curve.points for value in _bounds(point)]
-    values += [level[1]] if level is not None else []
+    values += [level] if level is not None else []
     y = ends_of(min(values), max(values))
     area = frame((0, end), y, height=200, left=_room(ticks(*y)))
     root = drawing(area.height, label)
@@ -58,7 +58,7 @@ def curve_chart(
         x = area.x(tick * steps)
         write(root, x, area.y.start + 15, plain(tick), class_="tick", text_anchor="middle")
     if level is not None:
-        _mark(root, area, *level)
+        add(root, "path", d=f"M{area.x.start:.1f},{area.y(level):.1f}H{area.x.end:.1f}", class_="level")
     for curve in curves:
         _curve(root, area, curve)
     return markup(root)
@@ -81,12 +81,6 @@ def _shade(root: Element, area: Frame, shaded: Span) -> None:
     start, end = (area.x(time) for time in shaded)
     top = area.y.end - 4
     add(root, "rect", x=start, y=top, width=end - start, height=area.y.start - top, class_="phase")
-
-
-def _mark(root: Element, area: Frame, name: str, value: float) -> None:
-    y = area.y(value)
-    add(root, "path", d=f"M{area.x.start:.1f},{y:.1f}H{area.x.end:.1f}", class_="level")
-    write(root, area.x.end, y - 4, name, class_="tick", text_anchor="end")
 
 
 def _curve(root: Element, area: Frame, curve: Curve) -> None:

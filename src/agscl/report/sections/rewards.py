@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from agscl.analysis.figure_7 import OVER_TIME, data
 from agscl.experiments.rl import RLResult
@@ -15,6 +15,9 @@ from agscl.report.policies import PolicyBenchmark
 
 from .key import key
 from .section import Section
+
+Measures = Mapping[str, Mapping[str, Range]]
+"""By label of an entry, each measure by name."""
 
 _SHOWN = {
     "accumulated_reward": "accumulated reward\N{NO-BREAK SPACE}↑",
@@ -30,7 +33,10 @@ def section(benchmark: PolicyBenchmark) -> Section:
     """The table of measures, the sum of the rewards over time, and every task's own measures."""
     if not benchmark.references:
         return Section("rewards", "Measures", [Note(_missing(benchmark, "No run"))], wide=True)
-    parts: list[Figure | Table] = [_measures(benchmark), _over_time(benchmark), *_by_task(benchmark)]
+    found = summary(benchmark.results)
+    parts: list[Figure | Table] = [_measures(benchmark, found), *_by_task(benchmark)]
+    if any("accumulated_reward" in own and not math.isnan(own["accumulated_reward"].value) for own in found.values()):
+        parts.insert(1, _over_time(benchmark))
     return Section("rewards", "Measures", parts, wide=True)
 
 
@@ -41,15 +47,14 @@ def _missing(benchmark: PolicyBenchmark, which: str) -> str:
     )
 
 
-def _measures(benchmark: PolicyBenchmark) -> Table:
-    found = summary(benchmark.results)
+def _measures(benchmark: PolicyBenchmark, found: Measures) -> Table:
     names = [name for name in _SHOWN if any(name in measures for measures in found.values())]
     rows = [
         [entry.label, _seeds(benchmark, entry.label), *(_shown(found[entry.label].get(name)) for name in names)]
         for entry in benchmark.entries
     ]
     caption = f"Relative scores (random actions 0, {REFERENCE} 1): mean over the seeds [95 % bootstrap interval]"
-    return Table(caption, ["method", "seeds", *(_SHOWN[name] for name in names)], rows, list(_notes(benchmark)))
+    return Table(caption, ["method", "seeds", *(_SHOWN[name] for name in names)], rows, list(_notes(benchmark, found)))
 
 
 def _seeds(benchmark: PolicyBenchmark, label: str) -> str:
@@ -59,14 +64,14 @@ def _seeds(benchmark: PolicyBenchmark, label: str) -> str:
     return str(len(compared.seeds)) if compared is not None else "0"
 
 
-def _notes(benchmark: PolicyBenchmark) -> Iterator[str]:
+def _notes(benchmark: PolicyBenchmark, found: Measures) -> Iterator[str]:
     yield (
         "↑ higher is better, ↓ lower is better. Accumulated reward is the sum over all tasks at the end, where 1 is "
         f"the most that {REFERENCE} ever got on a task; for the others 1 is what it got right after learning the task. "
         "Where it hardly beat random actions, small changes of the score are large relative ones."
     )
     yield from not_measured(benchmark.results)
-    if any(math.isnan(measures.value) for found in summary(benchmark.results).values() for measures in found.values()):
+    if any(math.isnan(measures.value) for own in found.values() for measures in own.values()):
         yield f"{NOTHING}: there is no task on which it can be measured in every seed."
     single = [entry.label for entry in benchmark.entries if len(entry.results) == 1]
     if single:

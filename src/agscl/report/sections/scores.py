@@ -36,9 +36,10 @@ def _panel(benchmark: PolicyBenchmark, task: int, name: str) -> Figure:
             curves,
             end=begin(first, len(benchmark.tasks)),
             shaded=learned,
-            level=("random actions", random),
+            level=random,
         ),
-        caption=f"Mean score of an episode; shaded: {name} is being learned. Bands are 95 % bootstrap intervals.",
+        caption=f"Mean score of an episode. Shaded: {name} is being learned; dotted: random actions. Bands are 95 % "
+        "bootstrap intervals.",
         values=values_table(f"Mean score of an episode of {name}", curves),
         key=key(benchmark),
     )
