@@ -13,13 +13,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load
 from torch import Tensor
 
 from agscl.experiments import Result
 from agscl.experiments.result import environment
 from agscl.experiments.run import LoadedRun
+from agscl.experiments.states import State
 from agscl.nodes import NodeLayer
 from agscl.nodes.slices import gather
 from agscl.runs import RunFolder
@@ -125,13 +124,12 @@ def certify(loaded: LoadedRun, folder: RunFolder) -> Certificate:
     drifts: list[Drift] = []
     hashes: dict[str, str] = {}
     for after, task in enumerate(result.history.tasks):
-        state = _State.read(folder, after)
-        _show(loaded, folder, state, after)
+        state = _show(loaded, folder, after)
         found, accuracies = zip(*(_answered(loaded, earlier) for earlier in range(after + 1)), strict=True)
         _check_record(accuracies, task.accuracy, state)
         drifts += [_drift(number, after, then, found[number]) for number, then in enumerate(learned)]
         learned.append(found[after])
-        hashes[state.name] = state.sha256
+        hashes[str(state.path.relative_to(folder.path))] = state.sha256
     return Certificate(
         tasks=tuple(task.name for task in result.history.tasks),
         examples=tuple(len(logits) for logits in learned),
@@ -143,27 +141,6 @@ def certify(loaded: LoadedRun, folder: RunFolder) -> Certificate:
     )
 
 
-@dataclass(frozen=True)
-class _State:
-    """One state file: its name in the folder, its hash, and its tensors by prefix."""
-
-    name: str
-    sha256: str
-    model: Mapping[str, Tensor]
-    guard: Mapping[str, Tensor]
-
-    @classmethod
-    def read(cls, folder: RunFolder, task: int) -> _State:
-        path = folder.state_after(task)
-        content = path.read_bytes()
-        try:
-            tensors = load(content)
-        except SafetensorError as error:
-            raise ValueError(f"{path} is damaged: {error}") from error
-        name = str(path.relative_to(folder.path))
-        return cls(name, hashlib.sha256(content).hexdigest(), _under("model.", tensors), _under("guard.", tensors))
-
-
 def _check_files(folder: RunFolder, tasks: int) -> None:
     """Every state must be there, and what the run hands over must be the last of them."""
     for path in map(folder.state_after, range(tasks)):
@@ -173,21 +150,14 @@ def _check_files(folder: RunFolder, tasks: int) -> None:
         raise ValueError(f"{folder.state} is not the state after the last task, {folder.state_after(tasks - 1).name}")
 
 
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def _show(loaded: LoadedRun, folder: RunFolder, state: _State, task: int) -> None:
+def _show(loaded: LoadedRun, folder: RunFolder, task: int) -> State:
     """Put model and guard into the state after a task."""
-    try:
-        loaded.learner.model.load_state_dict(state.model)
-        loaded.learner.guard.load_state_dict(state.guard)
-    except (ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise ValueError(f"{folder.path / state.name} does not fit the run: {reason}") from error
+    state = State.read(folder.state_after(task))
+    state.restore(loaded.learner.model, loaded.learner.guard)
     learned = state.guard["learned"].tolist()
     if learned != list(range(task + 1)):
-        raise ValueError(f"{folder.path / state.name} is not the state after task {task}: learned are {learned}")
+        raise ValueError(f"{state.path} is not the state after task {task}: learned are {learned}")
+    return state
 
 
 @torch.no_grad()
@@ -205,12 +175,12 @@ def _answered(loaded: LoadedRun, task: int) -> tuple[Tensor, float]:
     return torch.cat(found), correct / sum(map(len, found))
 
 
-def _check_record(found: Sequence[float], recorded: Sequence[float], state: _State) -> None:
+def _check_record(found: Sequence[float], recorded: Sequence[float], state: State) -> None:
     """Refuse a state that does not answer as the run's record says."""
     for task, (own, accuracy) in enumerate(zip(found, recorded, strict=True)):
         if abs(own - accuracy) > ROUNDING:
             raise ValueError(
-                f"{state.name} is not the state of this run: it answers {own:.1%} of task {task}'s test examples "
+                f"{state.path.name} is not the state of this run: it answers {own:.1%} of task {task}'s test examples "
                 f"correctly, the run recorded {accuracy:.1%}"
             )
 
@@ -224,10 +194,10 @@ def _drift(task: int, after: int, then: Tensor, now: Tensor) -> Drift:
 def _movements(loaded: LoadedRun, folder: RunFolder, drifts: Sequence[Drift], last: int) -> Iterator[Movement]:
     """For each task that drifted, the nodes that moved since, until the last state."""
     learner = loaded.learner
-    _show(loaded, folder, _State.read(folder, last), last)
+    _show(loaded, folder, last)
     now = snapshot(learner.model)
     for task in sorted({drift.task for drift in drifts if not drift.identical}):
-        _show(loaded, folder, _State.read(folder, task), task)
+        _show(loaded, folder, task)
         then, importance = learner.model.state_dict(), learner.guard.importance
         for layer in learner.guard.graph.layers:
             movement = _movement(task, layer, then, now, importance.get(layer.name))

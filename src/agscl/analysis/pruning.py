@@ -11,11 +11,10 @@ from statistics import fmean
 from typing import TYPE_CHECKING, get_args
 
 import torch
-from safetensors.torch import load_file
-from torch import Tensor
 
 from agscl.experiments.presets import preset_named
 from agscl.experiments.run import LoadedRun, load_run, threads
+from agscl.experiments.states import State
 from agscl.experiments.stored import SequenceRun
 from agscl.metrics import aopc, mean_interval, prediction_curve, pruning_order
 from agscl.metrics.aopc import Order
@@ -91,23 +90,9 @@ def _curves(run: SequenceRun, data_root: Path | None) -> Curves:
         loaded = load_run(experiment, data_root)
         found: Curves = {}
         for stage, task in {"task 1": 0, "all tasks": last}.items():
-            _restore(loaded, run, task)
+            State.read(run.folder.state_after(task)).restore(loaded.learner.model, loaded.learner.guard)
             found |= {(stage, order): _aopc(loaded, order, task) for order in get_args(Order)}
     return found
-
-
-def _restore(loaded: LoadedRun, run: SequenceRun, task: int) -> None:
-    """Model and guard as they were right after a task."""
-    path = run.folder.state_after(task)
-    if not path.exists():
-        raise ValueError(f"{path} is missing: this figure prunes the model as it was after task {task + 1}")
-    state = load_file(path)
-    loaded.learner.model.load_state_dict(_part(state, "model."))
-    loaded.learner.guard.load_state_dict(_part(state, "guard."))
-
-
-def _part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
 
 
 def _aopc(loaded: LoadedRun, order: Order, last: int) -> list[float]:

@@ -26,7 +26,6 @@ from agscl.runs import RunFolder
 from . import reinforcement
 from .comparison import STATISTICS, View, show_comparison
 from .scale import Scale
-from .tables import scale_of
 
 PLAIN = View()
 
@@ -101,7 +100,7 @@ def _sequences(asked: Comparison, folder: RunFolder) -> list[Failure]:
     console = Console()
     show_comparison(console, title, aggregate(results), asked.view)
     if results:
-        console.print(scale_of(results[0]), highlight=False)
+        console.print(results[0].scale_in_words(), highlight=False)
     return [outcome for outcome in outcomes if isinstance(outcome, Failure)]
 
 
@@ -189,7 +188,7 @@ def _compare_sequences(console: Console, results: Sequence[Result], view: View) 
     rows = aggregate(results)
     view = view if view.baseline is not None else replace(view, baseline=_default_baseline(rows))
     show_comparison(console, f"{results[0].experiment.preset}: {STATISTICS[view.statistic]} over seeds", rows, view)
-    console.print(scale_of(results[0]), highlight=False)
+    console.print(results[0].scale_in_words(), highlight=False)
     if not any("plasticity" in row.values for row in rows):
         missing = f"no plasticity: it compares with {REFERENCE} of the same seed, which is not among these runs"
         console.print(missing, highlight=False, soft_wrap=True)

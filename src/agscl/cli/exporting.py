@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
 
 from agscl.experiments import Experiment
 from agscl.experiments.export import Exported, export
 from agscl.experiments.run import LoadedRun, load_run
+from agscl.experiments.states import State
 from agscl.runs import RunFolder
 
 
@@ -25,13 +22,10 @@ def export_run(path: Path, task: str, out: Path, data_root: Path | None) -> None
         OSError: If a file cannot be read or written.
     """
     folder = RunFolder(path)
-    if not folder.experiment.exists():
-        raise ValueError(f"{path} holds no run: there is no experiment.json in it")
-    if not folder.result.exists():
-        raise ValueError(f"{path} is incomplete: let the run finish (agscl run ... --resume) before it is exported")
+    folder.require_complete()
     loaded = load_run(Experiment.from_json(folder.experiment.read_bytes()), data_root)
     tasks = _tasks(task, len(loaded.sequence.tasks))
-    _restore(loaded, folder)
+    State.read(folder.state).restore(loaded.learner.model, loaded.learner.guard)
     _show(export(loaded, tasks, out), loaded, out)
 
 
@@ -41,21 +35,6 @@ def _tasks(text: str, count: int) -> list[int]:
     if not text.isdecimal() or int(text) >= count:
         raise ValueError(f"--task must be all or a number from 0 to {count - 1}, not {text!r}")
     return [int(text)]
-
-
-def _restore(loaded: LoadedRun, folder: RunFolder) -> None:
-    """Put model and guard into the run's final state."""
-    try:
-        state = load_file(folder.state)
-        loaded.learner.model.load_state_dict(_under("model.", state))
-        loaded.learner.guard.load_state_dict(_under("guard.", state))
-    except (SafetensorError, RuntimeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise ValueError(f"{folder.state} is damaged or does not fit the run: {reason}") from error
-
-
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _show(exported: Exported, loaded: LoadedRun, out: Path) -> None:

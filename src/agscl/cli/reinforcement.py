@@ -12,27 +12,26 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
-from agscl.experiments import method_from_options, name_of
+from agscl.experiments import name_of
 from agscl.experiments.rl import RLExperiment, RLResult
 from agscl.experiments.rl.comparison import REFERENCE, RLGroup, not_measured, references, rl_groups, summary
 from agscl.experiments.rl.run import run_rl
 from agscl.methods import AnyMethod
 from agscl.metrics.interval import Range
 from agscl.rl.events import Event, Sink, TaskStarted, Updated
-from agscl.rl.presets import RLPreset, rl_preset_named
+from agscl.rl.presets import rl_preset_named
 from agscl.rl.progress import Evaluation, TaskFinished
 from agscl.runs import RunFolder
 from agscl.runs.export import export
 
 from .comparison import View
 from .progress import bars
+from .request import Request, asked_methods
 from .scale import Scale
 from .tables import NOTHING, plain_table, show_table
 
 if TYPE_CHECKING:
     from polars import DataFrame
-
-    from .session import Request
 
 
 def start(request: Request, folder: RunFolder) -> None:
@@ -47,7 +46,7 @@ def start(request: Request, folder: RunFolder) -> None:
         Stopped: If a signal asked for the end; what ran is saved then.
         OSError: If the run folder cannot be written.
     """
-    experiments = [_experiment(request, method) for method in _methods(request, rl_preset_named(request.preset))]
+    experiments = [_experiment(request, method) for method in asked_methods(request, rl_preset_named(request.preset))]
     results = [_run(experiment, folder, request) for experiment in experiments]
     console = Console()
     show(console, results)
@@ -155,14 +154,6 @@ def _experiment(request: Request, method: AnyMethod) -> RLExperiment:
     if request.cpr:
         raise ValueError("--cpr adds a term to the loss, which Stable-Baselines3 does not open")
     return experiment_of(request.preset, method, request.seed, request.scale)
-
-
-def _methods(request: Request, preset: RLPreset) -> Sequence[AnyMethod]:
-    if request.method is not None:
-        return [method_from_options(request.method, request.options, preset.tuned)]
-    if request.options:
-        raise ValueError(f"option {next(iter(request.options))!r} belongs to a method: name it with --method")
-    return list(preset.methods.values())
 
 
 def _run(experiment: RLExperiment, folder: RunFolder, request: Request) -> RLResult:

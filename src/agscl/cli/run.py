@@ -99,8 +99,9 @@ def run(arguments: argparse.Namespace) -> int:
     """
     from agscl.training import Every
 
+    from .request import Request
     from .scale import scale_from
-    from .session import Request, start
+    from .session import start
 
     prefix = OPTION.removeprefix("--")
     given = {name: value for name, value in vars(arguments).items() if value is not None}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,47 +12,16 @@ from pathlib import Path
 from rich.console import Console
 
 from agscl.analysis.summary import picture
-from agscl.experiments import Experiment, Preset, Result, method_from_options, name_of, preset_named, run
-from agscl.experiments.run import EVERY
-from agscl.methods import AnyMethod
+from agscl.experiments import Experiment, Result, name_of, preset_named, run
 from agscl.rl.presets import RL_PRESETS
 from agscl.runs import RunFolder
 from agscl.runs.files import write_bytes
-from agscl.training import Every, tensorboard
+from agscl.training import tensorboard
 
 from . import reinforcement
 from .progress import progress
-from .scale import Scale
+from .request import Request, asked_methods
 from .tables import show
-
-
-@dataclass(frozen=True)
-class Request:
-    """What was asked for on the command line.
-
-    Attributes:
-        preset: Name of the preset.
-        method: Name of the one method to run; `None` runs all that the preset compares.
-        options: Hyper-parameters of the method, as text.
-        seed: Draws everything random.
-        out: The run folder; `None` makes a new one under ``runs``.
-        scale: How much of the preset to run, and where the data is.
-        cpr: Strength of CPR's entropy term.
-        resume: Go on where a run in the folder stopped.
-        every: How often a checkpoint is written.
-        tensorboard: Whether curves for TensorBoard are written too.
-    """
-
-    preset: str
-    method: str | None
-    options: Mapping[str, str]
-    seed: int
-    out: Path | None
-    scale: Scale
-    cpr: float = 0.0
-    resume: bool = False
-    every: Every = EVERY
-    tensorboard: bool = False
 
 
 def start(request: Request) -> None:
@@ -90,16 +59,10 @@ def _draw(results: Sequence[Result], folder: RunFolder) -> str:
 
 def _experiments(request: Request) -> list[Experiment]:
     preset = preset_named(request.preset)
-    plain = [request.scale.experiment(request.preset, method, request.seed) for method in _methods(request, preset)]
+    plain = [
+        request.scale.experiment(request.preset, method, request.seed) for method in asked_methods(request, preset)
+    ]
     return [replace(experiment, cpr=request.cpr) for experiment in plain]
-
-
-def _methods(request: Request, preset: Preset) -> Sequence[AnyMethod]:
-    if request.method is not None:
-        return [method_from_options(request.method, request.options, preset.tuned)]
-    if request.options:
-        raise ValueError(f"option {next(iter(request.options))!r} belongs to a method: name it with --method")
-    return list(preset.methods.values())
 
 
 def _new_folder(preset: str) -> Path:

@@ -21,7 +21,7 @@ def show(console: Console, results: Sequence[Result]) -> None:
     """Show accuracy matrices, measures, and sparsity and used capacity for each task."""
     experiment = results[0].experiment
     console.print(f"\n{experiment.preset}, seed {experiment.seed} (one run of each method)", highlight=False)
-    console.print(f"{scale_of(results[0])}\n", highlight=False)
+    console.print(f"{results[0].scale_in_words()}\n", highlight=False)
     for result in results:
         console.print(_matrix(result))
     console.print(_measures(results))
@@ -45,17 +45,6 @@ def show_table(console: Console, table: Table) -> None:
         console.width = WIDE
         console.width = max(80, console.measure(table).maximum)
     console.print(table)
-
-
-def scale_of(result: Result) -> str:
-    """How much of the preset was run, in words."""
-    scale, width = result.scale(), result.experiment.width
-    wide = "" if width == 1 else f", {width:g} times the network's width"
-    if not scale["scaled_down"]:
-        return f"the preset in full{wide}"
-    tasks = f"{scale['tasks']} of {scale['tasks_in_full']} tasks"
-    epochs = f"at most {scale['epochs']} instead of {scale['epochs_in_full']} epochs"
-    return f"scaled down: {tasks}, {epochs}, {scale['fraction']:.0%} of the training examples{wide}"
 
 
 def _matrix(result: Result) -> Table:

@@ -31,7 +31,7 @@ def verify(path: Path, data_root: Path | None) -> int:
         OSError: If a file cannot be read or written.
     """
     folder = RunFolder(path)
-    _require_complete(folder)
+    folder.require_complete()
     loaded = load_run(Experiment.from_json(folder.experiment.read_bytes()), data_root)
     certificate = certify(loaded, folder)
     file = path / "certificate.json"
@@ -39,15 +39,6 @@ def verify(path: Path, data_root: Path | None) -> int:
     write_bytes(file, certificate.to_json())
     _show(certificate, Console(), file)
     return 0 if certificate.granted else 1
-
-
-def _require_complete(folder: RunFolder) -> None:
-    if not folder.experiment.exists():
-        raise ValueError(f"{folder.path} holds no run: there is no experiment.json in it")
-    if not folder.result.exists():
-        raise ValueError(
-            f"{folder.path} is incomplete: let the run finish (agscl run ... --resume) before it is verified"
-        )
 
 
 def _require_unchanged(certificate: Certificate, file: Path) -> None:

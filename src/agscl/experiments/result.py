@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from math import isnan
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -68,6 +68,16 @@ class Result:
         used = {"epochs": epochs, "epochs_in_full": full, "fraction": fraction, "width": self.experiment.width}
         return {"scaled_down": less, **tasks, **used}
 
+    def scale_in_words(self) -> str:
+        """How much of the preset was run, for people."""
+        scale, width = self.scale(), self.experiment.width
+        wide = "" if width == 1 else f", {width:g} times the network's width"
+        if not scale["scaled_down"]:
+            return f"the preset in full{wide}"
+        tasks = f"{scale['tasks']} of {scale['tasks_in_full']} tasks"
+        epochs = f"at most {scale['epochs']} instead of {scale['epochs_in_full']} epochs"
+        return f"scaled down: {tasks}, {epochs}, {scale['fraction']:.0%} of the training examples{wide}"
+
     def to_json(self) -> bytes:
         """The result as JSON; accuracies that were not measured are null."""
         content: dict[str, Any] = {
@@ -90,13 +100,9 @@ class Result:
             ValueError: If the folder holds no finished run that this version can read.
             OSError: If its files cannot be read.
         """
-        if not folder.result.exists():
-            raise ValueError(f"{folder.path} holds no finished run")
+        folder.require_complete()
         experiment = Experiment.from_json(folder.experiment.read_bytes())
-        try:
-            written = TypeAdapter(_Written).validate_json(folder.result.read_bytes())
-        except ValidationError as error:
-            raise ValueError(explain(error, str(folder.result), _Written)) from error
+        written = read_record(folder, _Written)
         return cls(experiment, History(written.tasks), written.sequence, written.environment)
 
 
@@ -109,6 +115,45 @@ class _Written:
     tasks: tuple[TaskFinished, ...]
     sequence: dict[str, Any]
     environment: dict[str, str]
+
+
+Written = TypeVar("Written")
+
+
+def read_record(folder: RunFolder, kind: type[Written]) -> Written:
+    """What stands in a run's ``result.json``, as a dataclass of the parts that are needed.
+
+    Raises:
+        ValueError: If it was written in another format, or a part is missing or of the wrong type.
+    """
+    content = folder.result.read_bytes()
+    try:
+        check_format(folder, TypeAdapter(_Format).validate_json(content).format)
+        return TypeAdapter(kind).validate_json(content)
+    except ValidationError as error:
+        raise ValueError(explain(error, str(folder.result), kind)) from error
+
+
+@dataclass(frozen=True)
+class _Format:
+    """Runs written before formats were counted are those of format 1."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = {"extra": "ignore", "strict": True}
+
+    format: int = 1
+
+
+def check_format(folder: RunFolder, found: object) -> None:
+    """Refuse a run of another version of the format.
+
+    Raises:
+        ValueError: If it is.
+    """
+    if found != FORMAT:
+        raise ValueError(
+            f"{folder.path} was written in format {found!r}, this version of agscl reads format {FORMAT}: "
+            "install the version that wrote it (see environment in its result.json)"
+        )
 
 
 def environment(machine: Machine) -> dict[str, str]:

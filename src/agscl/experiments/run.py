@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ from agscl.training.random import seeded
 from .experiment import Experiment
 from .presets import preset_named
 from .result import Result, environment
+from .resuming import earlier_result
 from .states import TaskStates, write_state
 
 if TYPE_CHECKING:
@@ -89,25 +90,14 @@ def run(
         Stopped: If a signal asked for the end; the run is saved then.
         OSError: If the folder cannot be written.
     """
-    if not resume:
-        folder.require_free()
-    elif folder.experiment.exists():
-        _require_same(experiment, folder)
-        if folder.result.exists():
-            return _finished(experiment, folder)
+    if (earlier := earlier_result(experiment, folder, Result.read, resume=resume)) is not None:
+        return earlier
     preset = preset_named(experiment.preset)
     require_sets(preset.data, data_root)
     with seeded(experiment.seed), threads(preset.threads):
         loaded = _load(experiment, data_root)
         with folder.claimed(experiment.to_json(), resume=resume):
             return _learn(loaded, folder, sinks, every)
-
-
-def _finished(experiment: Experiment, folder: RunFolder) -> Result:
-    """What a finished run wrote; if it was killed at its very end, what it left behind is removed."""
-    with folder.claimed(experiment.to_json(), resume=True):
-        CheckpointFolder(folder.checkpoints).clear()
-    return Result.read(folder)
 
 
 def _learn(loaded: LoadedRun, folder: RunFolder, sinks: Sequence[Sink], every: Every) -> Result:
@@ -130,17 +120,6 @@ def _learn(loaded: LoadedRun, folder: RunFolder, sinks: Sequence[Sink], every: E
 
 def _evaluations(history: History) -> DataFrame:
     return evaluations([task.accuracy for task in history.tasks], [task.name for task in history.tasks])
-
-
-def _require_same(experiment: Experiment, folder: RunFolder) -> None:
-    """Refuse to go on with something else than what was begun."""
-    begun = Experiment.from_json(folder.experiment.read_bytes())
-    other = [f.name for f in fields(Experiment) if getattr(begun, f.name) != getattr(experiment, f.name)]
-    if other:
-        raise ValueError(
-            f"{folder.path} holds a run with another {' and '.join(other)}: give the options that it was begun with, "
-            "or choose a new folder with --out"
-        )
 
 
 @contextmanager

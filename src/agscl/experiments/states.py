@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from agscl.guard import Guard
 from agscl.metrics import node_states
 from agscl.runs import RunFolder
-from agscl.runs.files import write_tensors
+from agscl.runs.files import tensors_in, write_tensors
 from agscl.runs.tables import Rating, nodes, read_nodes, write_table
 from agscl.training import Event, TaskFinished
 
@@ -58,6 +59,51 @@ class TaskStates:
             yield Rating(task, layer, values.tolist(), states[layer])
 
 
+@dataclass(frozen=True)
+class State:
+    """What a state file holds.
+
+    Attributes:
+        path: The file.
+        sha256: Digest of its content.
+        model: The model's state dict.
+        guard: The guard's.
+    """
+
+    path: Path
+    sha256: str
+    model: Mapping[str, Tensor]
+    guard: Mapping[str, Tensor]
+
+    @classmethod
+    def read(cls, path: Path) -> State:
+        """A state that `write_state` wrote.
+
+        Raises:
+            ValueError: If the file is missing or damaged.
+            OSError: If it cannot be read.
+        """
+        if not path.exists():
+            raise ValueError(f"{path} is missing: the run did not keep this state, or it was removed")
+        content = path.read_bytes()
+        tensors = tensors_in(content, path)
+        digest = hashlib.sha256(content).hexdigest()
+        return cls(path, digest, _under("model", tensors), _under("guard", tensors))
+
+    def restore(self, model: nn.Module, guard: Guard) -> None:
+        """Put a model and its guard into this state.
+
+        Raises:
+            ValueError: If it is the state of another model or method.
+        """
+        try:
+            model.load_state_dict(self.model)
+            guard.load_state_dict(self.guard)
+        except (ValueError, RuntimeError) as error:
+            reason = str(error).strip().splitlines()[-1].strip()
+            raise ValueError(f"{self.path} does not fit the run: {reason}") from error
+
+
 def write_state(path: Path, model: nn.Module, guard: Guard) -> None:
     """Write weights as ``model.NAME`` and the guard's state as ``guard.NAME``."""
     write_tensors(path, {**_prefixed("model", model.state_dict()), **_prefixed("guard", guard.state_dict())})
@@ -65,3 +111,8 @@ def write_state(path: Path, model: nn.Module, guard: Guard) -> None:
 
 def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    start = f"{prefix}."
+    return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agscl.runs import RunFolder
+from agscl.runs import RunFolder, run_folders
 from agscl.training import TaskFinished
 
-from .result import FORMAT, Result
+from .result import Result, check_format
 
 if TYPE_CHECKING:
     from polars import DataFrame
@@ -84,8 +84,7 @@ def read_runs(paths: Iterable[Path]) -> list[StoredRun]:
         ValueError: If a folder holds no run, or a run cannot be read.
         OSError: If a file cannot be read.
     """
-    found = [folder for path in paths for folder in _folders(path)]
-    return [read_run(RunFolder(path)) for path in {path.resolve(): path for path in found}.values()]
+    return [read_run(folder) for folder in run_folders(paths)]
 
 
 def read_run(folder: RunFolder) -> StoredRun:
@@ -99,35 +98,13 @@ def read_run(folder: RunFolder) -> StoredRun:
     if not folder.result.exists():
         return _incomplete(folder, asked)
     record = _object(folder.result)
-    _check_format(record, folder)
+    check_format(folder, record.get("format", 1))
     if "accuracy" not in record:
         return OtherRun(folder, asked, record)
     try:
         return _sequence_run(folder, asked)
     except ValueError as error:
         raise ValueError(f"{folder.path}: {error}; the run may come from another version of agscl") from error
-
-
-def _check_format(record: Record, folder: RunFolder) -> None:
-    """Runs written before formats were counted are those of format 1."""
-    found = record.get("format", 1)
-    if found != FORMAT:
-        raise ValueError(
-            f"{folder.path} was written in format {found!r}, this version of agscl reads format {FORMAT}: "
-            "install the version that wrote it (see environment in its result.json)"
-        )
-
-
-def _folders(path: Path) -> list[Path]:
-    """The folder itself, or every folder inside that holds a run."""
-    if not path.is_dir():
-        raise ValueError(f"{path} is no folder: name run folders, such as agscl run writes")
-    if RunFolder(path).experiment.exists():
-        return [path]
-    inside = sorted(file.parent for file in path.rglob("experiment.json"))
-    if not inside:
-        raise ValueError(f"{path} holds no run: there is no experiment.json in it")
-    return inside
 
 
 def _object(path: Path) -> Record:

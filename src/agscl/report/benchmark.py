@@ -59,7 +59,8 @@ class Benchmark:
     def description(self) -> str:
         """What the tasks are, and how much of them was run."""
         preset: Preset = preset_named(self.name)
-        return f"{preset.description}. {self._scale()}.{self._network()}"
+        scale = self._first.scale_in_words()
+        return f"{preset.description}. {scale[0].upper()}{scale[1:]}."
 
     @property
     def num_tasks(self) -> int:
@@ -69,18 +70,6 @@ class Benchmark:
     @property
     def _first(self) -> Result:
         return self.entries[0].runs[0].result
-
-    def _scale(self) -> str:
-        found = self._first.scale()
-        if not found["scaled_down"]:
-            return "The preset in full"
-        tasks = f"{self.num_tasks} of {found.get('tasks_in_full', self.num_tasks)} tasks"
-        epochs = f"at most {found['epochs']} instead of {found['epochs_in_full']} epochs"
-        return f"Scaled down: {tasks}, {epochs}, {found['fraction']:.0%} of the training examples"
-
-    def _network(self) -> str:
-        width = self._first.experiment.width
-        return "" if width == 1 else f" Networks {width:g} times as wide."
 
 
 def benchmarks(runs: Iterable[SequenceRun]) -> list[Benchmark]:

@@ -44,16 +44,20 @@ class Point:
     runs: Sequence[tuple[float, float]]
 
 
-def line_chart(label: str, lines: Sequence[Line], *, x_label: str = "tasks learned") -> Markup:
+def line_chart(
+    label: str, lines: Sequence[Line], *, x_label: str = "tasks learned", highest: float = math.inf
+) -> Markup:
     """Lines over the tasks, each in the band of its interval, if it has one.
 
     Args:
         label: Says what is drawn, for those who cannot see it.
         lines: At least one, with at least one point each.
         x_label: Below the horizontal axis.
+        highest: What no value can be above, so that no interval is drawn there.
     """
     tasks = max(number for line in lines for number, _ in line.points)
-    ends = ends_of(*_room([value for line in lines for _, value in line.points]))
+    low, high = _room([value for line in lines for _, value in line.points])
+    ends = ends_of(low, min(high, highest))
     area = frame((1, max(tasks, 2)), ends)
     root = drawing(area.height, label)
     area.axes(root, x_label, task_ticks(tasks), ticks(*ends))

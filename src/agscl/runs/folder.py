@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +73,17 @@ class RunFolder:
         """The result as a picture."""
         return self.path / "summary.png"
 
+    def require_complete(self) -> None:
+        """Refuse a folder without a finished run.
+
+        Raises:
+            ValueError: If there is none.
+        """
+        if not self.experiment.exists():
+            raise ValueError(f"{self.path} holds no run: there is no experiment.json in it")
+        if not self.result.exists():
+            raise ValueError(f"{self.path} is incomplete: let the run finish first (agscl run ... --resume)")
+
     def require_free(self) -> None:
         """Refuse a folder that holds something already.
 
@@ -109,3 +120,24 @@ class RunFolder:
     def _require_usable(self, *, resume: bool) -> None:
         if not (resume and self.experiment.exists()):
             self.require_free()
+
+
+def run_folders(paths: Iterable[Path]) -> list[RunFolder]:
+    """The runs in the given folders, each of which is a run or holds runs; a run given twice is there once.
+
+    Raises:
+        ValueError: If a path is no folder, or holds no run.
+    """
+    found = [path for given in paths for path in _inside(given)]
+    return [RunFolder(path) for path in {path.resolve(): path for path in found}.values()]
+
+
+def _inside(path: Path) -> list[Path]:
+    if not path.is_dir():
+        raise ValueError(f"{path} is no folder: name run folders, or folders that hold some")
+    if RunFolder(path).experiment.exists():
+        return [path]
+    found = sorted(file.parent for file in path.rglob(RunFolder(path).experiment.name))
+    if not found:
+        raise ValueError(f"{path} holds no run: there is no experiment.json in it")
+    return found

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .folder import RunFolder
+from .folder import RunFolder, run_folders
 
 if TYPE_CHECKING:
     from polars import DataFrame
@@ -28,17 +28,7 @@ def overview(paths: Iterable[Path]) -> DataFrame:
     """
     import polars
 
-    folders = {folder.resolve(): folder for path in paths for folder in _folders(path)}
-    return polars.DataFrame([_row(RunFolder(path)) for path in folders.values()], infer_schema_length=None)
-
-
-def _folders(path: Path) -> list[Path]:
-    if not path.is_dir():
-        raise ValueError(f"{path} is no folder: name run folders, or folders that hold some")
-    found = sorted(file.parent for file in path.rglob(RunFolder(path).experiment.name))
-    if not found:
-        raise ValueError(f"{path} holds no run: there is no experiment.json in it")
-    return found
+    return polars.DataFrame([_row(folder) for folder in run_folders(paths)], infer_schema_length=None)
 
 
 def _row(folder: RunFolder) -> dict[str, Any]:

@@ -39,6 +39,23 @@ class Every:
             raise ValueError(f"steps between checkpoints must be at least 1, got {self.steps}")
 
 
+class Schedule:
+    """Says when a checkpoint is due."""
+
+    def __init__(self, every: Every) -> None:
+        self._every = every
+        self._steps, self._next = 0, time.perf_counter() + every.seconds
+
+    def due(self) -> bool:
+        """Whether one is due after one more step."""
+        self._steps += 1
+        return self._steps == self._every.steps or time.perf_counter() >= self._next
+
+    def written(self, seconds: float) -> None:
+        """One was written, which took so long."""
+        self._steps, self._next = 0, time.perf_counter() + max(self._every.seconds, seconds / SHARE)
+
+
 @dataclass(frozen=True)
 class _Record:
     """What a checkpoint says besides its tensors."""
@@ -63,8 +80,7 @@ class Keeper:
     def __init__(self, folder: CheckpointFolder, events: Path, every: Every, interruption: Interruption) -> None:
         self.folder = folder
         self.interruption = interruption
-        self._events, self._every = events, every
-        self._steps, self._next = 0, time.perf_counter() + every.seconds
+        self._events, self._schedule = events, Schedule(every)
 
     def after_step(self, lesson: Lesson) -> None:
         """Save the lesson if it is time, or if a signal asked for the end.
@@ -73,9 +89,7 @@ class Keeper:
             Stopped: If a signal did.
             OSError: If the checkpoint cannot be written; the one before it stays.
         """
-        self._steps += 1
-        asked = self.interruption.number is not None
-        if asked or self._steps == self._every.steps or time.perf_counter() >= self._next:
+        if self._schedule.due() or self.interruption.number is not None:
             self._write(lesson)
         self.check()
 
@@ -95,28 +109,31 @@ class Keeper:
         """
         found = self.folder.newest()
         if found is None:
-            self._cut_events(0)
+            cut(self._events, 0)
             return None
         try:
             record = TypeAdapter(_Record).validate_json(found.record)
         except ValidationError as error:
             raise ValueError(f"{self.folder.path} holds no checkpoints of this agscl: start anew") from error
         torch.set_num_threads(record.threads)  # sums are split between threads, so their last digits depend on it
-        self._cut_events(record.events)
+        cut(self._events, record.events)
         return Saved(record.progress, found.tensors)
 
     def _write(self, lesson: Lesson) -> None:
         start = time.perf_counter()
         saved = lesson.save()
-        record = _Record(saved.progress, self._size_of_events(), torch.get_num_threads())
+        record = _Record(saved.progress, size_of(self._events), torch.get_num_threads())
         self.folder.write(Checkpoint(TypeAdapter(_Record).dump_json(record).decode(), saved.tensors))
-        now = time.perf_counter()
-        self._steps, self._next = 0, now + max(self._every.seconds, (now - start) / SHARE)
+        self._schedule.written(time.perf_counter() - start)
 
-    def _size_of_events(self) -> int:
-        return self._events.stat().st_size if self._events.exists() else 0
 
-    def _cut_events(self, size: int) -> None:
-        if self._events.exists():
-            with self._events.open("r+b") as file:
-                file.truncate(min(size, self._size_of_events()))
+def size_of(events: Path) -> int:
+    """How long a file of events is, in bytes; 0 if there is none."""
+    return events.stat().st_size if events.exists() else 0
+
+
+def cut(events: Path, size: int) -> None:
+    """Cut a file of events back to a length that it had: what came later is lost with the process."""
+    if events.exists():
+        with events.open("r+b") as file:
+            file.truncate(min(size, size_of(events)))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from agscl.experiments.comparison import REFERENCE as REFERENCE
 from agscl.experiments.groups import labels
 from agscl.experiments.methods import method_to_json, name_of
 from agscl.experiments.stored import OtherRun, Record, StoredRun
@@ -21,9 +22,6 @@ from agscl.runs import RunFolder
 
 from .experiment import RLExperiment
 from .result import KIND, RLResult
-
-REFERENCE = "fine-tuning"
-"""The method whose scores are 1."""
 
 ALONE = "single-task"
 """The method that forward transfer compares with."""

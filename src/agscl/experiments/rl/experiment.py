@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import ConfigDict, PlainSerializer, PlainValidator, TypeAdapter, ValidationError
 
+from agscl.experiments.experiment import AUTOMATIC
 from agscl.experiments.methods import explain, method_from_json, method_to_json, name_of
 from agscl.methods import AnyMethod
 from agscl.rl.presets import RLPreset, rl_preset_named
@@ -19,9 +20,6 @@ UNSUITED = {
     "joint": "it needs the data of earlier tasks, which a policy makes anew",
 }
 """Methods that cannot be used here, and why."""
-
-
-AUTOMATIC = Compute()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict
 
 from agscl.benchmarks.task import JSON
-from agscl.experiments.methods import explain, name_of
-from agscl.experiments.result import FORMAT
+from agscl.experiments.methods import name_of
+from agscl.experiments.result import FORMAT, read_record
 from agscl.rl.progress import Evaluation, Progress, Resumed, TaskFinished
 from agscl.runs import RunFolder
 from agscl.runs.tables import read_table
@@ -111,13 +111,9 @@ class RLResult:
             ValueError: If the folder holds no finished run that this version can read.
             OSError: If its files cannot be read.
         """
-        if not folder.result.exists():
-            raise ValueError(f"{folder.path} holds no finished run")
+        folder.require_complete()
         experiment = RLExperiment.from_json(folder.experiment.read_bytes())
-        try:
-            written = TypeAdapter(_Written).validate_json(folder.result.read_bytes())
-        except ValidationError as error:
-            raise ValueError(explain(error, str(folder.result), _Written)) from error
+        written = read_record(folder, _Written)
         progress = Progress(
             random_scores=list(written.random_scores),
             tasks=list(written.tasks),

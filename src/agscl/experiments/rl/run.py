@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, ClassVar
 
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from agscl.benchmarks.extras import require
 from agscl.experiments.result import environment
+from agscl.experiments.resuming import earlier_result
 from agscl.experiments.run import EVERY, threads
 from agscl.experiments.states import TaskStates, write_state
 from agscl.methods import WSN, SingleTask
@@ -23,6 +24,7 @@ from agscl.runs.checkpoint import Checkpoint, CheckpointFolder
 from agscl.runs.files import write_bytes
 from agscl.runs.tables import write_table
 from agscl.training import Every, Interruption, JsonLines, Machine
+from agscl.training.keeper import Schedule, cut, size_of
 from agscl.training.random import capture, restore, seeded
 
 from .experiment import RLExperiment
@@ -63,12 +65,8 @@ def run_rl(
         OSError: If the folder cannot be written.
     """
     require("stable_baselines3", extra="rl")
-    if not resume:
-        folder.require_free()
-    elif folder.experiment.exists():
-        _require_same(experiment, folder)
-        if folder.result.exists():
-            return RLResult.read(folder)
+    if (earlier := earlier_result(experiment, folder, RLResult.read, resume=resume)) is not None:
+        return earlier
     with seeded(experiment.seed), threads(experiment.full.threads):
         learner, machine = load_rl(experiment)
         with folder.claimed(experiment.to_json(), resume=resume):
@@ -148,14 +146,12 @@ class _Keeper:
         self, folder: RunFolder, states: TaskStates, every: Every, interruption: Interruption, device: torch.device
     ) -> None:
         self._checkpoints, self._events = CheckpointFolder(folder.checkpoints), folder.events
-        self._states, self._every, self._interruption, self._device = states, every, interruption, device
-        self._updates, self._last = 0, time.perf_counter()
+        self._states, self._interruption, self._device = states, interruption, device
+        self._schedule = Schedule(every)
 
     def due(self) -> bool:
         """Whether enough time or updates have passed, or a signal asked for the end."""
-        self._updates += 1
-        late = time.perf_counter() - self._last >= self._every.seconds
-        return late or self._updates == self._every.steps or self._interruption.number is not None
+        return self._schedule.due() or self._interruption.number is not None
 
     def save(self, progress: Progress, tensors: Mapping[str, Tensor]) -> None:
         """Write a checkpoint.
@@ -164,11 +160,12 @@ class _Keeper:
             Stopped: If a signal asked for the end.
             OSError: If the checkpoint cannot be written; the one before it stays.
         """
+        start = time.perf_counter()
         random = {f"{RANDOM}{name}": tensor for name, tensor in capture(self._device).items()}
-        record = _Record(progress, self._events.stat().st_size if self._events.exists() else 0)
+        record = _Record(progress, size_of(self._events))
         text = TypeAdapter(_Record).dump_json(record).decode()
         path = self._checkpoints.write(Checkpoint(text, {**tensors, **random}))
-        self._updates, self._last = 0, time.perf_counter()
+        self._schedule.written(time.perf_counter() - start)
         self._interruption.check(f"stopped; go on with --resume ({path})")
 
     def learned(self, task: int) -> None:
@@ -183,29 +180,16 @@ class _Keeper:
         """
         found = self._checkpoints.newest()
         if found is None:
-            self._events.unlink(missing_ok=True)  # of a run that died before its first checkpoint
+            cut(self._events, 0)
             return None
         try:
             record = TypeAdapter(_Record).validate_json(found.record)
         except ValidationError as error:
             raise ValueError(f"{self._checkpoints.path} holds no checkpoints of this agscl: start anew") from error
-        if self._events.exists():
-            with self._events.open("r+b") as file:
-                file.truncate(min(record.events, self._events.stat().st_size))
+        cut(self._events, record.events)
         states = {name.removeprefix(RANDOM): t for name, t in found.tensors.items() if name.startswith(RANDOM)}
         restore(states, self._device)
         return record.progress, found.tensors
-
-
-def _require_same(experiment: RLExperiment, folder: RunFolder) -> None:
-    """Refuse to go on with something else than what was begun."""
-    begun = RLExperiment.from_json(folder.experiment.read_bytes())
-    other = [f.name for f in fields(RLExperiment) if getattr(begun, f.name) != getattr(experiment, f.name)]
-    if other:
-        raise ValueError(
-            f"{folder.path} holds a run with another {' and '.join(other)}: give the options that it was begun with, "
-            "or choose a new folder with --out"
-        )
 
 
 def _environment(machine: Machine) -> dict[str, str]:

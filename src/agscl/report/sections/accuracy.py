@@ -29,7 +29,7 @@ def curves(benchmark: Benchmark) -> Section:
     )
     figure = Figure(
         title=title,
-        drawing=line_chart(f"{title}. {described(lines)}.", lines),
+        drawing=line_chart(f"{title}. {described(lines)}.", lines, highest=100),
         caption="Mean over the seeds; bands are 95 % intervals where there is more than one seed, cut off where they "
         "are much wider than the lines are apart.",
         values=values,
