@@ -42,10 +42,16 @@ ALONE = made_up(SingleTask(), (0.0, 20.0), (10.0, 20.0), (10.0, 120.0))
 def stored(tmp_path, *results):
     """The runs as they are read from folders that hold them."""
     for result in results:
-        folder = RunFolder(tmp_path / result.method)
-        folder.path.mkdir()
-        write_bytes(folder.experiment, result.experiment.to_json())
-        write_bytes(folder.result, result.to_json())
-        write_table(folder.evaluations, result.table())
+        folder = write_policies(tmp_path / result.method, result)
         assert RLResult.read(folder) == result
     return read_runs([tmp_path])
+
+
+def write_policies(path, result):
+    """A run folder as a run writes it."""
+    folder = RunFolder(path)
+    path.mkdir()
+    write_bytes(folder.experiment, result.experiment.to_json())
+    write_bytes(folder.result, result.to_json())
+    write_table(folder.evaluations, result.table())
+    return folder

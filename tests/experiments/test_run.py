@@ -124,3 +124,12 @@ def test_what_a_run_killed_at_its_very_end_left_behind_is_removed(finished):
     (folder.path / ".result.json.7.part").write_bytes(b"")
     assert run(result.experiment, folder, resume=True).history == result.history
     assert sorted(path.name for path in folder.path.iterdir()) == before
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_run_killed_while_it_wrote_what_was_asked_begins_anew(tmp_path, resume):
+    folder = RunFolder(tmp_path)
+    for name in (".lock", ".lock-holder.json", ".experiment.json.7.part"):
+        (tmp_path / name).write_bytes(b"")
+    with folder.claimed(EXPERIMENT.to_json(), resume=resume):
+        assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", ".lock-holder.json", "experiment.json"]

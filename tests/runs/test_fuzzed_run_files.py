@@ -1,4 +1,4 @@
-"""Files of a run folder damaged in thousands of ways: they are read as they are or refused, and nothing else."""
+"""Files of run folders damaged in thousands of ways: they are read as they are or refused, and nothing else."""
 
 import hashlib
 import shutil
@@ -12,15 +12,21 @@ from hypothesis import strategies as st
 from agscl.experiments import Experiment
 from agscl.experiments.result import Result
 from agscl.experiments.run import run
+from agscl.experiments.stored import read_runs
 from agscl.methods import AGSCL
+from agscl.report import page
 from agscl.runs import RunFolder
 from agscl.runs.checkpoint import Checkpoint, CheckpointFolder
 from agscl.runs.files import tensors_in
+from agscl.runs.overview import overview
 from agscl.runs.tables import read_evaluations, read_nodes
 from agscl.training import Every, Training
+from analysis.played import PROTECTED, write_policies
 from hostile.cases import cases
 from hostile.mutations import damage, damaged
+from hostile.records import misfits
 from hostile.watch import confined
+from report.made_up import write_run
 
 
 @pytest.fixture(scope="module")
@@ -58,16 +64,49 @@ READERS = {
 @cases(25)
 @given(edits=damage)
 def test_a_damaged_file_of_a_run_is_read_or_refused(folder, name, edits):
+    read_damaged(folder, name, lambda whole: damaged(whole, edits), READERS[name])
+
+
+def read_damaged(folder, name, harm, read):
+    """Read a folder while one of its files is not what was written."""
     path = folder.path / name
     whole = path.read_bytes()
-    path.write_bytes(damaged(whole, edits))
+    path.write_bytes(harm(whole))
     try:
         with confined(folder.path):
-            READERS[name](folder)
-    except ValueError:
-        pass
+            read(folder)
+    except ValueError as error:
+        assert "\n" not in str(error)  # noqa: PT017 - there may be no error
     finally:
         path.write_bytes(whole)
+
+
+@pytest.fixture(scope="module", params=["sequence", "policies"])
+def written(request, tmp_path_factory):
+    """A finished run of each kind, with made-up numbers."""
+    path = tmp_path_factory.mktemp("written") / "run"
+    return RunFolder(write_run(path, tasks=2)) if request.param == "sequence" else write_policies(path, PROTECTED)
+
+
+WHOLE = {
+    "overview": lambda folder: overview([folder.path]).write_csv(None),
+    "page": lambda folder: page(read_runs([folder.path])),
+}
+
+
+@pytest.mark.parametrize("reader", WHOLE)
+@pytest.mark.parametrize("name", ["experiment.json", "result.json"])
+@cases(25)
+@given(misfit=misfits)
+def test_a_value_that_does_not_belong_into_a_record_is_shown_or_refused(written, name, reader, misfit):
+    read_damaged(written, name, misfit, WHOLE[reader])
+
+
+@cases(25)
+@given(edits=damage)
+def test_a_damaged_table_of_evaluations_is_shown_or_refused(tmp_path_factory, edits):
+    folder = write_policies(tmp_path_factory.mktemp("policies") / "run", PROTECTED)
+    read_damaged(folder, "result.parquet", lambda whole: damaged(whole, edits), WHOLE["page"])
 
 
 TENSORS = {

@@ -66,7 +66,7 @@ def method_from_json(value: object) -> AnyMethod:
     """
     if isinstance(value, AnyMethod):
         return value
-    if not isinstance(value, dict) or "name" not in value:
+    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
         raise ValueError("a method is an object with a name and its hyper-parameters")
     options = {key: math.inf if item == INFINITY else item for key, item in value.items() if key != "name"}
     kind = method_class(value["name"])

@@ -17,6 +17,7 @@ from torch import Tensor
 from agscl import metrics
 from agscl.benchmarks.task import JSON
 from agscl.runs import RunFolder
+from agscl.runs.files import read_record
 from agscl.training import History, Machine, TaskFinished
 
 from .experiment import Experiment
@@ -102,7 +103,7 @@ class Result:
         """
         folder.require_complete()
         experiment = Experiment.from_json(folder.experiment.read_bytes())
-        written = read_record(folder, _Written)
+        written = read_result(folder, _Written)
         return cls(experiment, History(written.tasks), written.sequence, written.environment)
 
 
@@ -120,36 +121,27 @@ class _Written:
 Written = TypeVar("Written")
 
 
-def read_record(folder: RunFolder, kind: type[Written]) -> Written:
+def read_result(folder: RunFolder, kind: type[Written]) -> Written:
     """What stands in a run's ``result.json``, as a dataclass of the parts that are needed.
 
     Raises:
-        ValueError: If it was written in another format, or a part is missing or of the wrong type.
+        ValueError: If it is damaged or was written in another format, or a part is missing or of the wrong type.
+        OSError: If it cannot be read.
     """
-    content = folder.result.read_bytes()
+    check_format(folder, read_record(folder.result))
     try:
-        check_format(folder, TypeAdapter(_Format).validate_json(content).format)
-        return TypeAdapter(kind).validate_json(content)
+        return TypeAdapter(kind).validate_json(folder.result.read_bytes())
     except ValidationError as error:
         raise ValueError(explain(error, str(folder.result), kind)) from error
 
 
-@dataclass(frozen=True)
-class _Format:
-    """Runs written before formats were counted are those of format 1."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = {"extra": "ignore", "strict": True}
-
-    format: int = 1
-
-
-def check_format(folder: RunFolder, found: object) -> None:
-    """Refuse a run of another version of the format.
+def check_format(folder: RunFolder, record: Mapping[str, Any]) -> None:
+    """Refuse a result of another version of the format; those written before it was counted are of format 1.
 
     Raises:
         ValueError: If it is.
     """
-    if found != FORMAT:
+    if (found := record.get("format", 1)) != FORMAT:
         raise ValueError(
             f"{folder.path} was written in format {found!r}, this version of agscl reads format {FORMAT}: "
             "install the version that wrote it (see environment in its result.json)"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic_core import from_json
+
 from agscl.runs import RunFolder, run_folders
+from agscl.runs.files import read_record
 from agscl.training import TaskFinished
 
 from .result import Result, check_format
@@ -94,27 +96,17 @@ def read_run(folder: RunFolder) -> StoredRun:
         ValueError: If a file of it is damaged, or written in another version of the format.
         OSError: If a file cannot be read.
     """
-    asked = _object(folder.experiment)
+    asked = read_record(folder.experiment)
     if not folder.result.exists():
         return _incomplete(folder, asked)
-    record = _object(folder.result)
-    check_format(folder, record.get("format", 1))
+    record = read_record(folder.result)
+    check_format(folder, record)
     if "accuracy" not in record:
         return OtherRun(folder, asked, record)
     try:
         return _sequence_run(folder, asked)
     except ValueError as error:
         raise ValueError(f"{folder.path}: {error}; the run may come from another version of agscl") from error
-
-
-def _object(path: Path) -> Record:
-    try:
-        content = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path} is no JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} is damaged: it holds no JSON object")
-    return content
 
 
 def _sequence_run(folder: RunFolder, asked: Record) -> SequenceRun:
@@ -137,7 +129,7 @@ def _events(path: Path) -> Iterator[Record]:
     """All lines that are whole; the last line of a run that died may not be."""
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            event = json.loads(line)
+            event = from_json(line)
         except ValueError:
             continue
         if isinstance(event, dict):

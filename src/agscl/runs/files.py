@@ -5,11 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
+from pydantic_core import from_json
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
+
+LEFTOVER = ".*.[0-9]*.part"
+"""Names of files that a killed writer left."""
+
+LARGEST = 2**63
+"""No number in a record is larger: tables and pictures can hold it."""
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -43,8 +51,34 @@ def _flush_names(folder: Path) -> None:
 
 def remove_leftovers(folder: Path) -> None:
     """Remove what writers left that were killed; call it when nobody writes there."""
-    for leftover in folder.rglob(".*.part"):
+    for leftover in folder.rglob(LEFTOVER):
         leftover.unlink(missing_ok=True)
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises:
+        ValueError: If it is something else, is nested too deep, or holds a number that is not finite or too large.
+        OSError: If it cannot be read.
+    """
+    try:
+        record = from_json(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON: {error}") from error
+    if not isinstance(record, dict):
+        raise ValueError(f"{path} is damaged: it holds no JSON object")
+    if not _plain(record):
+        raise ValueError(f"{path} is damaged: it holds a number that is not finite or too large")
+    return record
+
+
+def _plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(map(_plain, value.values()))
+    if isinstance(value, list):
+        return all(map(_plain, value))
+    return not isinstance(value, int | float) or abs(value) < LARGEST
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:

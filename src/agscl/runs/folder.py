@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from .files import remove_leftovers, write_bytes
+from .files import LEFTOVER, remove_leftovers, write_bytes
 from .lock import locked, refuse_held
 
 
@@ -90,7 +90,7 @@ class RunFolder:
         Raises:
             ValueError: If it does.
         """
-        if self.path.is_dir() and any(not path.name.startswith(".lock") for path in self.path.iterdir()):
+        if self.path.is_dir() and not all(path.match(".lock*") or path.match(LEFTOVER) for path in self.path.iterdir()):
             what = "another run" if self.experiment.exists() else "other files"
             raise ValueError(f"{self.path} holds {what}: choose a new folder with --out, or go on with --resume")
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .files import read_record
 from .folder import RunFolder, run_folders
 
 if TYPE_CHECKING:
     from polars import DataFrame
 
+COLUMNS = ("run", "preset", "method", "options", "seed", "status", "tasks", "finished")
 COMPLETE, INCOMPLETE, UNREADABLE = "complete", "incomplete", "unreadable"
 
 
@@ -32,10 +33,10 @@ def overview(paths: Iterable[Path]) -> DataFrame:
 
 
 def _row(folder: RunFolder) -> dict[str, Any]:
-    row: dict[str, Any] = dict.fromkeys(("run", "preset", "method", "options", "seed", "status", "tasks", "finished"))
+    row: dict[str, Any] = dict.fromkeys(COLUMNS)
     row["run"] = str(folder.path)
     try:
-        return row | _asked(_object(folder.experiment)) | _outcome(folder)
+        return row | _asked(read_record(folder.experiment)) | _outcome(folder)
     except (ValueError, OSError, AttributeError):
         return row | {"status": UNREADABLE}
 
@@ -59,8 +60,9 @@ def _asked(experiment: Mapping[str, Any]) -> dict[str, Any]:
 def _outcome(folder: RunFolder) -> dict[str, Any]:
     if not folder.result.exists():
         return {"status": INCOMPLETE, "tasks": _tasks_learned(folder)}
-    result = _object(folder.result)
-    measures, tasks = result.get("measures", {}), result.get("tasks")
+    result = read_record(folder.result)
+    tasks = result.get("tasks")
+    measures = {name: value for name, value in result.get("measures", {}).items() if name not in COLUMNS}
     written = datetime.fromtimestamp(folder.result.stat().st_mtime, UTC)
     known = {"status": COMPLETE, "tasks": len(tasks) if isinstance(tasks, list) else None, "finished": written}
     return known | {name: float(value) for name, value in measures.items() if isinstance(value, int | float)}
@@ -70,13 +72,6 @@ def _tasks_learned(folder: RunFolder) -> int:
     if not folder.events.exists():
         return 0
     return sum('"TaskFinished"' in line for line in folder.events.read_text(errors="replace").splitlines())
-
-
-def _object(path: Path) -> Mapping[str, Any]:
-    content = json.loads(path.read_bytes())
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds no JSON object")
-    return content
 
 
 def _text(value: object) -> str | None:

@@ -114,7 +114,7 @@ def read_table(path: Path, types: Mapping[str, str]) -> DataFrame:
         types: Its columns and their types, in order.
 
     Raises:
-        ValueError: If the file is damaged or has other columns.
+        ValueError: If the file is damaged, has other columns, or holds a number that is not finite.
         OSError: If it cannot be read.
     """
     import polars
@@ -127,6 +127,8 @@ def read_table(path: Path, types: Mapping[str, str]) -> DataFrame:
     found = {name: str(kind) for name, kind in table.schema.items()}
     if found != types:
         raise ValueError(f"{path} has columns {', '.join(found) or 'none'}; expected {', '.join(types)}")
+    if not all(column.is_finite().all() for column in table if column.dtype == polars.Float64):
+        raise ValueError(f"{path} is damaged: it holds a number that is not finite")
     return table
 
 

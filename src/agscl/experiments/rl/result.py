@@ -11,7 +11,7 @@ from pydantic import ConfigDict
 
 from agscl.benchmarks.task import JSON
 from agscl.experiments.methods import name_of
-from agscl.experiments.result import FORMAT, read_record
+from agscl.experiments.result import FORMAT, read_result
 from agscl.rl.progress import Evaluation, Progress, Resumed, TaskFinished
 from agscl.runs import RunFolder
 from agscl.runs.tables import read_table
@@ -113,13 +113,14 @@ class RLResult:
         """
         folder.require_complete()
         experiment = RLExperiment.from_json(folder.experiment.read_bytes())
-        written = read_record(folder, _Written)
+        written = read_result(folder, _Written)
         progress = Progress(
             random_scores=list(written.random_scores),
             tasks=list(written.tasks),
             evaluations=_read_evaluations(folder),
             resumed=list(written.resumed),
         )
+        _require_whole(progress, folder)
         return cls(experiment, progress, written.environment)
 
 
@@ -137,3 +138,11 @@ class _Written:
 
 def _read_evaluations(folder: RunFolder) -> list[Evaluation]:
     return [Evaluation(**row) for row in read_table(folder.evaluations, COLUMNS).iter_rows(named=True)]
+
+
+def _require_whole(progress: Progress, folder: RunFolder) -> None:
+    """Refuse a record without tasks, or with evaluations or random scores of others than its own."""
+    tasks = range(len(progress.tasks))
+    foreign = {evaluation.task for evaluation in progress.evaluations} - set(tasks)
+    if not tasks or len(progress.random_scores) != len(tasks) or foreign:
+        raise ValueError(f"{folder.path} is damaged: its evaluations and random scores are not those of its tasks")

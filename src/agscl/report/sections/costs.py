@@ -99,5 +99,5 @@ def _of_policies(entry: RLGroup) -> Cost:
         "memory_bytes": mean_interval([float(run[-1].memory_bytes) for run in runs]),
         "seconds": mean_interval([sum(task.seconds for task in run) for run in runs]),
     }
-    pace = mean_interval([sum(t.steps for t in run) / sum(t.training_seconds for t in run) for run in runs])
+    pace = mean_interval([sum(t.steps for t in run) / max(sum(t.training_seconds for t in run), 1e-9) for run in runs])
     return Cost(entry.label, measures, with_interval(pace, 0))
