@@ -18,15 +18,17 @@ NOTHING = "-"
 
 
 def show(console: Console, results: Sequence[Result]) -> None:
-    """Show accuracy matrices, measures, and sparsity and used capacity for each task."""
+    """Show accuracy matrices if they fit the width, measures, and what became of each task."""
     experiment = results[0].experiment
     console.print(f"\n{experiment.preset}, seed {experiment.seed} (one run of each method)", highlight=False)
     console.print(f"{results[0].scale_in_words()}\n", highlight=False)
     for result in results:
-        console.print(_matrix(result))
+        matrix = _matrix(result)
+        if _width(console, matrix) <= console.width:
+            console.print(matrix)
     console.print(_measures(results))
     for result in results:
-        console.print(_capacity(result))
+        show_table(console, _tasks(result))
 
 
 def plain_table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) -> Table:
@@ -42,20 +44,24 @@ def plain_table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, left: in
 def show_table(console: Console, table: Table) -> None:
     """Print a table, as wide as its cells where no terminal sets the width."""
     if not console.is_terminal:
-        console.width = WIDE
-        console.width = max(80, console.measure(table).maximum)
+        console.width = max(80, _width(console, table))
     console.print(table)
+
+
+def _width(console: Console, table: Table) -> int:
+    """Columns that a table takes if it may."""
+    return console.measure(table, options=console.options.update(width=WIDE)).maximum
 
 
 def _matrix(result: Result) -> Table:
     tasks = result.history.tasks
     table = Table(title=f"{result.method}: accuracy (%) on each task", title_justify="left")
-    table.add_column("after learning")
-    for number in range(1, len(tasks) + 1):
-        table.add_column(f"task {number}", justify="right")
-    for number, task in enumerate(tasks, 1):
+    numbers = [str(number) for number in range(1, len(tasks) + 1)]
+    for head in ("after", *numbers):
+        table.add_column(head, justify="right")
+    for number, task in zip(numbers, tasks, strict=True):
         measured = [_percent(value) for value in task.accuracy]
-        table.add_row(f"{number}  {task.name}", *measured, *[""] * (len(tasks) - len(measured)))
+        table.add_row(number, *measured, *[""] * (len(tasks) - len(measured)))
     return table
 
 
@@ -70,15 +76,16 @@ def _measures(results: Sequence[Result]) -> Table:
     return table
 
 
-def _capacity(result: Result) -> Table:
-    table = Table(title=f"{result.method}: nodes (%)", title_justify="left")
-    table.add_column("after learning")
-    table.add_column("sparsity", justify="right")
-    table.add_column("used capacity", justify="right")
-    table.add_column("epochs", justify="right")
-    for number, task in enumerate(result.history.tasks, 1):
-        values = (_percent(task.sparsity), _percent(task.used_capacity), str(task.epochs))
-        table.add_row(f"{number}  {task.name}", *values)
+def _tasks(result: Result) -> Table:
+    """Accuracy on each task, and the nodes right after it."""
+    tasks = result.history.tasks
+    table = Table(title=f"{result.method}: tasks (%)", title_justify="left")
+    table.add_column("task", no_wrap=True)
+    for head in ("learned", "at the end", "sparsity", "used capacity", "epochs"):
+        table.add_column(head, justify="right")
+    for number, (task, last) in enumerate(zip(tasks, tasks[-1].accuracy, strict=True), 1):
+        values = map(_percent, (task.accuracy[-1], last, task.sparsity, task.used_capacity))
+        table.add_row(f"{number}  {task.name}", *values, str(task.epochs))
     return table
 
 
