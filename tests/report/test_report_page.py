@@ -235,7 +235,6 @@ def test_a_run_of_an_unknown_kind_is_shown_as_its_record(tmp_path):
         "kind": "unheard of",
         "scores": [[1.5, None]],
         "nested": {"<i>": [{"a": 1}, {"a": 2}]},
-        "odd": "\ud800",
     }
     (tmp_path / "result.json").write_text(json.dumps(record))
     outline = report(tmp_path)
@@ -256,6 +255,9 @@ def refusal(capsys, *arguments):
         ("result.json", '{"format": 99, "accuracy": []}', "format 99"),
         ("result.json", "{", "no JSON"),
         ("result.json", "[]", "no JSON object"),
+        ("result.json", '{"odd": "\\ud800"}', "no JSON"),
+        ("result.json", "[" * 100_000, "no JSON"),
+        ("result.json", '{"seconds": 1e999}', "not finite or too large"),
         ("result.json", '{"format": 1, "accuracy": []}', "tasks"),
         ("experiment.json", '{"preset": "digits", "strange": 1}', "strange"),
         ("nodes.parquet", "no parquet", "Parquet"),

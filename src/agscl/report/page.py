@@ -70,7 +70,7 @@ def page(runs: Sequence[StoredRun]) -> bytes:
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         version=version("agscl"),
     )
-    return content.encode(errors="replace")  # a name from JSON may be no text
+    return content.encode(errors="replace")  # the name of a folder may be no text
 
 
 AnyBenchmark = TypeVar("AnyBenchmark", Benchmark, PolicyBenchmark)
