@@ -74,3 +74,11 @@ def test_damage_that_makes_the_reader_panic_is_refused_like_any_other(tmp_path, 
     monkeypatch.setattr(polars, "read_parquet", panic)
     with pytest.raises(ValueError, match="is no Parquet table: assertion failed"):
         read_evaluations(path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_number_that_is_not_finite_is_refused(tmp_path, value):
+    path = tmp_path / "table.parquet"
+    write_table(path, nodes([Rating(0, "fc", [0.5, value], ["free", "free"])]))
+    with pytest.raises(ValueError, match="holds a number that is not finite"):
+        read_nodes(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -14,7 +13,7 @@ from agscl.analysis.certificate import Certificate, Drift, certify
 from agscl.experiments import Experiment
 from agscl.experiments.run import load_run
 from agscl.runs import RunFolder
-from agscl.runs.files import write_bytes
+from agscl.runs.files import read_record, write_bytes
 
 SPANS = 6
 """Most ranges of nodes that are named in a line."""
@@ -46,7 +45,7 @@ def _require_unchanged(certificate: Certificate, file: Path) -> None:
     if not file.exists():
         return
     try:
-        earlier = json.loads(file.read_bytes())["states"]
+        earlier = dict(read_record(file)["states"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{file} is damaged; delete it to certify the run anew") from error
     changed = [name for name, found in certificate.states.items() if earlier.get(name) != found]

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from .files import read_record
+
 LOCK = ".lock"
 """Held by the operating system for as long as its process lives, so that a dead process leaves no lock behind."""
 
@@ -54,7 +56,7 @@ def refuse_held(folder: Path) -> None:
 
 def _holder(folder: Path) -> str:
     try:
-        holder = json.loads((folder / HOLDER).read_text(encoding="utf-8"))
+        holder = read_record(folder / HOLDER)
         return f"process {int(holder['process'])} on {holder['host']} since {holder['since']}"
     except (OSError, ValueError, KeyError, TypeError):
         return "another process"
