@@ -81,11 +81,22 @@ def read_damaged(folder, name, harm, read):
         path.write_bytes(whole)
 
 
+@pytest.fixture(scope="module")
+def sequence(tmp_path_factory):
+    """A finished run of a sequence of tasks, with made-up accuracies."""
+    return RunFolder(write_run(tmp_path_factory.mktemp("sequence") / "run", tasks=2))
+
+
+@pytest.fixture(scope="module")
+def policies(tmp_path_factory):
+    """A finished run of policies, with made-up scores."""
+    return write_policies(tmp_path_factory.mktemp("policies") / "run", PROTECTED)
+
+
 @pytest.fixture(scope="module", params=["sequence", "policies"])
-def written(request, tmp_path_factory):
-    """A finished run of each kind, with made-up numbers."""
-    path = tmp_path_factory.mktemp("written") / "run"
-    return RunFolder(write_run(path, tasks=2)) if request.param == "sequence" else write_policies(path, PROTECTED)
+def written(request):
+    """A finished run of each kind."""
+    return request.getfixturevalue(request.param)
 
 
 WHOLE = {
@@ -104,9 +115,8 @@ def test_a_value_that_does_not_belong_into_a_record_is_shown_or_refused(written,
 
 @cases(25)
 @given(edits=damage)
-def test_a_damaged_table_of_evaluations_is_shown_or_refused(tmp_path_factory, edits):
-    folder = write_policies(tmp_path_factory.mktemp("policies") / "run", PROTECTED)
-    read_damaged(folder, "result.parquet", lambda whole: damaged(whole, edits), WHOLE["page"])
+def test_a_damaged_table_of_evaluations_is_shown_or_refused(policies, edits):
+    read_damaged(policies, "result.parquet", lambda whole: damaged(whole, edits), WHOLE["page"])
 
 
 TENSORS = {

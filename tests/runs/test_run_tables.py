@@ -14,6 +14,7 @@ from agscl.runs.tables import (
     read_nodes,
     write_table,
 )
+from hostile.watch import confined
 
 ROWS = st.integers(0, 5).flatmap(
     lambda tasks: st.tuples(*(st.lists(st.floats(0, 1), min_size=t, max_size=t) for t in range(1, tasks + 1)))
@@ -49,7 +50,7 @@ def test_tables_survive_the_disk(tmp_path):
 def test_other_files_are_refused(tmp_path):
     path = tmp_path / "table.parquet"
     write_table(path, polars.DataFrame({"after": [1]}))
-    with pytest.raises(ValueError, match="has columns after; expected after, task, name, accuracy"):
+    with pytest.raises(ValueError, match=r"has columns after \(int64\); expected after \(int64\), task"):
         read_evaluations(path)
     path.write_bytes(b"no table at all")
     with pytest.raises(ValueError, match="is no Parquet table"):
@@ -65,20 +66,25 @@ def test_ratings_must_be_whole():
         nodes([Rating(0, "fc", [0.0], ["lost"])])
 
 
-def test_damage_that_makes_the_reader_panic_is_refused_like_any_other(tmp_path, monkeypatch):
-    def panic(source):
-        raise polars.exceptions.PanicException("assertion failed")
-
-    path = tmp_path / "result.parquet"
-    path.write_bytes(b"damaged")
-    monkeypatch.setattr(polars, "read_parquet", panic)
-    with pytest.raises(ValueError, match="is no Parquet table: assertion failed"):
-        read_evaluations(path)
+def test_a_page_that_announces_minus_one_values_is_refused(tmp_path):
+    """Zigzag-encoded, -1 is the byte 1; polars' own reader asks for 2^61 bytes then, and the process is gone."""
+    path = tmp_path / "table.parquet"
+    write_table(path, evaluations([[0.5], [0.25, 1.0]], ["cats", "dogs"]))
+    whole = path.read_bytes()
+    refused = 0
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + b"\x01" + whole[place + 1 :])
+        try:
+            with confined(tmp_path):
+                read_evaluations(path)
+        except ValueError:
+            refused += 1
+    assert refused > len(whole) / 4
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_number_that_is_not_finite_is_refused(tmp_path, value):
     path = tmp_path / "table.parquet"
     write_table(path, nodes([Rating(0, "fc", [0.5, value], ["free", "free"])]))
-    with pytest.raises(ValueError, match="holds a number that is not finite"):
+    with pytest.raises(ValueError, match="a value is missing or not finite"):
         read_nodes(path)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from pydantic import ConfigDict, PlainSerializer, PlainValidator, TypeAdapter, ValidationError
+from pydantic import ConfigDict, PlainSerializer, PlainValidator, ValidationError
 
 from agscl.benchmarks.options import LoadOptions
 from agscl.methods import AnyMethod
 from agscl.training import Compute, Training
 
-from .methods import explain, method_from_json, method_to_json
+from .methods import adapter, explain, method_from_json, method_to_json
 from .presets import preset_named
 
 AUTOMATIC = Compute()
@@ -63,9 +63,8 @@ class Experiment:
 
     def to_json(self) -> bytes:
         """The experiment as JSON; equal experiments give equal bytes."""
-        adapter = TypeAdapter(Experiment)
-        typed = self.from_json(adapter.dump_json(self))  # where a float belongs, 1 becomes 1.0
-        return adapter.dump_json(typed, indent=2) + b"\n"
+        typed = self.from_json(adapter(Experiment).dump_json(self))  # where a float belongs, 1 becomes 1.0
+        return adapter(Experiment).dump_json(typed, indent=2) + b"\n"
 
     @classmethod
     def from_json(cls, text: bytes | str) -> Experiment:
@@ -75,6 +74,6 @@ class Experiment:
             ValueError: If a key is unknown or missing, or a value is of the wrong type or out of its range.
         """
         try:
-            return TypeAdapter(Experiment).validate_json(text)
+            return adapter(Experiment).validate_json(text)
         except ValidationError as error:
             raise ValueError(explain(error, "experiment", cls)) from error

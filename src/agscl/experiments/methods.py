@@ -6,7 +6,8 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, fields
-from typing import Any
+from functools import cache
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -14,6 +15,8 @@ from agscl.methods import METHODS, AnyMethod
 
 INFINITY = "Infinity"
 """How an infinite hyper-parameter is written in JSON, which has no number for it."""
+
+Typed = TypeVar("Typed")
 
 
 def method_class(name: str) -> type[AnyMethod]:
@@ -46,14 +49,14 @@ def method_from_options(name: str, options: Mapping[str, str], defaults: Mapping
     kind = method_class(name)
     given = {key: str(value) for key, value in asdict(defaults[name]).items()} if name in defaults else {}
     try:
-        return TypeAdapter(kind).validate_strings({**given, **options}, extra="forbid")
+        return adapter(kind).validate_strings({**given, **options}, extra="forbid")
     except ValidationError as error:
         raise ValueError(explain(error, name, kind)) from error
 
 
 def method_to_json(method: AnyMethod) -> dict[str, Any]:
     """A method as a JSON object: its name and its hyper-parameters, equal ones always written alike."""
-    typed = TypeAdapter(type(method)).validate_python(asdict(method))  # where a float belongs, 7 becomes 7.0
+    typed = adapter(type(method)).validate_python(asdict(method))  # where a float belongs, 7 becomes 7.0
     values = {key: INFINITY if value == math.inf else value for key, value in asdict(typed).items()}
     return {"name": name_of(method), **values}
 
@@ -71,9 +74,20 @@ def method_from_json(value: object) -> AnyMethod:
     options = {key: math.inf if item == INFINITY else item for key, item in value.items() if key != "name"}
     kind = method_class(value["name"])
     try:
-        return TypeAdapter(kind).validate_json(json.dumps(options), strict=True, extra="forbid")
+        return adapter(kind).validate_json(json.dumps(options), strict=True, extra="forbid")
     except ValidationError as error:
         raise ValueError(explain(error, value["name"], kind)) from error
+
+
+def adapter(kind: type[Typed]) -> TypeAdapter[Typed]:
+    """What turns a type into JSON and back; made once for each, since making one takes longer than using it."""
+    found: TypeAdapter[Typed] = _adapter(kind)  # type: ignore[arg-type] # types are hashable
+    return found
+
+
+@cache
+def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 def explain(error: ValidationError, subject: str, kind: type) -> str:

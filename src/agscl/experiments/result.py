@@ -11,7 +11,7 @@ from math import isnan
 from typing import Any, ClassVar, TypeVar
 
 import torch
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, ValidationError
 from torch import Tensor
 
 from agscl import metrics
@@ -21,7 +21,7 @@ from agscl.runs.files import read_record
 from agscl.training import History, Machine, TaskFinished
 
 from .experiment import Experiment
-from .methods import explain, name_of
+from .methods import adapter, explain, name_of
 from .presets import preset_named
 
 FORMAT = 1
@@ -130,7 +130,7 @@ def read_result(folder: RunFolder, kind: type[Written]) -> Written:
     """
     check_format(folder, read_record(folder.result))
     try:
-        return TypeAdapter(kind).validate_json(folder.result.read_bytes())
+        return adapter(kind).validate_json(folder.result.read_bytes())
     except ValidationError as error:
         raise ValueError(explain(error, str(folder.result), kind)) from error
 

@@ -16,6 +16,7 @@ from .files import write_bytes
 
 if TYPE_CHECKING:
     from polars import DataFrame
+    from pyarrow import Schema
 
 _EVALUATIONS = {"after": "Int64", "task": "Int64", "name": "String", "accuracy": "Float64"}
 _NODES = {"after": "Int64", "layer": "String", "node": "Int64", "importance": "Float64", "state": "String"}
@@ -49,7 +50,7 @@ def evaluations(accuracy: Sequence[Sequence[float]], names: Sequence[str]) -> Da
     """
     rows = [(after, task, value) for after, row in enumerate(accuracy) for task, value in enumerate(row)]
     after, task, values = zip(*rows, strict=True) if rows else ((), (), ())
-    return _frame(
+    return frame(
         {"after": after, "task": task, "name": [names[index] for index in task], "accuracy": values}, _EVALUATIONS
     )
 
@@ -63,7 +64,7 @@ def nodes(ratings: Iterable[Rating]) -> DataFrame:
     rated = list(ratings)
     for rating in rated:
         _check(rating)
-    return _frame(
+    return frame(
         {
             "after": _spread(rated, lambda rating: [rating.after] * len(rating.states)),
             "layer": _spread(rated, lambda rating: [rating.layer] * len(rating.states)),
@@ -73,6 +74,18 @@ def nodes(ratings: Iterable[Rating]) -> DataFrame:
         },
         _NODES,
     )
+
+
+def frame(columns: Mapping[str, Any] | Sequence[Mapping[str, Any]], types: Mapping[str, str]) -> DataFrame:
+    """A table from its columns or rows.
+
+    Args:
+        columns: Values by name, or one mapping a row.
+        types: The columns and the names of their polars types, in order.
+    """
+    import polars
+
+    return polars.DataFrame(columns, schema={name: getattr(polars, kind)() for name, kind in types.items()})
 
 
 def write_table(path: Path, table: DataFrame) -> None:
@@ -114,22 +127,31 @@ def read_table(path: Path, types: Mapping[str, str]) -> DataFrame:
         types: Its columns and their types, in order.
 
     Raises:
-        ValueError: If the file is damaged, has other columns, or holds a number that is not finite.
+        ValueError: If the file is damaged or has other columns, or a value is missing or not finite.
         OSError: If it cannot be read.
     """
     import polars
+    import pyarrow
+    from pyarrow import parquet
 
     content = path.read_bytes()
     try:
-        table = polars.read_parquet(io.BytesIO(content))
-    except (polars.exceptions.PolarsError, polars.exceptions.PanicException) as error:  # some damage makes it panic
+        read = parquet.read_table(io.BytesIO(content), use_threads=False)  # polars' reader aborts on some damage
+        read.validate(full=True)
+    except (pyarrow.ArrowException, OSError) as error:
         raise ValueError(f"{path} is no Parquet table: {' '.join(str(error).split())}") from error
-    found = {name: str(kind) for name, kind in table.schema.items()}
-    if found != types:
-        raise ValueError(f"{path} has columns {', '.join(found) or 'none'}; expected {', '.join(types)}")
-    if not all(column.is_finite().all() for column in table if column.dtype == polars.Float64):
-        raise ValueError(f"{path} is damaged: it holds a number that is not finite")
+    expected = frame({}, types).to_arrow().schema
+    if not read.schema.equals(expected):
+        raise ValueError(f"{path} has columns {_listed(read.schema) or 'none'}; expected {_listed(expected)}")
+    table = polars.DataFrame(read)
+    finite = (column.is_finite().all() for column in table if column.dtype == polars.Float64)
+    if any(column.has_nulls() for column in table) or not all(finite):
+        raise ValueError(f"{path} is damaged: a value is missing or not finite")
     return table
+
+
+def _listed(schema: Schema) -> str:
+    return ", ".join(f"{field.name} ({field.type})" for field in schema)
 
 
 def _spread(ratings: Sequence[Rating], values: Any) -> list[Any]:
@@ -142,9 +164,3 @@ def _check(rating: Rating) -> None:
         raise ValueError(f"layer {rating.layer!r} has {counts}: one of each a node")
     if odd := set(rating.states) - set(STATES):
         raise ValueError(f"unknown state {min(odd)!r} of a node; there are: {', '.join(STATES)}")
-
-
-def _frame(columns: Mapping[str, Any], types: Mapping[str, str]) -> DataFrame:
-    import polars
-
-    return polars.DataFrame(columns, schema={name: getattr(polars, kind)() for name, kind in types.items()})

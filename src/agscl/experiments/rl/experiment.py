@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from pydantic import ConfigDict, PlainSerializer, PlainValidator, TypeAdapter, ValidationError
+from pydantic import ConfigDict, PlainSerializer, PlainValidator, ValidationError
 
 from agscl.experiments.experiment import AUTOMATIC
-from agscl.experiments.methods import explain, method_from_json, method_to_json, name_of
+from agscl.experiments.methods import adapter, explain, method_from_json, method_to_json, name_of
 from agscl.methods import AnyMethod
 from agscl.rl.presets import RLPreset, rl_preset_named
 from agscl.rl.settings import PPOTraining
@@ -63,9 +63,8 @@ class RLExperiment:
 
     def to_json(self) -> bytes:
         """The experiment as JSON; equal experiments give equal bytes."""
-        adapter = TypeAdapter(RLExperiment)
-        typed = self.from_json(adapter.dump_json(self))  # where a float belongs, 1 becomes 1.0
-        return adapter.dump_json(typed, indent=2) + b"\n"
+        typed = self.from_json(adapter(RLExperiment).dump_json(self))  # where a float belongs, 1 becomes 1.0
+        return adapter(RLExperiment).dump_json(typed, indent=2) + b"\n"
 
     @classmethod
     def from_json(cls, text: bytes | str) -> RLExperiment:
@@ -75,6 +74,6 @@ class RLExperiment:
             ValueError: If a key is unknown or missing, or a value is of the wrong type or out of its range.
         """
         try:
-            return TypeAdapter(RLExperiment).validate_json(text)
+            return adapter(RLExperiment).validate_json(text)
         except ValidationError as error:
             raise ValueError(explain(error, "experiment", cls)) from error

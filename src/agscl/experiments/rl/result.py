@@ -14,7 +14,7 @@ from agscl.experiments.methods import name_of
 from agscl.experiments.result import FORMAT, read_result
 from agscl.rl.progress import Evaluation, Progress, Resumed, TaskFinished
 from agscl.runs import RunFolder
-from agscl.runs.tables import read_table
+from agscl.runs.tables import frame, read_table
 
 from .experiment import RLExperiment
 
@@ -83,10 +83,7 @@ class RLResult:
 
     def table(self) -> DataFrame:
         """Every evaluation, one row each."""
-        import polars
-
-        rows = [asdict(evaluation) for evaluation in self.progress.evaluations]
-        return polars.DataFrame(rows, schema={name: getattr(polars, kind)() for name, kind in COLUMNS.items()})
+        return frame([asdict(evaluation) for evaluation in self.progress.evaluations], COLUMNS)
 
     def to_json(self) -> bytes:
         """The result as JSON, but for the table of evaluations."""

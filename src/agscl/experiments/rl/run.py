@@ -9,10 +9,11 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, ValidationError
 from torch import Tensor
 
 from agscl.benchmarks.extras import require
+from agscl.experiments.methods import adapter
 from agscl.experiments.result import environment
 from agscl.experiments.resuming import earlier_result
 from agscl.experiments.run import EVERY, threads
@@ -163,7 +164,7 @@ class _Keeper:
         start = time.perf_counter()
         random = {f"{RANDOM}{name}": tensor for name, tensor in capture(self._device).items()}
         record = _Record(progress, size_of(self._events))
-        text = TypeAdapter(_Record).dump_json(record).decode()
+        text = adapter(_Record).dump_json(record).decode()
         path = self._checkpoints.write(Checkpoint(text, {**tensors, **random}))
         self._schedule.written(time.perf_counter() - start)
         self._interruption.check(f"stopped; go on with --resume ({path})")
@@ -183,7 +184,7 @@ class _Keeper:
             cut(self._events, 0)
             return None
         try:
-            record = TypeAdapter(_Record).validate_json(found.record)
+            record = adapter(_Record).validate_json(found.record)
         except ValidationError as error:
             raise ValueError(f"{self._checkpoints.path} holds no checkpoints of this agscl: start anew") from error
         cut(self._events, record.events)
