@@ -80,10 +80,10 @@ class _One:
 
 
 def consolidation(who: Learner, task: Task, index: int) -> Callable[[], None]:
-    """What this library does after a task."""
+    """What this library does after a task, in halves of a training batch as the trainer does."""
 
     def work() -> None:
-        batches = list(task.train.batches(1024))
+        batches = list(task.train.batches(BATCH // 2))
         who.guard.consolidate(batches, lambda batch: who.model(who.machine.place(batch)[0], index))
 
     return work

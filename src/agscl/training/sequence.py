@@ -80,7 +80,8 @@ def _consolidate(learner: Learner, task: Task, index: int) -> None:
         logits: Tensor = learner.model(learner.machine.place(batch)[0], index)
         return logits
 
-    learner.guard.consolidate(_Batches(task.train, learner.training.batch_size, learner.keeper), predict)
+    size = -(-learner.training.batch_size // 2)  # a per-sample pass holds gradients beside activations: half as many
+    learner.guard.consolidate(_Batches(task.train, size, learner.keeper), predict)
 
 
 @dataclass(frozen=True)
