@@ -1,5 +1,6 @@
 """A user's own folder, .npz or torch data sets become tasks in one call."""
 
+import json
 import os
 
 import numpy as np
@@ -67,6 +68,17 @@ def test_a_folder_is_decoded_once_and_again_after_a_change(originals, options, t
     os.utime(path, ns=(0, 0))
     from_folder(root, 1, 1, options, size=16, report=lambda what, done, total: seen.append((done, total)))
     assert len(seen) == 2
+
+
+def test_names_that_are_no_text_are_escaped(originals, options, tmp_path):
+    odd = os.fsdecode(b"caf\xe9")
+    folder = originals.image_folders(tmp_path / odd, classes=(odd, "b"), each=10)
+    images, labels = originals.random_images(20, (8, 8, 3)), np.arange(20) % 2
+    np.savez(tmp_path / f"{odd}.npz", x=images, y=labels, classes=np.array([odd, "\ud800"]))
+    for sequence in (from_folder(folder, 1, 0, options, size=8), from_npz(tmp_path / f"{odd}.npz", 1)):
+        assert sequence.name == "caf\\udce9"
+        assert "caf\\udce9" in sequence.record["task_classes"][0]
+        assert json.loads(json.dumps(sequence.record, ensure_ascii=False).encode()) == sequence.record
 
 
 def test_folders_that_cannot_be_tasks_are_refused(originals, options, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from agscl.benchmarks.formats.npz import npz_set
 from agscl.benchmarks.image_set import ImageSet
 from agscl.benchmarks.loader import DatasetExamples, labels_of
 from agscl.benchmarks.options import LoadOptions
-from agscl.benchmarks.raw import RawSet, Report, no_report
+from agscl.benchmarks.raw import RawSet, Report, as_text, no_report
 from agscl.benchmarks.sequences import split_classes
 from agscl.benchmarks.split import prepare, with_drawn_test
 from agscl.benchmarks.task import JSON, Task, TaskSequence
@@ -65,8 +66,8 @@ def from_folder(
             raw = read_tree(root, (3, size, size), fit="crop")
             if raw is None:
                 raise DataError(f"{root} has no folders with images: expected CLASS/IMAGE or train/CLASS/IMAGE")
-            cache.store(name, raw, root.name, report)
-    return _sequence(root.name, cache.load(name), num_tasks, seed, options)
+            cache.store(name, raw, as_text(root.name), report)
+    return _sequence(as_text(root.name), cache.load(name), num_tasks, seed, options)
 
 
 def from_npz(path: Path | str, num_tasks: int, seed: int = 0, options: LoadOptions | None = None) -> TaskSequence:
@@ -83,7 +84,8 @@ def from_npz(path: Path | str, num_tasks: int, seed: int = 0, options: LoadOptio
         ValueError: If the file is damaged or foreign, or classes cannot be shared out equally.
     """
     file = Path(path)
-    return _sequence(file.stem, _in_memory(file.stem, npz_set(file)), num_tasks, seed, options or LoadOptions())
+    name = as_text(file.stem)
+    return _sequence(name, _in_memory(name, npz_set(file)), num_tasks, seed, options or LoadOptions())
 
 
 def from_datasets(
@@ -140,10 +142,10 @@ def _in_memory(name: str, raw: RawSet) -> ImageSet:
 
 def _listing_digest(root: Path, size: int) -> str:
     """Digest of the names, sizes and times of all images below a folder."""
-    digest = hashlib.sha256(f"{root.resolve()} {size}".encode())
+    digest = hashlib.sha256(os.fsencode(f"{root.resolve()} {size}"))
     for path in sorted(path for path in root.rglob("*") if is_image(path)):
         status = path.stat()
-        digest.update(f"{path.relative_to(root)} {status.st_size} {status.st_mtime_ns}\n".encode())
+        digest.update(os.fsencode(f"{path.relative_to(root)} {status.st_size} {status.st_mtime_ns}\n"))
     return digest.hexdigest()[:16]
 
 

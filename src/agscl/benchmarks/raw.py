@@ -33,7 +33,7 @@ class RawSet:
     """What a reader found.
 
     Attributes:
-        classes: Names of the classes, in label order.
+        classes: Names of the classes, in label order; what is no text in them is written as an escape.
         image_shape: Shape of each image, ``(C, H, W)``.
         count: Number of images.
         pieces: The images, in order; read as they are asked for.
@@ -45,6 +45,15 @@ class RawSet:
     count: int
     pieces: Iterator[Piece]
     named: bool = True
+
+    def __post_init__(self) -> None:
+        """Make sure that the names can be written anywhere."""
+        object.__setattr__(self, "classes", tuple(map(as_text, self.classes)))
+
+
+def as_text(name: str) -> str:
+    r"""A name, perhaps of a file, with escapes such as ``\udce9`` for what is no text."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def piece(images: Pixels, labels: NDArray[np.integer], *, is_test: bool) -> Piece:
