@@ -1,5 +1,6 @@
 """Many runs as one table, and tables as text."""
 
+import os
 import subprocess
 from shutil import which
 
@@ -41,6 +42,13 @@ def test_runs_of_any_kind_are_listed(tmp_path):
 def test_a_run_that_is_named_twice_is_listed_once(tmp_path):
     (path,) = write(tmp_path, result())
     assert len(overview([tmp_path, path])) == 1
+
+
+def test_a_folder_whose_name_is_no_text_is_listed(tmp_path):
+    odd = tmp_path / os.fsdecode(b"caf\xe9")
+    odd.mkdir()
+    write(odd, result())
+    assert overview([odd])["run"][0].endswith("caf\\udce9/run-0")
 
 
 def test_nothing_to_list_is_refused(tmp_path):

@@ -34,7 +34,7 @@ def overview(paths: Iterable[Path]) -> DataFrame:
 
 def _row(folder: RunFolder) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(COLUMNS)
-    row["run"] = str(folder.path)
+    row["run"] = str(folder.path).encode(errors="backslashreplace").decode()  # a path may be no text
     try:
         return row | _asked(read_record(folder.experiment)) | _outcome(folder)
     except (ValueError, OSError, AttributeError):
