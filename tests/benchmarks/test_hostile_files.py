@@ -4,6 +4,7 @@ import gzip
 import io
 import pickle
 import struct
+import sys
 import tarfile
 import zipfile
 import zlib
@@ -99,6 +100,17 @@ def test_an_npz_of_objects_is_refused(cache, tmp_path):
     np.savez(tmp_path / "objects.npz", x=np.array([{}], dtype=object), y=np.zeros(1, np.int64))
     with pytest.raises(DataError, match=r"objects\.npz"):
         import_set("notmnist", tmp_path / "objects.npz", cache)
+
+
+@pytest.mark.parametrize("name", ["classes", "alphabets"])
+@pytest.mark.parametrize("order", "<>")
+def test_names_of_characters_that_do_not_exist_are_refused(tmp_path, name, order):
+    images, numbers = np.zeros((2, 28, 28), np.uint8), np.arange(2)
+    names = np.array([sys.maxunicode + 1, ord("b")], dtype=f"{order}u4").view(f"{order}U1")
+    rest = {"y": numbers} if name == "classes" else {"alphabet": numbers, "character": numbers}
+    np.savez(tmp_path / "odd.npz", x=images, **rest, **{name: names})
+    with pytest.raises(DataError, match=rf"odd\.npz: '{name}' holds characters that do not exist"):
+        from_npz(tmp_path / "odd.npz", 1)
 
 
 def test_an_idx_file_that_announces_too_much_is_refused(originals, cache, tmp_path):
