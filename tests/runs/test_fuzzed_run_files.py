@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agscl.cli.verifying import certified_states, verify
 from agscl.experiments import Experiment
 from agscl.experiments.result import Result
 from agscl.experiments.run import run
@@ -31,10 +32,11 @@ from report.made_up import write_run
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A finished run, with a checkpoint as an unfinished one has it."""
+    """A finished and certified run, with a checkpoint as an unfinished one has it."""
     made = RunFolder(tmp_path_factory.mktemp("runs") / "run")
     experiment = Experiment(preset="digits", method=AGSCL(mu=10.0, lam=400.0), training=Training(epochs=1), tasks=2)
     run(experiment, made, every=Every(steps=1))
+    verify(made.path, None)
     return made
 
 
@@ -55,6 +57,7 @@ READERS = {
     "experiment.json": read_experiment,
     "result.json": read_result,
     "state.safetensors": read_state,
+    "certificate.json": lambda folder: certified_states(folder.path / "certificate.json"),
     "result.parquet": lambda folder: read_evaluations(folder.evaluations),
     "nodes.parquet": lambda folder: read_nodes(folder.nodes),
 }

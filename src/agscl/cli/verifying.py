@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -44,13 +45,22 @@ def _require_unchanged(certificate: Certificate, file: Path) -> None:
     """Refuse states that are not those of an earlier certificate."""
     if not file.exists():
         return
-    try:
-        earlier = dict(read_record(file)["states"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{file} is damaged; delete it to certify the run anew") from error
+    earlier = certified_states(file)
     changed = [name for name, found in certificate.states.items() if earlier.get(name) != found]
     if changed:
         raise ValueError(f"{changed[0]} has changed since {file} was made; delete the certificate to make a new one")
+
+
+def certified_states(file: Path) -> dict[str, Any]:
+    """The digest of each state in a certificate.
+
+    Raises:
+        ValueError: If it is damaged.
+    """
+    try:
+        return dict(read_record(file)["states"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{file} is damaged; delete it to certify the run anew") from error
 
 
 def _show(certificate: Certificate, console: Console, file: Path) -> None:
