@@ -45,6 +45,9 @@ class Target:
     victims: list[Victim]
     read: Callable[[Path], None]
 
+    def __repr__(self) -> str:
+        return f"<{len(self.victims)} files>"
+
 
 def files(*paths):
     return [Victim(path, path.read_bytes()) for path in sorted(paths)]

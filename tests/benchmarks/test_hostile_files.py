@@ -304,6 +304,13 @@ LAUGHS = b"]q\x00" + b"".join(b"](" + b"h" + bytes([n]) + b"h" + bytes([n]) + b"
 PICKLES = {
     "memo": b"\x80\x02}r\xff\xff\xff\x7f.",
     "bytes": b"\x80\x05}\x8c\x06labels\x96" + struct.pack("<Q", 2**40) + b"s.",
+    # the frame ends within a text: read by frames, what follows announces a gigabyte
+    "frame": b"\x80\x04\x95"
+    + struct.pack("<Q", 4)
+    + b"}\x8c\x06labelsC\x8e"
+    + struct.pack("<Q", 2**30)
+    + bytes(134)
+    + b"s.",
     "array": b"\x80\x02}X\x06\x00\x00\x00labelscnumpy\nndarray\n\x8a\x06" + (2**40).to_bytes(6, "little") + b"\x85Rs.",
     "laughs": b"\x80\x02}X\x06\x00\x00\x00labels" + LAUGHS + b"s.",
     "code": b"\x80\x02cos\nsystem\nX\x04\x00\x00\x00true\x85R.",

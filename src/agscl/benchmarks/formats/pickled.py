@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 from agscl.benchmarks.errors import DataError
 from agscl.benchmarks.formats.place import Place
 
+FRAME_BYTES = 9
+"""The opcode and a size of eight bytes."""
+
 
 def read_pickle(place: Place, path: Path) -> dict[str, Any]:
     """Read a pickled dictionary of arrays, strings and numbers; `array` gets an array out of it.
@@ -33,8 +36,7 @@ def read_pickle(place: Place, path: Path) -> dict[str, Any]:
             "give the checksum of the file or archive that you trust (--checksum)"
         )
     try:
-        _check_sizes(content)
-        loaded = _ArraysOnly(io.BytesIO(content), encoding="latin1").load()
+        loaded = _ArraysOnly(io.BytesIO(_unframed(content)), encoding="latin1").load()
     except MemoryError:
         raise
     except Exception as error:  # unpickling raises whatever the damage leads to
@@ -58,11 +60,20 @@ def array(entries: dict[str, Any], key: str, path: Path) -> NDArray[Any]:
     raise DataError(f"{path} lacks {key!r}, an array or list of numbers")
 
 
-def _check_sizes(content: bytes) -> None:
-    """Refuse opcodes that announce more than the file holds: the unpickler would take the memory first."""
-    for count, (opcode, argument, _) in enumerate(pickletools.genops(content)):
+def _unframed(content: bytes) -> bytes:
+    """The pickle without its frames; refused if an opcode announces more than the file holds.
+
+    The unpickler would take the memory first, and after a frame of the wrong size it reads other opcodes than those
+    that are checked here.
+    """
+    parts, start = [], 0
+    for count, (opcode, argument, position) in enumerate(pickletools.genops(content)):
         if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and not 0 <= int(argument or 0) <= count:
             raise pickle.UnpicklingError(f"announces {argument} objects")
+        if opcode.name == "FRAME":
+            parts.append(content[start:position])
+            start = int(position or 0) + FRAME_BYTES
+    return b"".join([*parts, content[start:]])
 
 
 class _Type:
