@@ -45,8 +45,9 @@ class Target:
     victims: list[Victim]
     read: Callable[[Path], None]
 
-    def __repr__(self) -> str:
-        return f"<{len(self.victims)} files>"
+    def _repr_pretty_(self, printer, cycle):
+        """In the report of a failure: without the content of the files, which is long."""
+        printer.text(f"{len(self.victims)} files")
 
 
 def files(*paths):

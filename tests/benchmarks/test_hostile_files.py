@@ -336,6 +336,16 @@ def png_of(width, height):
     return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
 
 
+def test_a_png_whose_last_chunk_announces_a_gigabyte_takes_no_memory(originals, tmp_path):
+    tree = originals.image_folders(tmp_path / "tree")
+    content = png_of(4, 4)
+    data = content.index(b"IDAT")
+    packed = zlib.compress(bytes(4 * 13)) + bytes(100)
+    (tree / "train/ant/odd.png").write_bytes(content[: data - 4] + struct.pack(">I", 2**30) + b"IDAT" + packed)
+    with confined(tmp_path):
+        from_folder(tree, 1, options=LoadOptions(data_root=tmp_path / "data"), size=8)
+
+
 @pytest.mark.parametrize(
     "content",
     [png_of(8000, 9000), png_of(2**31 - 1, 2**31 - 1), b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -67,7 +68,8 @@ def decoded(samples: Sequence[Sample], shape: Shape, *, fit: Fit = "stretch", in
 def _read(pillow: Any, path: Path, shape: Shape, fit: Fit) -> NDArray[np.uint8]:
     channels, height, width = shape
     try:
-        with warnings.catch_warnings(action="ignore"), pillow.open(path, formats=FORMATS) as image:
+        content = io.BytesIO(path.read_bytes())  # gives what it has; a file takes the memory that is asked for first
+        with warnings.catch_warnings(action="ignore"), pillow.open(content, formats=FORMATS) as image:
             _check_size(path, image.width, image.height)
             whole = image.convert("L" if channels == 1 else "RGB")
         box = _middle(whole.width, whole.height, width / height) if fit == "crop" else None
