@@ -82,6 +82,15 @@ def test_an_npz_bomb_is_refused_before_it_is_read(cache, tmp_path):
         import_set("notmnist", tmp_path / "bomb.npz", cache)
 
 
+def test_a_zip_with_a_member_without_a_name_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "odd.zip", "w") as archive:
+        archive.writestr("x.png", b"content")
+    content = (tmp_path / "odd.zip").read_bytes().replace(b"x.png", b"\0.png")  # a name ends at a zero
+    (tmp_path / "odd.zip").write_bytes(content)
+    with pytest.raises(DataError, match=r"odd\.zip is damaged"):
+        unpack(tmp_path / "odd.zip", tmp_path / "out")
+
+
 def npz_with(path, header, content):
     with zipfile.ZipFile(path, "w") as archive:
         buffer = io.BytesIO()

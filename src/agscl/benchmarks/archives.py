@@ -66,7 +66,7 @@ Member = tuple[str, int, IO[bytes], int]
 def _zip_members(path: Path) -> Iterator[Member]:
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
-            if not info.is_dir():
+            if not info.filename.endswith("/"):  # what `is_dir` asks, but of names without a character as well
                 check_compression(path, info)
                 with archive.open(info) as source:
                     yield info.filename, info.file_size, source, info.header_offset
