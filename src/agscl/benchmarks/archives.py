@@ -120,6 +120,8 @@ class _Frugal:
 
 def _inside(folder: Path, name: str, archive: Path) -> Path:
     parts = PurePosixPath(name.replace("\\", "/"))
+    if not parts.parts:
+        raise DataError(f"{archive} is damaged: a file in it has no name")
     if parts.is_absolute() or ".." in parts.parts or ":" in name:
         raise DataError(f"{archive} would write outside its folder: {name!r}")
     return folder.joinpath(*parts.parts)
