@@ -2,6 +2,7 @@
 
 import json
 import os
+import zipfile
 
 import numpy as np
 import pytest
@@ -68,6 +69,16 @@ def test_a_folder_is_decoded_once_and_again_after_a_change(originals, options, t
     os.utime(path, ns=(0, 0))
     from_folder(root, 1, 1, options, size=16, report=lambda what, done, total: seen.append((done, total)))
     assert len(seen) == 2
+
+
+def test_an_npz_of_python_2_is_read_in_silence(tmp_path):
+    np.savez(tmp_path / "old.npz", x=np.zeros((20, 8, 8), np.uint8), y=np.arange(20) % 2)
+    with zipfile.ZipFile(tmp_path / "old.npz") as new:
+        contents = {name: new.read(name) for name in new.namelist()}
+    with zipfile.ZipFile(tmp_path / "old.npz", "w") as old:
+        for name, content in contents.items():
+            old.writestr(name, content.replace(b"20,", b"20L,").replace(b"  \n", b" \n", 1))
+    assert from_npz(tmp_path / "old.npz", 1).num_classes == (2,)
 
 
 def test_names_that_are_no_text_are_escaped(originals, options, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from tokenize import TokenError
@@ -46,7 +47,8 @@ def read_header(file: IO[bytes], path: Path | str) -> Header:
         DataError: If it is damaged, or announces anything but an array of numbers or texts.
     """
     try:
-        shape, fortran, dtype = READERS[np.lib.format.read_magic(file)](file)
+        with warnings.catch_warnings(action="ignore"):  # that Python 2 wrote it
+            shape, fortran, dtype = READERS[np.lib.format.read_magic(file)](file)
     except DAMAGE as error:
         raise DataError(f"{path} does not begin as an .npy file: {error}") from error
     if dtype.kind not in KINDS or dtype.itemsize == 0 or min(shape, default=0) < 0:

@@ -8,6 +8,7 @@ the file holds.
 from __future__ import annotations
 
 import sys
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -67,7 +68,7 @@ def load_npz(path: Path) -> dict[str, NDArray[Any]]:
                 raise DataError(f"{path} grows beyond reason when unpacked: refused")
             for info in archive.infolist():
                 _check_member(path, archive, info)
-        with np.load(path, allow_pickle=False) as arrays:
+        with warnings.catch_warnings(action="ignore"), np.load(path, allow_pickle=False) as arrays:  # see `read_header`
             return {name: arrays[name] for name in arrays.files}
     except DAMAGE as error:
         if isinstance(error, DataError):
