@@ -82,8 +82,8 @@ def test_a_page_that_announces_minus_one_values_is_refused(tmp_path):
     assert refused > len(whole) / 4
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_number_that_is_not_finite_is_refused(tmp_path, value):
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), None])
+def test_a_value_that_is_missing_or_not_finite_is_refused(tmp_path, value):
     path = tmp_path / "table.parquet"
     write_table(path, nodes([Rating(0, "fc", [0.5, value], ["free", "free"])]))
     with pytest.raises(ValueError, match="a value is missing or not finite"):
