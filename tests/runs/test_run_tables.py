@@ -1,6 +1,7 @@
 """The run folder's tables: what goes in comes out, and other files are refused."""
 
 import polars
+import pyarrow
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -88,3 +89,13 @@ def test_a_value_that_is_missing_or_not_finite_is_refused(tmp_path, value):
     write_table(path, nodes([Rating(0, "fc", [0.5, value], ["free", "free"])]))
     with pytest.raises(ValueError, match="a value is missing or not finite"):
         read_nodes(path)
+
+
+@pytest.mark.parametrize(("rows", "name"), [(5_000_000, "x"), (10_000, "x" * 100_000)])
+def test_a_small_file_of_very_many_equal_rows_is_refused(tmp_path, rows, name):
+    path = tmp_path / "table.parquet"
+    write_table(path, evaluations([[0.5]], [name])[[0] * rows])
+    assert path.stat().st_size < 100_000
+    with pytest.raises(ValueError, match="grows beyond reason"):
+        read_evaluations(path)
+    assert pyarrow.default_memory_pool().max_memory() < 2**28

@@ -16,12 +16,18 @@ from .files import write_bytes
 
 if TYPE_CHECKING:
     from polars import DataFrame
-    from pyarrow import Schema
+    from pyarrow import Schema, Table
 
 _EVALUATIONS = {"after": "Int64", "task": "Int64", "name": "String", "accuracy": "Float64"}
 _NODES = {"after": "Int64", "layer": "String", "node": "Int64", "importance": "Float64", "state": "String"}
 STATES = ("frozen", "dead", "free")
 """What a node can be after a task; see `agscl.metrics.node_states`."""
+MAX_RATIO = 100
+"""Equal rows are packed into next to nothing: a table that grows more than this when unpacked is a bomb."""
+ALWAYS_ALLOWED = 2**26
+"""Bytes that any table may take."""
+BATCH = 128
+"""Rows unpacked at once."""
 
 
 @dataclass(frozen=True)
@@ -127,16 +133,16 @@ def read_table(path: Path, types: Mapping[str, str]) -> DataFrame:
         types: Its columns and their types, in order.
 
     Raises:
-        ValueError: If the file is damaged or has other columns, or a value is missing or not finite.
+        ValueError: If the file is damaged, has other columns or grows beyond reason when unpacked, or a value is
+            missing or not finite.
         OSError: If it cannot be read.
     """
     import polars
     import pyarrow
-    from pyarrow import parquet
 
     content = path.read_bytes()
     try:
-        read = parquet.read_table(io.BytesIO(content), use_threads=False)  # polars' reader aborts on some damage
+        read = _unpacked(content, path)
         read.validate(full=True)
     except (pyarrow.ArrowException, OSError) as error:
         raise ValueError(f"{path} is no Parquet table: {' '.join(str(error).split())}") from error
@@ -148,6 +154,20 @@ def read_table(path: Path, types: Mapping[str, str]) -> DataFrame:
     if any(column.has_nulls() for column in table) or not all(finite):
         raise ValueError(f"{path} is damaged: a value is missing or not finite")
     return table
+
+
+def _unpacked(content: bytes, path: Path) -> Table:
+    """All rows of a Parquet file, read by pyarrow: polars' own reader aborts the process on some damage."""
+    from pyarrow import Table
+    from pyarrow.parquet import ParquetFile
+
+    file, batches, size = ParquetFile(io.BytesIO(content)), [], 0
+    for batch in file.iter_batches(BATCH, use_threads=False):
+        size += batch.nbytes
+        if size > max(MAX_RATIO * len(content), ALWAYS_ALLOWED):
+            raise ValueError(f"{path} grows beyond reason when unpacked: refused")
+        batches.append(batch)
+    return Table.from_batches(batches, file.schema_arrow)
 
 
 def _listed(schema: Schema) -> str:
