@@ -134,7 +134,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(alive, undisturbed, tmp_path,
         assert code in (0, 2), (at, error)
         if code:
             assert error.splitlines()[-1].startswith("agscl: error: "), (at, error)
-            assert "No space left on device" in error, (at, error)
+            assert "No space left on device; make room" in error, (at, error)
             assert "Traceback" not in error, (at, error)
         assert alive(command(folder, *OFTEN)) == 0, at
         assert outcome(folder) == expected, at

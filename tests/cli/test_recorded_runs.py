@@ -1,5 +1,7 @@
 """``agscl runs``, ``agscl compare RUN`` and ``agscl figure`` as a user meets them."""
 
+import errno
+
 import polars
 import pytest
 
@@ -34,6 +36,18 @@ def test_runs_exports_all_digits(recorded, tmp_path, capsys):
     assert main(["runs", str(recorded), "--status", "complete", "--out", str(tmp_path / "runs.csv")]) == 0
     table = polars.read_csv(tmp_path / "runs.csv")
     assert table["average_accuracy"].to_list() == pytest.approx([0.9, 0.5, 0.5])
+
+
+def test_a_full_disk_is_one_line_that_names_the_file_and_says_what_to_do(recorded, tmp_path, capsys, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    file = tmp_path / "runs.csv"
+    assert main(["runs", str(recorded), "--out", str(file)]) == 2
+    advice = "make room, then try again (a run goes on with --resume)"
+    assert capsys.readouterr().err == f"agscl: error: {file}: No space left on device; {advice}\n"
+    assert not file.exists()
 
 
 def test_compare_tabulates_recorded_runs_and_tests_them_on_the_same_seeds(recorded, tmp_path, capsys):

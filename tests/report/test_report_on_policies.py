@@ -7,7 +7,7 @@ import pytest
 
 from agscl.cli import main
 from agscl.cli.reinforcement import _experiment
-from agscl.experiments.rl import RLExperiment
+from agscl.experiments.rl import RLExperiment, RLResult
 from agscl.experiments.stored import read_runs
 from agscl.methods import AGSCL
 from agscl.report import page
@@ -15,7 +15,7 @@ from agscl.report.command import command_rl
 from agscl.rl.presets import rl_preset_named
 from agscl.rl.progress import Resumed
 from agscl.training import Compute
-from analysis.played import ALONE, FINE_TUNING, PROTECTED, RANDOM, stored
+from analysis.played import ALONE, FINE_TUNING, PROTECTED, RANDOM, stored, write_policies
 from report.browser import PATH, chromium
 from report.test_report_page import Outline
 
@@ -48,6 +48,34 @@ def test_the_headline_has_every_measure_and_one_seed_has_no_interval(tmp_path):
     assert own["stability"] == "0.83"
     assert "forward transfer" in own
     assert "One seed, so no interval: ags-cl, fine-tuning, single-task." in found.text
+
+
+def with_progress(result, **changes):
+    return replace(result, progress=replace(result.progress, **changes))
+
+
+def without_an_end(number):
+    """All evaluations but one of those at the ends of tasks, of tasks that were learned."""
+    made = PROTECTED.progress.evaluations
+    ends = [e for e in made if e.after == e.training and e.task <= e.after]
+    return [e for e in made if e != ends[number]]
+
+
+DAMAGES = {
+    "no tasks": {"tasks": [], "random_scores": [], "evaluations": []},
+    "a random score less": {"random_scores": RANDOM[1:]},
+    "another task": {"evaluations": [replace(e, task=e.task + 1) for e in PROTECTED.progress.evaluations]},
+    "another time": {"evaluations": [replace(e, time=e.time + 1) for e in PROTECTED.progress.evaluations]},
+    "other steps": {"tasks": [replace(task, steps=task.steps + 1) for task in PROTECTED.progress.tasks]},
+    **{f"evaluation {number} less": {"evaluations": without_an_end(number)} for number in range(3)},
+}
+
+
+@pytest.mark.parametrize("changes", DAMAGES.values(), ids=list(DAMAGES))
+def test_a_record_that_lacks_what_every_run_has_is_refused(tmp_path, changes):
+    folder = write_policies(tmp_path / "run", with_progress(PROTECTED, **changes))
+    with pytest.raises(ValueError, match="its evaluations and random scores are not those of its tasks"):
+        RLResult.read(folder)
 
 
 def test_every_task_has_its_plasticity_and_stability(tmp_path):
@@ -89,7 +117,7 @@ def test_a_seed_without_fine_tuning_does_not_count_and_is_named(tmp_path):
 
 def test_where_fine_tuning_learned_nothing_nothing_is_measured_and_the_page_says_so(tmp_path):
     learned_nothing = [replace(e, score=RANDOM[e.task]) for e in FINE_TUNING.progress.evaluations]
-    useless = replace(FINE_TUNING, progress=replace(FINE_TUNING.progress, evaluations=learned_nothing))
+    useless = with_progress(FINE_TUNING, evaluations=learned_nothing)
     found = outline(tmp_path, useless, PROTECTED)
     assert set(rows(found, "Relative scores")["ags-cl"].values()) == {"ags-cl", "1", "-"}
     assert "Seed 0: fine-tuning was no better than random actions on plain, mirrored: not measured." in found.text
@@ -98,12 +126,12 @@ def test_where_fine_tuning_learned_nothing_nothing_is_measured_and_the_page_says
 
 def test_cut_off_episodes_are_counted(tmp_path):
     first, *others = PROTECTED.progress.evaluations
-    cut = replace(PROTECTED, progress=replace(PROTECTED.progress, evaluations=[replace(first, capped=1), *others]))
+    cut = with_progress(PROTECTED, evaluations=[replace(first, capped=1), *others])
     assert "1 of 32 evaluated episodes were cut off after 40 agent steps" in outline(tmp_path, FINE_TUNING, cut).text
 
 
 def test_a_run_that_was_taken_up_again_says_that_its_episodes_began_anew(tmp_path):
-    resumed = replace(PROTECTED, progress=replace(PROTECTED.progress, resumed=[Resumed(task=1, updates=3)]))
+    resumed = with_progress(PROTECTED, resumed=[Resumed(task=1, updates=3)])
     found = outline(tmp_path, FINE_TUNING, resumed)
     assert "Taken up again in task 2 after 3 updates: its environments began new episodes there" in found.text
     assert found.text.count("Taken up again") == 1

@@ -1,5 +1,7 @@
 """Atomic writes: in full or not at all."""
 
+import errno
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -20,11 +22,12 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monke
     write_bytes(file, b"old")
 
     def fail(descriptor):
-        raise OSError("the disk is full")
+        raise OSError(errno.ENOSPC, "the disk is full")
 
     monkeypatch.setattr("os.fsync", fail)
-    with pytest.raises(OSError, match="full"):
+    with pytest.raises(OSError, match="full") as raised:
         write_bytes(file, b"new")
+    assert raised.value.filename == str(file)
     assert file.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [file]
 

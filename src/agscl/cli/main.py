@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,9 @@ INTERRUPTED = 130
 
 TERMINATED = 75
 """After SIGTERM, as when a cluster takes a machine back: run again with --resume (EX_TEMPFAIL)."""
+
+FULL = {errno.ENOSPC, errno.EDQUOT}
+"""Errors of a disk that is full, or the user's part of it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,6 +69,8 @@ def _one_line(error: ValueError | OSError) -> str:
     """The error's message, without the control characters that a name in somebody's file may hold."""
     if isinstance(error, OSError) and error.strerror:
         message = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        if error.errno in FULL:
+            message += "; make room, then try again (a run goes on with --resume)"
     else:
         message = " ".join(str(error).split())
     return "".join(letter if letter.isprintable() else "?" for letter in message)

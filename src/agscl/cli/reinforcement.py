@@ -143,7 +143,7 @@ def _range(found: Range | None) -> str:
 def scale_of(result: RLResult) -> str:
     """How much of the preset was run, in words."""
     scale, training = result.scale(), result.experiment.training
-    steps = f"{training.updates * training.steps_per_update:,} agent steps a task"
+    steps = f"{training.steps_per_task:,} agent steps a task"
     frames = f" ({scale['frames_per_step']} frames each)" if scale["frames_per_step"] != 1 else ""
     if not scale["scaled_down"]:
         return f"the preset in full: {steps}{frames}"

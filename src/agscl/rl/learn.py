@@ -119,7 +119,7 @@ class _Run:
         self._optimizer = {}
         ppo.num_timesteps = self.progress.updates * training.steps_per_update
         ppo._n_updates = self.progress.updates * training.epochs
-        left = training.updates * training.steps_per_update - ppo.num_timesteps
+        left = training.steps_per_task - ppo.num_timesteps
         with learner.guard.attach(ppo.policy.optimizer, steps_per_epoch=training.steps_per_epoch):
             ppo.learn(
                 left,
@@ -182,14 +182,14 @@ class _Run:
 
     def _time(self, index: int) -> int:
         training = self.learner.training
-        return (index * training.updates + self.progress.updates) * training.steps_per_update
+        return index * training.steps_per_task + self.progress.updates * training.steps_per_update
 
     def _learned(self, index: int, trained: float) -> TaskFinished:
         learner, guard = self.learner, self.learner.guard
         return TaskFinished(
             task=index,
             name=learner.tasks[index].name,
-            steps=learner.training.updates * learner.training.steps_per_update,
+            steps=learner.training.steps_per_task,
             sparsity=sparsity(guard.importance) if guard.importance else None,
             memory_bytes=guard.memory_bytes(),
             regularization_bytes=guard.memory_bytes(regularization_only=True),

@@ -82,6 +82,11 @@ class PPOTraining:
         return -(-self.steps // self.steps_per_update)
 
     @property
+    def steps_per_task(self) -> int:
+        """Agent steps for each task, in whole rollouts."""
+        return self.updates * self.steps_per_update
+
+    @property
     def steps_per_epoch(self) -> int:
         """Optimizer steps in one pass over a rollout."""
         return self.steps_per_update // self.batch_size

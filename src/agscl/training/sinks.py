@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agscl.benchmarks.extras import require
+from agscl.runs.files import naming
 
 from .events import EpochFinished, Event, Resumed, Sink, TaskFinished, TaskStarted, as_record
 
@@ -29,8 +30,12 @@ class JsonLines:
     path: Path
 
     def emit(self, event: DataclassInstance) -> None:
-        """Append one line."""
-        with self.path.open("a", encoding="utf-8") as file:
+        """Append one line.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+        with naming(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(as_record(event)) + "\n")
 
 

@@ -117,7 +117,7 @@ class RLResult:
             evaluations=_read_evaluations(folder),
             resumed=list(written.resumed),
         )
-        _require_whole(progress, folder)
+        _require_whole(progress, experiment.training.steps_per_task, folder)
         return cls(experiment, progress, written.environment)
 
 
@@ -137,9 +137,12 @@ def _read_evaluations(folder: RunFolder) -> list[Evaluation]:
     return [Evaluation(**row) for row in read_table(folder.evaluations, COLUMNS).iter_rows(named=True)]
 
 
-def _require_whole(progress: Progress, folder: RunFolder) -> None:
-    """Refuse a record without tasks, or with evaluations or random scores of others than its own."""
+def _require_whole(progress: Progress, steps: int, folder: RunFolder) -> None:
+    """Refuse a record that lacks what every run has: tasks of so many steps, each with its scores and evaluations."""
     tasks = range(len(progress.tasks))
-    foreign = {evaluation.task for evaluation in progress.evaluations} - set(tasks)
-    if not tasks or len(progress.random_scores) != len(tasks) or foreign:
+    ends = {(after, task, (after + 1) * steps) for after in tasks for task in range(after + 1)}
+    made = {(e.after, e.task, e.time) for e in progress.evaluations if e.after == e.training}
+    lacking = not tasks or len(progress.random_scores) != len(tasks) or ends - made
+    foreign = {e.task for e in progress.evaluations} - set(tasks) or any(t.steps != steps for t in progress.tasks)
+    if lacking or foreign:
         raise ValueError(f"{folder.path} is damaged: its evaluations and random scores are not those of its tasks")
