@@ -157,7 +157,10 @@ def read_table(path: Path, types: Mapping[str, str]) -> DataFrame:
 
 
 def _unpacked(content: bytes, path: Path) -> Table:
-    """All rows of a Parquet file, read by pyarrow: polars' own reader aborts the process on some damage."""
+    """All rows of a Parquet file, read by pyarrow: polars' own reader aborts the process on some damage.
+
+    Rows are counted as they come; one page of them is bounded by the format alone, at 2 GiB.
+    """
     from pyarrow import Table
     from pyarrow.parquet import ParquetFile
 
