@@ -140,9 +140,9 @@ def _read_evaluations(folder: RunFolder) -> list[Evaluation]:
 def _require_whole(progress: Progress, steps: int, folder: RunFolder) -> None:
     """Refuse a record that lacks what every run has: tasks of so many steps, each with its scores and evaluations."""
     tasks = range(len(progress.tasks))
-    ends = {(after, task, (after + 1) * steps) for after in tasks for task in range(after + 1)}
+    ends = ((after, task, (after + 1) * steps) for after in tasks for task in range(after + 1))
     made = {(e.after, e.task, e.time) for e in progress.evaluations if e.after == e.training}
-    lacking = not tasks or len(progress.random_scores) != len(tasks) or ends - made
+    lacking = not tasks or len(progress.random_scores) != len(tasks) or any(end not in made for end in ends)
     foreign = {e.task for e in progress.evaluations} - set(tasks) or any(t.steps != steps for t in progress.tasks)
     if lacking or foreign:
         raise ValueError(f"{folder.path} is damaged: its evaluations and random scores are not those of its tasks")
