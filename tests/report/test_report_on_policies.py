@@ -61,10 +61,12 @@ def without_an_end(number):
     return [e for e in made if e != ends[number]]
 
 
+LAST = PROTECTED.progress.evaluations[-1]
 DAMAGES = {
     "no tasks": {"tasks": [], "random_scores": [], "evaluations": []},
     "a random score less": {"random_scores": RANDOM[1:]},
     "another task": {"evaluations": [replace(e, task=e.task + 1) for e in PROTECTED.progress.evaluations]},
+    "an evaluation more": {"evaluations": [*PROTECTED.progress.evaluations, replace(LAST, task=2)]},
     "another time": {"evaluations": [replace(e, time=e.time + 1) for e in PROTECTED.progress.evaluations]},
     "other steps": {"tasks": [replace(task, steps=task.steps + 1) for task in PROTECTED.progress.tasks]},
     **{f"evaluation {number} less": {"evaluations": without_an_end(number)} for number in range(3)},

@@ -3,7 +3,9 @@
 import copy
 import json
 import math
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from agscl.benchmarks.task import TaskSequence
 from agscl.training import (
     EpochFinished,
     JsonLines,
+    Resumed,
     TaskFinished,
     TaskStarted,
     Training,
@@ -179,6 +182,12 @@ def test_the_order_of_examples_does_not_depend_on_the_global_generator(make_lear
     torch.rand(7)
     learn_task(second, sequence.tasks[0], 0)
     assert equal(first.model.state_dict(), second.model.state_dict())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the device that is always full is Linux's")
+def test_an_event_that_the_disk_has_no_room_for_names_its_file():
+    with pytest.raises(OSError, match="/dev/full"):
+        JsonLines(Path("/dev/full")).emit(Resumed(task=0, name="a", tasks=1, epochs=1, epoch=0))
 
 
 def test_json_lines_hold_every_event(make_learner, sequence, tmp_path):
