@@ -19,8 +19,8 @@ from torch.optim import Adam
 
 import agscl
 from agscl.methods import Learned, Method, Network
-from agscl.methods.fisher import fisher_diagonal
-from agscl.methods.mas import sensitivity
+from agscl.methods.weights.fisher import fisher_diagonal
+from agscl.methods.weights.mas import sensitivity
 from agscl.models import ConvNet, MultiHead
 
 RATE = 1e-6

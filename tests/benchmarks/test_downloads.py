@@ -13,8 +13,9 @@ import pytest
 
 from agscl.benchmarks import catalogue
 from agscl.benchmarks.catalogue import CATALOGUE
-from agscl.benchmarks.errors import DataError, MissingExtraError
+from agscl.benchmarks.errors import DataError
 from agscl.benchmarks.importing import download_set
+from agscl.extras import MissingExtraError
 
 datasets = pytest.importorskip("torchvision.datasets", reason="torchvision is an extra")
 

@@ -22,8 +22,8 @@ from agscl.benchmarks import (
     rotated_digits,
     split_mnist,
 )
-from agscl.benchmarks.draw import hold_out, order, partition, pixel_orders, stream, thin
 from agscl.benchmarks.image_set import ImageSet
+from agscl.benchmarks.sampling import hold_out, order, partition, pixel_orders, stream, thin
 from agscl.benchmarks.sequences import split_classes
 from agscl.benchmarks.split import prepare, with_drawn_test
 

@@ -8,8 +8,8 @@ import pytest
 
 from agscl.cli import main
 from agscl.experiments import PRESETS, Experiment, Result, preset_named, run
-from agscl.experiments.aggregate import aggregate
 from agscl.experiments.many import Failure, run_many
+from agscl.experiments.supervised.aggregate import aggregate
 from agscl.methods import EWC, METHODS, FineTuning
 from agscl.runs import RunFolder
 from agscl.training import Training

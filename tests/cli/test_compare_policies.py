@@ -5,7 +5,7 @@ import csv
 import pytest
 
 from agscl.cli import main
-from analysis.played import FINE_TUNING, PROTECTED, stored
+from figures.played import FINE_TUNING, PROTECTED, stored
 from report.made_up import write_run
 
 

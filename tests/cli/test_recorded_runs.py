@@ -5,9 +5,9 @@ import errno
 import polars
 import pytest
 
-from agscl.analysis.figures import FIGURES
 from agscl.cli import main
-from analysis.recorded import FULL, PLAIN, result, write, write_incomplete
+from agscl.figures.catalogue import FIGURES
+from figures.recorded import FULL, PLAIN, result, write, write_incomplete
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from agscl.cli import main
 from agscl.experiments import Experiment, run
 from agscl.experiments.export import Served, export
-from agscl.experiments.run import load_run
+from agscl.experiments.supervised.run import load_run
 from agscl.methods import AGSCL, HAT
 from agscl.runs import RunFolder
 from agscl.training import Compute, Training

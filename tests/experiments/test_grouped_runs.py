@@ -5,13 +5,13 @@ import math
 
 import pytest
 
-from agscl.experiments.aggregate import aggregate
 from agscl.experiments.groups import groups
-from agscl.experiments.stored import IncompleteRun, OtherRun, SequenceRun, read_runs
+from agscl.experiments.records import IncompleteRun, OtherRun, SequenceRun, read_runs
+from agscl.experiments.supervised.aggregate import aggregate
 from agscl.methods import AGSCL, Joint
 from agscl.runs.files import write_bytes
 from agscl.training import Training
-from analysis.recorded import FULL, PLAIN, result, write, write_incomplete
+from figures.recorded import FULL, PLAIN, result, write, write_incomplete
 
 OTHER = dataclasses.replace(FULL, lam=4.0)
 

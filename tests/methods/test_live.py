@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import agscl
-from agscl.methods.live import LiveNetwork
+from agscl.guard.live import LiveNetwork
+from agscl.guard.sparse_backward import FreeParts, spared
 from agscl.models import ConvNet, MultiHead
-from agscl.nodes.frozen_rows import FreeParts, spared
 from laws.sequences import MLP, OPTIMIZERS, TASKS, MobileNet, tasks
 
 

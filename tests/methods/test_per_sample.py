@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
 from agscl.methods import Learned, Network
-from agscl.methods.fisher import KINDS, fisher_diagonal
-from agscl.methods.mas import sensitivity
+from agscl.methods.weights.fisher import KINDS, fisher_diagonal
+from agscl.methods.weights.mas import sensitivity
 from agscl.nodes import NodeGraph
 
 Predict = Callable[[Any], Tensor]

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from agscl.models import MLP, AlexNet32, ConvNet, MultiHead, OmniglotNet, ResNet18
 from agscl.nodes import NodeGraph, compact, dead_nodes, removable, trace
-from agscl.nodes.reach import read_nodes, silent_nodes
 from agscl.nodes.slices import fill
+from agscl.nodes.surgery.reach import read_nodes, silent_nodes
 from laws.node_law import awake
 from laws.random_nets import Net, Split, nets
 from laws.sequences import MobileNet

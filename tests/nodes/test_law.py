@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from torch import nn
 
 from agscl.nodes import Call, TraceError, trace
-from agscl.nodes.labels import Label
 from agscl.nodes.rules import FUNCTIONS, combines
+from agscl.nodes.tracing.labels import Label
 from laws.node_law import awake, influential, violations
 from laws.random_nets import Net, Residual, nets
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from agscl.experiments.stored import read_runs
+from agscl.experiments.records import read_runs
 from agscl.report import page
 from report.browser import PATH, chromium
 from report.made_up import PLAIN, experiment, write_run

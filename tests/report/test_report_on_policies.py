@@ -7,15 +7,16 @@ import pytest
 
 from agscl.cli import main
 from agscl.cli.reinforcement import _experiment
-from agscl.experiments.rl import RLExperiment, RLResult
-from agscl.experiments.stored import read_runs
+from agscl.experiments.policies.experiment import RLExperiment
+from agscl.experiments.policies.presets import rl_preset_named
+from agscl.experiments.policies.result import RLResult
+from agscl.experiments.records import read_runs
 from agscl.methods import AGSCL
 from agscl.report import page
 from agscl.report.command import command_rl
-from agscl.rl.presets import rl_preset_named
 from agscl.rl.progress import Resumed
 from agscl.training import Compute
-from analysis.played import ALONE, FINE_TUNING, PROTECTED, RANDOM, stored, write_policies
+from figures.played import ALONE, FINE_TUNING, PROTECTED, RANDOM, stored, write_policies
 from report.browser import PATH, chromium
 from report.test_report_page import Outline
 

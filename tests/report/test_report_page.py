@@ -13,7 +13,7 @@ from scipy.stats import t as student
 
 from agscl.cli import main
 from agscl.experiments import Result
-from agscl.experiments.stored import read_runs
+from agscl.experiments.records import read_runs
 from agscl.methods import AGSCL, EWC
 from agscl.report import page
 from agscl.runs.tables import read_nodes

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.colors import to_rgb
 
-from agscl.report.colours import SERIES, ink_on, task_colour, viridis
-from agscl.report.svg import task_ticks, ticks
+from agscl.report.charts.colours import SERIES, ink_on, task_colour, viridis
+from agscl.report.charts.svg import task_ticks, ticks
 
 
 @given(st.floats(0, 1))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from agscl.training.random import seeded
+from agscl.runs.random import seeded
 
 
 @pytest.fixture(autouse=True)

@@ -12,16 +12,16 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
 
 import agscl
+from agscl.experiments.policies.presets import RL_PRESETS
 from agscl.methods import EWC, MAS, SI, WSN, RWalk, SingleTask
 from agscl.rl.cartpole import cartpole_tasks
 from agscl.rl.learn import learn_sequence, task_ppo
 from agscl.rl.learner import guarded
 from agscl.rl.pixels import PixelGame
 from agscl.rl.policy import Arithmetic, MultiHeadPolicy, outputs
-from agscl.rl.presets import RL_PRESETS
 from agscl.rl.progress import Evaluation, TaskFinished
 from agscl.rl.task import Shape, Task, require_shape
-from agscl.training.random import seeded
+from agscl.runs.random import seeded
 from laws.agents import QUICK, Remember, boards, poles
 
 METHODS = [

@@ -9,14 +9,15 @@ import torch
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 import agscl
-from agscl.experiments.rl import RLExperiment, RLResult
-from agscl.experiments.rl.run import run_rl
+from agscl.experiments.policies.experiment import RLExperiment
+from agscl.experiments.policies.result import RLResult
+from agscl.experiments.policies.run import run_rl
 from agscl.methods import EWC, SI, WSN, FineTuning, RWalk, SingleTask
 from agscl.rl.learn import learn_sequence, resume_sequence
 from agscl.rl.progress import Resumed
 from agscl.runs import RunFolder
+from agscl.runs.random import capture, restore
 from agscl.training import Every, Stopped
-from agscl.training.random import capture, restore
 from laws.agents import QUICK, Remember, poles
 
 METHODS = [agscl.AGSCL(mu=0.1, lam=100.0), EWC(lam=10.0), SI(c=1.0), RWalk(lam=1.0), WSN(), SingleTask()]

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from agscl.cli.verifying import certified_states, verify
 from agscl.experiments import Experiment
-from agscl.experiments.result import Result
-from agscl.experiments.run import run
-from agscl.experiments.stored import read_runs
+from agscl.experiments.records import read_runs
+from agscl.experiments.supervised.result import Result
+from agscl.experiments.supervised.run import run
 from agscl.methods import AGSCL
 from agscl.report import page
 from agscl.runs import RunFolder
@@ -22,7 +22,7 @@ from agscl.runs.files import tensors_in
 from agscl.runs.overview import overview
 from agscl.runs.tables import read_evaluations, read_nodes
 from agscl.training import Every, Training
-from analysis.played import PROTECTED, write_policies
+from figures.played import PROTECTED, write_policies
 from hostile.cases import cases
 from hostile.mutations import damage, damaged
 from hostile.records import misfits

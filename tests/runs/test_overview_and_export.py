@@ -9,7 +9,7 @@ import pytest
 
 from agscl.runs.export import ENDINGS, export, latex, markdown
 from agscl.runs.overview import overview
-from analysis.recorded import FULL, PLAIN, result, write, write_incomplete
+from figures.recorded import FULL, PLAIN, result, write, write_incomplete
 
 
 def test_every_run_is_a_row_whatever_became_of_it(tmp_path):

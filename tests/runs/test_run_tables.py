@@ -6,15 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agscl.runs.tables import (
-    STATES,
-    Rating,
-    evaluations,
-    nodes,
-    read_evaluations,
-    read_nodes,
-    write_table,
-)
+from agscl.runs.tables import STATES, Rating, evaluations, nodes, read_evaluations, read_nodes, write_table
 from hostile.watch import confined
 
 ROWS = st.integers(0, 5).flatmap(

@@ -13,15 +13,7 @@ from torch.nn.functional import cross_entropy
 
 import agscl
 from agscl.benchmarks.task import TaskSequence
-from agscl.training import (
-    EpochFinished,
-    JsonLines,
-    Resumed,
-    TaskFinished,
-    TaskStarted,
-    Training,
-    learn_sequence,
-)
+from agscl.training import EpochFinished, JsonLines, Resumed, TaskFinished, TaskStarted, Training, learn_sequence
 from agscl.training.evaluation import evaluate
 from agscl.training.task import learn_task
 

@@ -18,6 +18,7 @@ import agscl
 from agscl.benchmarks.task import Task, TaskSequence
 from agscl.models import MultiHead
 from agscl.runs.checkpoint import CheckpointFolder
+from agscl.runs.random import capture, restore, seeded
 from agscl.training import (
     EpochFinished,
     Every,
@@ -30,7 +31,6 @@ from agscl.training import (
     Training,
     learn_sequence,
 )
-from agscl.training.random import capture, restore, seeded
 
 METHODS = {
     "ags-cl": agscl.AGSCL(mu=0.5, lam=10.0, rho=0.5),

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
-from agscl.benchmarks.errors import DataError
-from agscl.benchmarks.raw import Report, no_report
+from .errors import DataError
+from .raw import Report, no_report
 
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2")
 MAX_RATIO = 100

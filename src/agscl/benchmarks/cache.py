@@ -25,11 +25,11 @@ from numpy.typing import NDArray
 from platformdirs import user_cache_path
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from agscl.benchmarks.checksums import file_digest
-from agscl.benchmarks.errors import DataError
-from agscl.benchmarks.image_set import ImageSet
-from agscl.benchmarks.npy import read_header
-from agscl.benchmarks.raw import Piece, RawSet, Report, no_report
+from .checksums import file_digest
+from .errors import DataError
+from .image_set import ImageSet
+from .npy import read_header
+from .raw import Piece, RawSet, Report, no_report
 
 FORMAT = 1
 CHECKED_WHEN_OPENED = 2**30

@@ -8,15 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from agscl.benchmarks.errors import DataError
 from agscl.benchmarks.formats.cifar import read_cifar10, read_cifar100
 from agscl.benchmarks.formats.cub import read_cub
 from agscl.benchmarks.formats.features import read_facescrub, read_notmnist
 from agscl.benchmarks.formats.gtsrb import read_gtsrb
 from agscl.benchmarks.formats.idx import DIGITS, read_idx
 from agscl.benchmarks.formats.omniglot import read_omniglot
-from agscl.benchmarks.formats.place import Reader, Shape
+from agscl.benchmarks.formats.source import Reader, Shape
 from agscl.benchmarks.formats.svhn import read_svhn
+
+from .errors import DataError
 
 
 @dataclass(frozen=True)

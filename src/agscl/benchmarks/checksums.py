@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from agscl.benchmarks.errors import DataError
+from .errors import DataError
 
 ALGORITHMS = {32: "md5", 64: "sha256"}
 """Digest algorithm by the number of hexadecimal digits."""

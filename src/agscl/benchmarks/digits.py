@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from agscl.benchmarks.draw import order, partition, pixel_orders
-from agscl.benchmarks.extras import require
-from agscl.benchmarks.image_set import ImageSet
-from agscl.benchmarks.options import LoadOptions
-from agscl.benchmarks.split import prepare, with_drawn_test
-from agscl.benchmarks.task import TaskSequence
+from agscl.extras import require
+
+from .image_set import ImageSet
+from .options import LoadOptions
+from .sampling import order, partition, pixel_orders
+from .split import prepare, with_drawn_test
+from .task import TaskSequence
 
 NUM_DIGITS = 10
 TEST_SHARE = 0.25

@@ -5,7 +5,3 @@ from __future__ import annotations
 
 class DataError(ValueError):
     """A file or folder is missing, truncated, tampered with, or not what it was taken for."""
-
-
-class MissingExtraError(ValueError):
-    """An optional package is not installed."""

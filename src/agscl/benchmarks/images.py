@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from agscl.benchmarks.image_set import IMAGE_DIMS
-from agscl.benchmarks.task import Batch
+from .image_set import IMAGE_DIMS
+from .task import Batch
 
 
 @dataclass(frozen=True)

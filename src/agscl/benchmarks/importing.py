@@ -8,16 +8,17 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from agscl.benchmarks.archives import is_archive, unpack
-from agscl.benchmarks.cache import Cache, Manifest
-from agscl.benchmarks.catalogue import DataSet, data_set
-from agscl.benchmarks.checksums import Checksums
-from agscl.benchmarks.errors import DataError
-from agscl.benchmarks.extras import require
 from agscl.benchmarks.formats.folder import read_folder
 from agscl.benchmarks.formats.npz import read_npz
-from agscl.benchmarks.formats.place import Place, Shape
-from agscl.benchmarks.raw import RawSet, Report, no_report
+from agscl.benchmarks.formats.source import Place, Shape
+from agscl.extras import require
+
+from .archives import is_archive, unpack
+from .cache import Cache, Manifest
+from .catalogue import DataSet, data_set
+from .checksums import Checksums
+from .errors import DataError
+from .raw import RawSet, Report, no_report
 
 
 def import_set(

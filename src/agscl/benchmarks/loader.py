@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from agscl.benchmarks.task import Batch
+from .task import Batch
 
 
 class DatasetExamples:

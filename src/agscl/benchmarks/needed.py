@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from agscl.benchmarks.cache import Cache
-from agscl.benchmarks.catalogue import DataSet, data_set
-from agscl.benchmarks.errors import DataError
+from .cache import Cache
+from .catalogue import DataSet, data_set
+from .errors import DataError
 
 
 def require_sets(names: Iterable[str], root: Path | None = None) -> None:

@@ -11,7 +11,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from agscl.benchmarks.errors import DataError
+from .errors import DataError
 
 READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 KINDS = "buifSU"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from agscl.benchmarks.task import JSON
+from .task import JSON
 
 
 @dataclass(frozen=True, kw_only=True)

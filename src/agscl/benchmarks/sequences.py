@@ -13,13 +13,13 @@ from typing import Literal
 
 import torch
 
-from agscl.benchmarks.cache import Cache
-from agscl.benchmarks.catalogue import CATALOGUE
-from agscl.benchmarks.draw import order, partition, pixel_orders
-from agscl.benchmarks.image_set import ImageSet
-from agscl.benchmarks.options import LoadOptions
-from agscl.benchmarks.split import Source, prepare, with_drawn_test
-from agscl.benchmarks.task import JSON, TaskSequence
+from .cache import Cache
+from .catalogue import CATALOGUE
+from .image_set import ImageSet
+from .options import LoadOptions
+from .sampling import order, partition, pixel_orders
+from .split import Source, prepare, with_drawn_test
+from .task import JSON, TaskSequence
 
 EIGHT = ("cifar10", "cifar100", "mnist", "svhn", "fashion-mnist", "gtsrb", "facescrub", "notmnist")
 MIRRORED = frozenset({"cifar10", "cifar100", "fashion-mnist", "facescrub"})

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from agscl.benchmarks.draw import hold_out, stream, thin
-from agscl.benchmarks.image_set import ImageSet, channel_statistics
-from agscl.benchmarks.images import ImageExamples, Pipeline
-from agscl.benchmarks.options import LoadOptions
-from agscl.benchmarks.task import Task
+from .image_set import ImageSet, channel_statistics
+from .images import ImageExamples, Pipeline
+from .options import LoadOptions
+from .sampling import hold_out, stream, thin
+from .task import Task
 
 STREAMED_FROM = 2**30
 """Data sets of more bytes than this are streamed, unless the options say otherwise."""

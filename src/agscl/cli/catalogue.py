@@ -23,8 +23,8 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.table import Table
 
     from agscl.experiments import PRESETS
+    from agscl.experiments.policies.presets import RL_PRESETS
     from agscl.methods import METHODS
-    from agscl.rl.presets import RL_PRESETS
 
     presets = Table()
     presets.add_column("preset", no_wrap=True)

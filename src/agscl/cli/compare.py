@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
         OSError: If a folder cannot be written.
     """
     from agscl.experiments import PRESETS
-    from agscl.rl.presets import RL_PRESETS
+    from agscl.experiments.policies.presets import RL_PRESETS
 
     from .comparing import Comparison, compare_recorded, start
     from .comparison import View

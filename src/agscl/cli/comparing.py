@@ -13,14 +13,15 @@ from typing import TypeVar
 from rich.console import Console
 
 from agscl.experiments import Experiment, Result, name_of, preset_named
-from agscl.experiments.aggregate import Row, aggregate
-from agscl.experiments.comparison import REFERENCE
 from agscl.experiments.many import Failure, run_many, run_many_rl
-from agscl.experiments.rl import RLExperiment, RLResult
-from agscl.experiments.rl.comparison import references, rl_results
-from agscl.experiments.stored import IncompleteRun, SequenceRun, read_runs
+from agscl.experiments.policies.comparison import references, rl_results
+from agscl.experiments.policies.experiment import RLExperiment
+from agscl.experiments.policies.presets import RL_PRESETS, rl_preset_named
+from agscl.experiments.policies.result import RLResult
+from agscl.experiments.records import IncompleteRun, SequenceRun, read_runs
+from agscl.experiments.supervised.aggregate import Row, aggregate
+from agscl.experiments.supervised.comparison import REFERENCE
 from agscl.methods import AGSCL, AnyMethod
-from agscl.rl.presets import RL_PRESETS, rl_preset_named
 from agscl.runs import RunFolder
 
 from . import reinforcement

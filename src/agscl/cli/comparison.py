@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 
-from agscl.experiments.aggregate import Row
+from agscl.experiments.supervised.aggregate import Row
 from agscl.metrics import Interval, Range
 from agscl.runs.export import check_ending, export
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from agscl.analysis.figures import FORMATS, Kind, figure_named, make
 from agscl.experiments import Experiment, name_of, preset_named
 from agscl.experiments.many import Failure, run_many
-from agscl.experiments.stored import read_runs
+from agscl.experiments.records import read_runs
+from agscl.figures.catalogue import FORMATS, Kind, figure_named, make
 from agscl.runs import RunFolder
 from agscl.runs.files import write_bytes
 

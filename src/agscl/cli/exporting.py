@@ -9,8 +9,8 @@ from rich.table import Table
 
 from agscl.experiments import Experiment
 from agscl.experiments.export import Exported, export
-from agscl.experiments.run import LoadedRun, load_run
 from agscl.experiments.states import State
+from agscl.experiments.supervised.run import LoadedRun, load_run
 from agscl.runs import RunFolder
 
 

@@ -13,13 +13,14 @@ from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from agscl.experiments import name_of
-from agscl.experiments.rl import RLExperiment, RLResult
-from agscl.experiments.rl.comparison import REFERENCE, RLGroup, not_measured, references, rl_groups, summary
-from agscl.experiments.rl.run import run_rl
+from agscl.experiments.policies.comparison import REFERENCE, RLGroup, not_measured, references, rl_groups, summary
+from agscl.experiments.policies.experiment import RLExperiment
+from agscl.experiments.policies.presets import rl_preset_named
+from agscl.experiments.policies.result import RLResult
+from agscl.experiments.policies.run import run_rl
 from agscl.methods import AnyMethod
 from agscl.metrics.interval import Range
 from agscl.rl.events import Event, Sink, TaskStarted, Updated
-from agscl.rl.presets import rl_preset_named
 from agscl.rl.progress import Evaluation, TaskFinished
 from agscl.runs import RunFolder
 from agscl.runs.export import export

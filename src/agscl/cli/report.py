@@ -30,10 +30,10 @@ def run(arguments: argparse.Namespace) -> int:
     """
     from rich.console import Console
 
-    from agscl.benchmarks.extras import require
+    from agscl.extras import require
 
     require("jinja2", extra="report")
-    from agscl.experiments.stored import read_runs
+    from agscl.experiments.records import read_runs
     from agscl.report import page
     from agscl.runs.files import write_bytes
 

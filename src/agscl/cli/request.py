@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agscl.experiments import Preset, method_from_options
-from agscl.experiments.run import EVERY
+from agscl.experiments.policies.presets import RLPreset
+from agscl.experiments.supervised.run import EVERY
 from agscl.methods import AnyMethod
-from agscl.rl.presets import RLPreset
 from agscl.training import Every
 
 from .scale import Scale

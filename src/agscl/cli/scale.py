@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from agscl.experiments import Experiment, preset_named
-from agscl.experiments.experiment import AUTOMATIC
 from agscl.methods import AnyMethod
+from agscl.runs.machine import AUTOMATIC
 from agscl.training import Compute
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from agscl.analysis.summary import picture
 from agscl.experiments import Experiment, Result, name_of, preset_named, run
-from agscl.rl.presets import RL_PRESETS
+from agscl.experiments.policies.presets import RL_PRESETS
+from agscl.figures.summary import picture
 from agscl.runs import RunFolder
 from agscl.runs.files import write_bytes
 from agscl.training import tensorboard

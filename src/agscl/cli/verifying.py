@@ -10,9 +10,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from agscl.analysis.certificate import Certificate, Drift, certify
 from agscl.experiments import Experiment
-from agscl.experiments.run import load_run
+from agscl.experiments.certificate import Certificate, Drift, certify
+from agscl.experiments.supervised.run import load_run
 from agscl.runs import RunFolder
 from agscl.runs.files import read_record, write_bytes
 

@@ -19,7 +19,7 @@ from agscl.nodes import compact, dead_nodes, removable
 from agscl.runs.files import tensor_bytes, write_bytes
 from agscl.training.evaluation import EVALUATION_BATCH
 
-from .run import LoadedRun
+from .supervised.run import LoadedRun
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram

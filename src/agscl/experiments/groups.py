@@ -10,9 +10,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
-from .experiment import Experiment
-from .methods import method_to_json
-from .result import Result
+from .codec import method_to_json
+from .supervised.experiment import Experiment
+from .supervised.result import Result
 
 Values = Mapping[str, object]
 """Settings by name."""

@@ -17,16 +17,17 @@ from typing import TypeVar
 
 import torch
 
-from agscl.benchmarks.extras import require
 from agscl.benchmarks.needed import require_sets
+from agscl.extras import require
 from agscl.runs import RunFolder
 
-from .experiment import Experiment
-from .presets import preset_named
-from .result import Result
-from .rl import RLExperiment, RLResult
-from .rl.run import run_rl
-from .run import run
+from .policies.experiment import RLExperiment
+from .policies.result import RLResult
+from .policies.run import run_rl
+from .supervised.experiment import Experiment
+from .supervised.presets import preset_named
+from .supervised.result import Result
+from .supervised.run import run
 
 AnyExperiment = TypeVar("AnyExperiment", Experiment, RLExperiment)
 AnyResult = TypeVar("AnyResult", Result, RLResult)

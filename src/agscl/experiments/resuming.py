@@ -10,8 +10,8 @@ from agscl.runs import RunFolder
 from agscl.runs.checkpoint import CheckpointFolder
 
 if TYPE_CHECKING:
-    from .experiment import Experiment
-    from .rl.experiment import RLExperiment
+    from .policies.experiment import RLExperiment
+    from .supervised.experiment import Experiment
 
 Found = TypeVar("Found")
 

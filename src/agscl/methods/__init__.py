@@ -3,13 +3,8 @@
 from typing import get_args
 
 from .agscl import AGSCL as AGSCL
-from .cpr import CPR as CPR
-from .ewc import EWC as EWC
 from .fine_tuning import FineTuning as FineTuning
-from .hat import HAT as HAT
 from .joint import Joint as Joint
-from .lwf import LwF as LwF
-from .mas import MAS as MAS
 from .method import Learned as Learned
 from .method import Memory as Memory
 from .method import Method as Method
@@ -17,10 +12,15 @@ from .method import Network as Network
 from .method import Protection as Protection
 from .method import Step as Step
 from .method import Training as Training
-from .rwalk import RWalk as RWalk
-from .si import SI as SI
-from .single_task import SingleTask as SingleTask
-from .wsn import WSN as WSN
+from .outputs.cpr import CPR as CPR
+from .outputs.lwf import LwF as LwF
+from .subnetworks.hat import HAT as HAT
+from .subnetworks.single_task import SingleTask as SingleTask
+from .subnetworks.wsn import WSN as WSN
+from .weights.ewc import EWC as EWC
+from .weights.mas import MAS as MAS
+from .weights.rwalk import RWalk as RWalk
+from .weights.si import SI as SI
 
 AnyMethod = AGSCL | EWC | SI | RWalk | MAS | HAT | LwF | WSN | FineTuning | Joint | SingleTask
 """All methods; the command line, configuration files and the documentation's table come from this union.

@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .call import Call
-from .labels import HEAD, AnyLabel, HeadLabel, Label, ParameterLabel, compress, fill
-from .ledger import Place
-from .units import NO_UNIT
-from .widened import WidenedConv1d, WidenedConv2d, WidenedLinear
+from .surgery.widened import WidenedConv1d, WidenedConv2d, WidenedLinear
+from .tracing.call import Call
+from .tracing.labels import HEAD, AnyLabel, HeadLabel, Label, ParameterLabel, compress, fill
+from .tracing.ledger import Place
+from .tracing.units import NO_UNIT
 
 Rule = Callable[[Call], Any]
 """Takes a call, writes into its ledger, returns the label (or tuple of labels) of its result."""

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from agscl.experiments import Preset, Result, preset_named
-from agscl.experiments.aggregate import Row, aggregate
 from agscl.experiments.groups import groups, setting_of
-from agscl.experiments.stored import SequenceRun
+from agscl.experiments.records import SequenceRun
+from agscl.experiments.supervised.aggregate import Row, aggregate
 
 
 @dataclass(frozen=True)

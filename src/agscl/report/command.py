@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields, replace
 
 from agscl.experiments import Experiment, name_of, preset_named
-from agscl.experiments.methods import INFINITY, method_to_json
-from agscl.experiments.rl import RLExperiment
+from agscl.experiments.codec import INFINITY, method_to_json
+from agscl.experiments.policies.experiment import RLExperiment
 from agscl.training import Compute
 
 

@@ -17,13 +17,13 @@ from typing import TypeVar
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from agscl.experiments.rl.comparison import policy_runs
-from agscl.experiments.stored import IncompleteRun, SequenceRun, StoredRun
+from agscl.experiments.policies.comparison import policy_runs
+from agscl.experiments.records import IncompleteRun, SequenceRun, StoredRun
 
 from .benchmark import Benchmark, benchmarks
-from .cards import cards
-from .colours import SERIES
+from .charts.colours import SERIES
 from .policies import PolicyBenchmark, policy_benchmarks
+from .run_cards import cards
 from .sections import POLICY_SECTIONS, SECTIONS, Section
 
 

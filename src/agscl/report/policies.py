@@ -5,16 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from agscl.analysis.figure_7 import standing
-from agscl.experiments.rl import RLResult
-from agscl.experiments.rl.comparison import (
-    REFERENCE,
-    PolicyRun,
-    RLGroup,
-    references,
-    rl_groups,
-    rl_setting,
-)
+from agscl.experiments.policies.comparison import REFERENCE, PolicyRun, RLGroup, references, rl_groups, rl_setting
+from agscl.experiments.policies.result import RLResult
+from agscl.figures.rewards import standing
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,10 @@
 """The training loop of one task and of a sequence of tasks; the library's own, not the only one possible."""
 
-from .compute import Compute as Compute
-from .compute import Machine as Machine
+from agscl.runs.interruption import Interruption as Interruption
+from agscl.runs.interruption import Stopped as Stopped
+from agscl.runs.machine import Compute as Compute
+from agscl.runs.machine import Machine as Machine
+
 from .events import EpochFinished as EpochFinished
 from .events import Event as Event
 from .events import RateLowered as RateLowered
@@ -10,8 +13,6 @@ from .events import Sink as Sink
 from .events import TaskFinished as TaskFinished
 from .events import TaskStarted as TaskStarted
 from .history import History as History
-from .interruption import Interruption as Interruption
-from .interruption import Stopped as Stopped
 from .keeper import Every as Every
 from .keeper import Keeper as Keeper
 from .learner import Learner as Learner

@@ -10,8 +10,8 @@ from torch.nn.functional import cross_entropy
 
 from agscl.benchmarks.task import Batch, Examples
 from agscl.models import MultiHead
+from agscl.runs.machine import PLAIN, Machine
 
-from .compute import PLAIN, Machine
 from .joint import joined_logits
 
 EVALUATION_BATCH = 1024

@@ -11,9 +11,9 @@ import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from agscl.runs.checkpoint import Checkpoint, CheckpointFolder
+from agscl.runs.interruption import Interruption
 
-from .interruption import Interruption
-from .lesson import Lesson, Progress, Saved
+from .progress import Lesson, Progress, Saved
 
 SHARE = 0.01
 """Most of the time that checkpoints may take: they come less often where writing one is slow."""

@@ -10,8 +10,8 @@ import torch
 
 from agscl.guard import Guard
 from agscl.models import MultiHead
+from agscl.runs.machine import PLAIN, Machine
 
-from .compute import PLAIN, Machine
 from .events import Sink
 from .settings import Training
 

@@ -16,7 +16,7 @@ from .history import History
 from .joint import join
 from .keeper import Keeper
 from .learner import Learner
-from .lesson import Lesson, Saved
+from .progress import Lesson, Saved
 from .task import train
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agscl.benchmarks.extras import require
+from agscl.extras import require
 from agscl.runs.files import naming
 
 from .events import EpochFinished, Event, Resumed, Sink, TaskFinished, TaskStarted, as_record

@@ -15,7 +15,7 @@ from .evaluation import Evaluation, answers, batch_loss, evaluate, require_examp
 from .events import EpochFinished, RateLowered, emit
 from .joint import joined_logits
 from .learner import Learner
-from .lesson import Lesson
+from .progress import Lesson
 
 
 def learn_task(learner: Learner, task: Task, index: int) -> int:

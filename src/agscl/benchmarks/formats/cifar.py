@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from agscl.benchmarks.errors import DataError
-from agscl.benchmarks.formats.pickled import array, read_pickle
-from agscl.benchmarks.formats.place import Place
 from agscl.benchmarks.raw import Piece, RawSet, piece
+
+from .pickled import array, read_pickle
+from .source import Place
 
 SHAPE = (3, 32, 32)
 

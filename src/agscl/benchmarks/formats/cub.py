@@ -10,9 +10,10 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 
 from agscl.benchmarks.errors import DataError
-from agscl.benchmarks.formats.decode import Sample, decoded
-from agscl.benchmarks.formats.place import Place
 from agscl.benchmarks.raw import RawSet
+
+from .decode import Sample, decoded
+from .source import Place
 
 
 def read_cub(place: Place) -> RawSet | None:

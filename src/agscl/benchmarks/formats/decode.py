@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agscl.benchmarks.errors import DataError
-from agscl.benchmarks.extras import require
-from agscl.benchmarks.formats.place import Shape
 from agscl.benchmarks.raw import Piece
+from agscl.extras import require
+
+from .source import Shape
 
 BATCH = 256
 MAX_PIXELS = 80_000_000

@@ -7,10 +7,11 @@ import torch
 from torch.nn import functional
 
 from agscl.benchmarks.errors import DataError
-from agscl.benchmarks.formats.pickled import array, read_pickle
-from agscl.benchmarks.formats.place import Place, Shape
 from agscl.benchmarks.image_set import IMAGE_DIMS
 from agscl.benchmarks.raw import Piece, Pixels, RawSet, piece
+
+from .pickled import array, read_pickle
+from .source import Place, Shape
 
 BRIGHTEST = 255
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from agscl.benchmarks.errors import DataError
-from agscl.benchmarks.formats.decode import Fit, Sample, decoded, is_image
-from agscl.benchmarks.formats.place import Place, Shape
 from agscl.benchmarks.raw import RawSet
+
+from .decode import Fit, Sample, decoded, is_image
+from .source import Place, Shape
 
 TEST_NAMES = ("test", "val", "valid", "validation")
 UNREADABLE_ORIGINALS = frozenset(

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from agscl.benchmarks.errors import DataError
-from agscl.benchmarks.formats.decode import Sample, decoded
-from agscl.benchmarks.formats.place import Place
 from agscl.benchmarks.raw import RawSet
+
+from .decode import Sample, decoded
+from .source import Place
 
 NUM_CLASSES = 43
 TEST_TABLE = "GT-final_test.csv"

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from agscl.benchmarks.archives import ALWAYS_ALLOWED, MAX_RATIO
 from agscl.benchmarks.errors import DataError
-from agscl.benchmarks.formats.place import Place
 from agscl.benchmarks.raw import Piece, RawSet, channels_first, piece
+
+from .source import Place
 
 UNSIGNED_BYTE = 8
 DIGITS = tuple("0123456789")

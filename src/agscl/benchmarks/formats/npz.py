@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from agscl.benchmarks.archives import ALWAYS_ALLOWED, MAX_RATIO, check_compression
 from agscl.benchmarks.errors import DataError
-from agscl.benchmarks.formats.place import Place
 from agscl.benchmarks.npy import read_header
 from agscl.benchmarks.raw import Piece, Pixels, RawSet, piece
+
+from .source import Place
 
 SPLIT = (("x_train", "y_train", False), ("x_test", "y_test", True))
 WHOLE = (("x", "y", False),)

@@ -9,9 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from agscl.benchmarks.errors import DataError
-from agscl.benchmarks.formats.decode import Sample, decoded, is_image
-from agscl.benchmarks.formats.place import Place
 from agscl.benchmarks.raw import RawSet
+
+from .decode import Sample, decoded, is_image
+from .source import Place
 
 HALVES = ("images_background", "images_evaluation")
 

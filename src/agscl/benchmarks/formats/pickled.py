@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agscl.benchmarks.errors import DataError
-from agscl.benchmarks.formats.place import Place
+
+from .source import Place
 
 FRAME_BYTES = 9
 """The opcode and a size of eight bytes."""

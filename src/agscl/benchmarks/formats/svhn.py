@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from agscl.benchmarks.errors import DataError
-from agscl.benchmarks.formats.matlab import read_arrays
-from agscl.benchmarks.formats.place import Place
 from agscl.benchmarks.raw import Piece, RawSet, piece
+
+from .matlab import read_arrays
+from .source import Place
 
 FILES = ("train_32x32.mat", "test_32x32.mat")
 SHAPE = (3, 32, 32)

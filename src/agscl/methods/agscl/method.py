@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from agscl.methods.freezing import Freeze, Restoration
+from agscl.methods.frozen_statistics import FrozenStatistics
+from agscl.methods.masks import FREE, frozen_channels, frozen_for_all, frozen_nodes, severed_connections
 from agscl.methods.method import (
     Learned,
     Memory,
@@ -24,11 +26,9 @@ from agscl.methods.method import (
     num_bytes,
     same_shapes,
 )
-from agscl.methods.norms import FrozenStatistics
 from agscl.nodes import Expansion, NodeLayer
 from agscl.nodes.slices import gather, scatter
 
-from .freezing import FREE, frozen_channels, frozen_for_all, frozen_nodes, severed_connections
 from .growth import grown_anchor
 from .importance import accumulate, average_activation
 from .penalty import drift_penalty, sparsity_penalty

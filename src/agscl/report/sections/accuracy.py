@@ -8,10 +8,10 @@ from torch import Tensor
 from agscl.metrics import average_accuracy_so_far
 from agscl.metrics.interval import mean_interval
 from agscl.report.benchmark import Benchmark, Entry
-from agscl.report.charts import Line, described, line_chart, matrix
-from agscl.report.parts import Figure, Table, hundredfold, with_interval
+from agscl.report.blocks import Figure, Table, hundredfold, with_interval
+from agscl.report.charts.charts import Line, described, line_chart, matrix
 
-from .key import key
+from .legend import key
 from .section import Section
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from agscl.experiments.rl.comparison import RLGroup
+from agscl.experiments.policies.comparison import RLGroup
 from agscl.metrics.interval import Interval, mean_interval
 from agscl.report.benchmark import Benchmark, Entry
-from agscl.report.charts import bar_chart
-from agscl.report.parts import Figure, Table, duration, size, with_interval
+from agscl.report.blocks import Figure, Table, duration, size, with_interval
+from agscl.report.charts.charts import bar_chart
 from agscl.report.policies import PolicyBenchmark
 
 from .section import Section

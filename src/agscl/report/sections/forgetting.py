@@ -6,10 +6,10 @@ from torch import Tensor
 
 from agscl.metrics.interval import Interval, mean_interval
 from agscl.report.benchmark import Benchmark, Entry
-from agscl.report.charts import Line, described, line_chart
-from agscl.report.parts import Figure, Table, hundredfold, with_interval
+from agscl.report.blocks import Figure, Table, hundredfold, with_interval
+from agscl.report.charts.charts import Line, described, line_chart
 
-from .key import key
+from .legend import key
 from .section import Section
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from agscl.metrics import MEASURES, Range
 from agscl.report.benchmark import Benchmark, Entry
-from agscl.report.parts import NOTHING, Table, percent
+from agscl.report.blocks import NOTHING, Table, percent
 
 from .section import Section
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from agscl.metrics.interval import mean_interval
 from agscl.report.benchmark import Benchmark, Entry
-from agscl.report.charts import Line, described, line_chart
-from agscl.report.nodemap import NodeMap, layer_states, node_map
-from agscl.report.parts import Figure, Note, Table, hundredfold, with_interval
+from agscl.report.blocks import Figure, Note, Table, hundredfold, with_interval
+from agscl.report.charts.charts import Line, described, line_chart
+from agscl.report.charts.nodemap import NodeMap, layer_states, node_map
 
-from .key import key
+from .legend import key
 from .section import Section
 
 _HOW_TO_READ = (

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 
-from agscl.analysis.figure_7 import OVER_TIME, data
-from agscl.experiments.rl import RLResult
-from agscl.experiments.rl.comparison import ALONE, REFERENCE, TaskMeasures, by_task, not_measured, summary
+from agscl.experiments.policies.comparison import ALONE, REFERENCE, TaskMeasures, by_task, not_measured, summary
+from agscl.experiments.policies.result import RLResult
+from agscl.figures.rewards import OVER_TIME, data
 from agscl.metrics.interval import Range
-from agscl.report.curves import Curve, curve_chart
-from agscl.report.parts import NOTHING, Figure, Note, Table, with_range
+from agscl.report.blocks import NOTHING, Figure, Note, Table, with_range
+from agscl.report.charts.curves import Curve, curve_chart
 from agscl.report.policies import PolicyBenchmark
 
-from .key import key
+from .legend import key
 from .section import Section
 
 Measures = Mapping[str, Mapping[str, Range]]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from agscl.experiments.rl import RLResult
-from agscl.experiments.rl.comparison import RLGroup, begin
+from agscl.experiments.policies.comparison import RLGroup, begin
+from agscl.experiments.policies.result import RLResult
 from agscl.metrics.reinforcement import bootstrap_mean
-from agscl.report.curves import Curve, curve_chart
-from agscl.report.parts import Figure, with_range
+from agscl.report.blocks import Figure, with_range
+from agscl.report.charts.curves import Curve, curve_chart
 from agscl.report.policies import PolicyBenchmark
 
-from .key import key
+from .legend import key
 from .rewards import values_table
 from .section import Section
 

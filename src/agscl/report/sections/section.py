@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agscl.report.nodemap import NodeMap
-from agscl.report.parts import Figure, Note, Table
+from agscl.report.blocks import Figure, Note, Table
+from agscl.report.charts.nodemap import NodeMap
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from agscl.report.benchmark import Benchmark, Entry
-from agscl.report.charts import Point, scatter
-from agscl.report.parts import Figure, Note, Table, hundredfold, with_interval
+from agscl.report.blocks import Figure, Note, Table, hundredfold, with_interval
+from agscl.report.charts.charts import Point, scatter
 
-from .key import key
+from .legend import key
 from .section import Section
 
 

@@ -1,0 +1,1 @@
+"""Runs of reinforcement learning: presets, experiments, results."""

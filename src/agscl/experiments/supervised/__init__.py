@@ -1,0 +1,1 @@
+"""Runs of data sets: presets, experiments, results."""

@@ -1,0 +1,291 @@
+"""Presets: tasks, network, training, and each method's tuned hyper-parameters, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from math import prod
+from typing import Protocol
+
+from agscl.benchmarks.digits import digits, permuted_digits
+from agscl.benchmarks.options import LoadOptions
+from agscl.benchmarks.sequences import (
+    EIGHT,
+    cifar10_100,
+    cifar100,
+    cub200,
+    eight,
+    omniglot,
+    permuted_mnist,
+    split_mnist,
+)
+from agscl.benchmarks.task import TaskSequence
+from agscl.experiments.policies.presets import RL_PRESETS
+from agscl.methods import AGSCL, EWC, HAT, MAS, SI, WSN, AnyMethod, FineTuning, Joint, LwF, RWalk, SingleTask
+from agscl.models import MLP, AlexNet32, ConvNet, MultiHead, OmniglotNet, Trunk, alexnet224, efficientnet_lite0
+from agscl.models.mlp import scaled
+from agscl.training import Training
+
+from .published import AGS_CL, baselines, compared
+
+
+class Build(Protocol):
+    """Makes an untrained network."""
+
+    def __call__(self, sequence: TaskSequence, width: float = 1.0) -> MultiHead:
+        """A network with a head for each task, all its widths multiplied with a factor.
+
+        Raises:
+            ValueError: If the network is pretrained, so that its widths are what they are.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Preset:
+    """All of an experiment but the method and the seed.
+
+    Attributes:
+        description: One line.
+        sequence: The tasks drawn by a seed, as much of them as the options say.
+        model: An untrained network for them, all its widths multiplied with a factor.
+        training: How each task is trained.
+        methods: Tuned methods by name; those compared when no method is chosen.
+        baselines: Other tuned methods by name; `agscl compare` runs these too.
+        data: Names of the data sets it needs.
+        threads: CPU threads while it runs (small networks are fastest on one); `None` leaves PyTorch's choice.
+    """
+
+    description: str
+    sequence: Callable[[int, LoadOptions], TaskSequence]
+    model: Build
+    training: Training
+    methods: Mapping[str, AnyMethod]
+    data: tuple[str, ...] = ()
+    threads: int | None = None
+    baselines: Mapping[str, AnyMethod] = field(default_factory=dict)
+
+    @property
+    def tuned(self) -> dict[str, AnyMethod]:
+        """All tuned methods by name."""
+        return {**self.methods, **self.baselines}
+
+
+def preset_named(name: str) -> Preset:
+    """The preset of that name.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    if name not in PRESETS:
+        if name in RL_PRESETS:
+            command = f"agscl run {name} --method METHOD --seed N --out DIR"
+            raise ValueError(f"{name} is reinforcement learning: run it with {command}, then name the folders here")
+        raise ValueError(f"unknown preset {name!r}; there are: {', '.join([*PRESETS, *RL_PRESETS])}")
+    return PRESETS[name]
+
+
+SEVEN = tuple(name for name in EIGHT if name != "facescrub")
+
+Network = MLP | ConvNet | OmniglotNet | AlexNet32 | Trunk
+Sequence = Callable[[int, LoadOptions], TaskSequence]
+
+
+def _headed(build: Callable[[TaskSequence, float], Network]) -> Build:
+    """A network with a head for each task."""
+
+    def headed(sequence: TaskSequence, width: float = 1.0) -> MultiHead:
+        network = build(sequence, width)
+        return MultiHead(network, network.num_features, sequence.num_classes)
+
+    return headed
+
+
+def _mlp(*widths: int) -> Build:
+    return _headed(lambda sequence, width: MLP(prod(sequence.input_shape), scaled(widths, width)))
+
+
+def _augmented(sequence: Sequence) -> Sequence:
+    return lambda seed, options: sequence(seed, replace(options, augment=True))
+
+
+def _as_pretrained(build: Callable[[], Trunk]) -> Build:
+    def pretrained(sequence: TaskSequence, width: float) -> Trunk:
+        if width != 1:
+            raise ValueError(f"the preset's network is pretrained and has one width, got width {width:g}")
+        return build()
+
+    return _headed(pretrained)
+
+
+def _alexnet() -> Trunk:
+    try:
+        return alexnet224(pretrained=True)
+    except OSError as error:
+        raise ValueError(
+            f"AlexNet's ImageNet weights could not be downloaded ({error}); the preset cub200-lite needs no download"
+        ) from error
+
+
+CONV_NET = _headed(lambda sequence, width: ConvNet(sequence.input_shape[0], sequence.input_shape[1], width=width))
+OMNIGLOT_NET = _headed(
+    lambda sequence, width: OmniglotNet(sequence.input_shape[0], sequence.input_shape[1], width=width)
+)
+ALEX_NET_32 = _headed(lambda sequence, width: AlexNet32(sequence.input_shape[0], sequence.input_shape[1], width=width))
+ALEX_NET_224 = _as_pretrained(_alexnet)
+EFFICIENT_NET = _as_pretrained(lambda: efficientnet_lite0(pretrained=True))
+
+PAPER = Training(epochs=100, batch_size=256, learning_rate=1e-3)
+"""Everywhere but on CUB-200: the defaults of the official code's arguments.py."""
+
+CUB = Training(
+    # Jung et al. (2020) by their official code, LargeScale_AGS: SGD with momentum 0.9 in main.py, 40 epochs of batches
+    # of 64 with rate 0.005, a tenth of it from epoch 31 on. It has no validation examples and keeps the last weights.
+    epochs=40,
+    batch_size=64,
+    learning_rate=0.005,
+    optimizer="sgd",
+    momentum=0.9,
+    milestones=(30,),
+    decay=10.0,
+)
+
+
+def _baselines() -> dict[str, AnyMethod]:
+    """The baselines on digits, with strengths that work: picked from a few by the test accuracy of seed 0.
+
+    They make every method run and protect; they are not the outcome of equal tuning on validation data.
+    """
+    methods = (
+        EWC(lam=1e9),  # so strong because the Fisher information vanishes with the training loss
+        SI(c=1000.0),
+        RWalk(lam=10.0),
+        MAS(lam=0.1),
+        HAT(),
+        LwF(),
+        WSN(c=0.3),
+        Joint(),
+        SingleTask(),
+    )
+    return {method.name: method for method in methods}
+
+
+PRESETS: Mapping[str, Preset] = {
+    "digits": Preset(
+        description="5 tasks of 2 digits each; scikit-learn's 8x8 images",
+        sequence=digits,
+        model=_mlp(200, 200, 200),
+        training=Training(epochs=40, batch_size=32),
+        methods={"ags-cl": AGSCL(mu=10.0, lam=400.0), "fine-tuning": FineTuning()},
+        threads=1,
+        baselines=_baselines(),
+    ),
+    "permuted-digits": Preset(
+        description="10 tasks of all 10 digits, each with its own order of the pixels; the same images",
+        sequence=permuted_digits,
+        model=_mlp(400, 400),
+        training=Training(epochs=40, batch_size=64),
+        methods={"ags-cl": AGSCL(mu=10.0, lam=40.0), "fine-tuning": FineTuning()},
+        threads=1,
+    ),
+    "split-mnist": Preset(
+        description="5 tasks of 2 digits each",
+        sequence=split_mnist,
+        model=_mlp(256, 256),  # this and the training: Zenke et al. (2017), section 5.1
+        training=Training(epochs=10, batch_size=64),
+        methods=compared(AGSCL(mu=10.0, lam=400.0)),  # not published: as on digits
+        data=("mnist",),
+        baselines=baselines("split-mnist"),
+    ),
+    "permuted-mnist": Preset(
+        description="10 tasks of all 10 digits, each with its own order of the pixels",
+        sequence=permuted_mnist,
+        model=_mlp(2000, 2000),  # this and the training: Zenke et al. (2017), section 5.2
+        training=Training(epochs=20, batch_size=256),
+        methods=compared(AGSCL(mu=10.0, lam=40.0)),  # not published: as on permuted digits
+        data=("mnist",),
+        baselines=baselines("permuted-mnist"),
+    ),
+    "cifar100": Preset(
+        description="10 tasks of 10 classes",
+        sequence=partial(cifar100, shuffle_classes=False),  # consecutive classes, as in the official code
+        model=CONV_NET,
+        training=PAPER,
+        methods=compared(AGS_CL["cifar100"]),
+        data=("cifar100",),
+        baselines=baselines("cifar100"),
+    ),
+    "cifar100-20": Preset(
+        description="20 tasks of 5 classes",
+        sequence=partial(cifar100, num_tasks=20, shuffle_classes=False),
+        model=CONV_NET,
+        training=PAPER,
+        methods=compared(AGS_CL["cifar100"]),  # published for 10 tasks only
+        data=("cifar100",),
+        baselines=baselines("cifar100-20"),
+    ),
+    "cifar10-100": Preset(
+        description="CIFAR-10, then 10 tasks of 10 classes of CIFAR-100",
+        sequence=partial(cifar10_100, shuffle_classes=False),
+        model=CONV_NET,
+        training=PAPER,
+        methods=compared(AGS_CL["cifar10-100"]),
+        data=("cifar10", "cifar100"),
+        baselines=baselines("cifar10-100"),
+    ),
+    "omniglot": Preset(
+        description="50 alphabets, a task each, 14 to 55 characters",
+        sequence=omniglot,
+        model=OMNIGLOT_NET,
+        training=PAPER,
+        methods=compared(AGS_CL["omniglot"]),
+        data=("omniglot",),
+        baselines=baselines("omniglot"),
+    ),
+    "cub200": Preset(
+        description="10 tasks of 20 birds; AlexNet from ImageNet; the official split",
+        sequence=_augmented(cub200),  # classes are shuffled, as in the official code
+        model=ALEX_NET_224,
+        training=CUB,
+        methods=compared(AGS_CL["cub200"]),
+        data=("cub200",),
+        baselines=baselines("cub200"),
+    ),
+    "cub200-paper": Preset(
+        description="the same with 80 % of the images for training, as the paper has it",
+        sequence=_augmented(partial(cub200, split="paper")),
+        model=ALEX_NET_224,
+        training=CUB,
+        methods=compared(AGS_CL["cub200"]),
+        data=("cub200",),
+        baselines=baselines("cub200"),
+    ),
+    "cub200-lite": Preset(
+        description="the same birds; EfficientNet-Lite0, whose ImageNet weights come as a package",
+        sequence=_augmented(cub200),
+        model=EFFICIENT_NET,
+        training=CUB,
+        methods=compared(AGS_CL["cub200"]),  # published for AlexNet only
+        data=("cub200",),
+        baselines=baselines("cub200-lite"),
+    ),
+    "eight": Preset(
+        description="8 data sets, a task each, all as 32x32 colour images",
+        sequence=eight,
+        model=ALEX_NET_32,
+        training=PAPER,
+        methods=compared(AGS_CL["cifar100"]),  # not published for this benchmark
+        data=EIGHT,
+        baselines=baselines("eight"),
+    ),
+    "seven": Preset(
+        description="the same without FaceScrub, whose images are hard to come by",
+        sequence=partial(eight, sets=SEVEN),
+        model=ALEX_NET_32,
+        training=PAPER,
+        methods=compared(AGS_CL["cifar100"]),  # not published for this benchmark
+        data=SEVEN,
+        baselines=baselines("eight"),  # published for all eight
+    ),
+}

@@ -1,0 +1,247 @@
+"""Every figure by its name: from runs to a table, from the table to a drawing, with a caption of what it stands on."""
+
+from __future__ import annotations
+
+import io
+import math
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agscl.experiments.records import SequenceRun, StoredRun
+from agscl.extras import require
+
+from . import ablation, capacity, curves, memory, pruning, tradeoff
+from . import rewards as figure_7
+from . import runs_needed as plan
+from .captions import finished, left_out, standing
+from .style import SETTINGS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from polars import DataFrame
+
+WIDTH = 4.4
+"""Of one panel, in inches."""
+
+PANELS = 3
+"""Most panels in a row."""
+
+FORMATS = (".svg", ".png", ".pdf")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How one figure is made.
+
+    Attributes:
+        title: What it shows.
+        data: Runs and the folder of data sets to a table; the column ``panel`` says which rows go into one panel.
+        draw: One panel's rows onto its axes.
+        note: How to read it, for the small print.
+        methods: What it needs runs of.
+        widths: At which widths of the network.
+        select: Takes those of the given runs that it can use.
+        standing: Says which runs, seeds and settings those are, line by line.
+    """
+
+    title: str
+    data: Callable[[Sequence[Any], Path | None], DataFrame]
+    draw: Callable[[DataFrame, Axes], None]
+    note: str
+    methods: plan.Plan
+    widths: Sequence[float] = (1.0,)
+    select: Callable[[Sequence[StoredRun]], Sequence[Any]] = finished
+    standing: Callable[[Sequence[Any]], list[str]] = standing
+
+
+@dataclass(frozen=True)
+class Made:
+    """A figure that is made.
+
+    Attributes:
+        image: The drawing, in the format asked for.
+        table: What is drawn.
+        caption: What it stands on, line by line.
+    """
+
+    image: bytes
+    table: DataFrame
+    caption: Sequence[str]
+
+
+def make(kind: Kind, runs: Sequence[StoredRun], suffix: str, data_root: Path | None = None) -> Made:
+    """Make a figure from runs.
+
+    Args:
+        kind: Which figure; one of `FIGURES`.
+        runs: What it is made from; incomplete ones are named in the caption and left out.
+        suffix: Format of the drawing, one of `FORMATS`.
+        data_root: Folder of the data sets, for figures that ask models again; default: the platform's cache folder.
+
+    Raises:
+        ValueError: If the runs do not fit the figure, the format is unknown, or matplotlib is not installed.
+    """
+    if suffix not in FORMATS:
+        raise ValueError(f"a figure is written as {', '.join(FORMATS)}, not {suffix!r}: change the ending of --out")
+    used = kind.select(runs)
+    table, caption = kind.data(used, data_root), [kind.note, *kind.standing(used), *left_out(runs)]
+    with _looking_right():
+        return Made(_saved(_drawn(kind, table, caption), suffix, caption), table, caption)
+
+
+@contextmanager
+def _looking_right() -> Iterator[None]:
+    with require("matplotlib", extra="report").rc_context(dict(SETTINGS)):
+        yield
+
+
+def _drawn(kind: Kind, table: DataFrame, caption: Sequence[str]) -> Figure:
+    panels = table.partition_by("panel", maintain_order=True)
+    columns = min(len(panels), PANELS)
+    rows = math.ceil(len(panels) / columns)
+    width = max(WIDTH * columns, 1.35 * WIDTH)
+    small = [line for text in caption for line in textwrap.wrap(text, round(20 * width))]
+    handles: dict[str, Any] = {}
+    figure: Figure = require("matplotlib.figure", extra="report").Figure(figsize=(width, 1))
+    axes = figure.subplots(rows, columns, squeeze=False).flatten()
+    for panel, own in zip(panels, axes, strict=False):
+        own.set_title(panel["panel"][0])
+        kind.draw(panel, own)
+        found, names = own.get_legend_handles_labels()
+        handles |= dict(zip(names, found, strict=True))
+    for spare in axes[len(panels) :]:
+        spare.remove()
+    _arrange(figure, rows, handles, [kind.title, *small])
+    return figure
+
+
+def _arrange(figure: Figure, rows: int, handles: Mapping[str, Any], texts: Sequence[str]) -> None:
+    """Title above, then panels, legend and small print, each with the room that it needs (in inches)."""
+    title, *small = texts
+    longest = max((len(label) for label in handles), default=0)
+    per_row = max(1, int(figure.get_figwidth() / (0.5 + 0.06 * longest)))
+    legend = 0.24 * math.ceil(len(handles) / per_row) + 0.1 if handles else 0.0
+    print_height = 0.115 * len(small) + 0.12
+    height = 0.42 + 3.0 * rows + legend + print_height
+    figure.set_figheight(height)
+    figure.suptitle(title, x=0.012, y=1 - 0.1 / height, ha="left", va="top", fontsize=11, fontweight="bold")
+    below, above = (legend + print_height) / height, 0.34 / height
+    figure.set_layout_engine("constrained", rect=(0, below, 1, 1 - below - above), w_pad=0.12, h_pad=0.08)
+    if handles:
+        figure.legend(
+            list(handles.values()), list(handles), loc="lower left", ncols=per_row,
+            bbox_to_anchor=(0.005, (print_height - 0.02) / height), columnspacing=1.4, handlelength=2.4,
+        )  # fmt: skip
+    figure.text(
+        0.012, 0.06 / height, "\n".join(small), fontsize=6, color="#666666", ha="left", va="bottom", linespacing=1.25
+    )
+
+
+def _saved(figure: Figure, suffix: str, caption: Sequence[str]) -> bytes:
+    file = io.BytesIO()
+    about: dict[str, dict[str, Any]] = {
+        ".svg": {"Date": None, "Description": " ".join(caption)},
+        ".png": {"Description": " ".join(caption)},
+        ".pdf": {"CreationDate": None, "Subject": " ".join(caption)},
+    }
+    figure.savefig(file, format=suffix.removeprefix("."), dpi=200, metadata=about[suffix])
+    return file.getvalue()
+
+
+BANDS = "Mean over the seeds; bands are 95 % t intervals, cut off at the axes."
+BARS = "Mean over the seeds; bars are 95 % t intervals."
+
+AGS_CL_ALONE = partial(finished, only="ags-cl")
+
+
+def recorded(data: Callable[[Sequence[SequenceRun]], DataFrame]) -> Callable[[Sequence[Any], Path | None], DataFrame]:
+    """A table that needs what runs recorded and no data set."""
+    return lambda runs, data_root: data(runs)
+
+
+FIGURES: Mapping[str, Kind] = {
+    "3": Kind(
+        "AOPC: nodes pruned in order of their importance",
+        pruning.data,
+        pruning.draw,
+        f"{BANDS} Random order: mean of {pruning.RANDOM_ORDERS} draws.",
+        plan.ags_cl_alone,
+        select=AGS_CL_ALONE,
+    ),
+    "4": Kind("Average accuracy over the tasks so far", recorded(curves.data), curves.draw, BANDS, plan.all_tuned),
+    "5": Kind("Average accuracy over the tasks so far", recorded(curves.data), curves.draw, BANDS, plan.all_tuned),
+    "6a": Kind(
+        "Memory that protection takes",
+        recorded(memory.data),
+        memory.draw,
+        "After the last task; the most of all seeds.",
+        plan.all_tuned,
+    ),
+    "6b": Kind(
+        "Nodes that are free (sparsity) and frozen (used capacity)",
+        recorded(capacity.data),
+        capacity.draw,
+        BANDS,
+        plan.with_and_without,
+        select=AGS_CL_ALONE,
+    ),
+    "6c": Kind(
+        "Plasticity and stability, by strength of protection",
+        recorded(tradeoff.data),
+        tradeoff.draw,
+        f"{BARS} Small numbers are the strength; a star marks the best average accuracy of each line.",
+        plan.strengths,
+    ),
+    "7": Kind(
+        "Reinforcement learning: reward, plasticity and stability",
+        figure_7.data,
+        figure_7.draw,
+        "Rewards are relative: random actions 0, fine-tuning 1. Means over the seeds; bands are 95 % bootstrap ones.",
+        plan.all_tuned,
+        select=figure_7.select,
+        standing=figure_7.standing,
+    ),
+    "rho": Kind(
+        "AGS-CL: share rho of the free nodes drawn anew",
+        recorded(ablation.data_of("rho")),
+        ablation.draw,
+        BARS,
+        plan.rhos,
+        select=AGS_CL_ALONE,
+    ),
+    "proximal": Kind(
+        "AGS-CL: proximal step every epoch or step, or gradient",
+        recorded(ablation.data_of("proximal")),
+        ablation.draw,
+        BARS,
+        plan.proximal_steps,
+        select=AGS_CL_ALONE,
+    ),
+    "width": Kind(
+        "AGS-CL: width of the network",
+        recorded(ablation.data_of("width")),
+        ablation.draw,
+        BARS,
+        plan.ags_cl_alone,
+        widths=(0.25, 0.5, 1.0, 2.0),
+        select=AGS_CL_ALONE,
+    ),
+}
+"""By the number that the paper gives it, or the hyper-parameter that an ablation varies."""
+
+
+def figure_named(name: str) -> Kind:
+    """The figure of that name.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    if name not in FIGURES:
+        raise ValueError(f"unknown figure {name!r}; there are: {', '.join(FIGURES)}")
+    return FIGURES[name]

@@ -1,0 +1,114 @@
+"""Figure 3: does importance mean anything? AOPC as nodes are pruned in order of highest, lowest and random importance.
+
+The score that falls is test accuracy: after the first task on that task, after all tasks as the mean over them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, get_args
+
+import torch
+
+from agscl.experiments.records import SequenceRun
+from agscl.experiments.states import State
+from agscl.experiments.supervised.presets import preset_named
+from agscl.experiments.supervised.run import LoadedRun, load_run, threads
+from agscl.metrics import aopc, mean_interval, prediction_curve, pruning_order
+from agscl.metrics.aopc import Order
+from agscl.training.evaluation import evaluate
+
+from .captions import one_each, options_in_words
+from .style import fit_to_lines
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from polars import DataFrame
+
+RATIOS = [step / 20 for step in range(11)]
+"""Shares of the nodes that are pruned: none to half of them."""
+
+RANDOM_ORDERS = 5
+"""Random orders are drawn so many times for each seed, and averaged."""
+
+DASHES = {"highest": "-", "random": ":", "lowest": "--"}
+STAGES = {"task 1": ("#0072b2", "*"), "all tasks": ("#d55e00", "o")}
+
+Curves = dict[tuple[str, str], list[float]]
+"""AOPC over `RATIOS` by stage and order."""
+
+
+def data(runs: Sequence[SequenceRun], data_root: Path | None) -> DataFrame:
+    """One row per stage, order and share: AOPC over the seeds with half of its 95 % interval.
+
+    Args:
+        runs: Finished runs of one method that rates nodes, with the states that they kept.
+        data_root: Folder of the data sets; default: the platform's cache folder.
+
+    Raises:
+        ValueError: If the runs do not go together, or a state or the data is missing.
+    """
+    import polars
+
+    folders = {id(run.result): run for run in runs}
+    found = one_each(run.result for run in runs)
+    rows: list[dict[str, object]] = []
+    for preset, groups in found.items():
+        for group in groups:
+            curves = [_curves(folders[id(result)], data_root) for result in group.results]
+            common = {"panel": preset, "options": options_in_words(group), "seeds": " ".join(map(str, group.seeds))}
+            rows += [{**common, **row} for row in _rows(curves)]
+    return polars.DataFrame(rows, infer_schema_length=None)
+
+
+def draw(table: DataFrame, axes: Axes) -> None:
+    """Draw one benchmark: a colour a stage, dashes by order."""
+    for (stage, order), rows in table.group_by("stage", "order", maintain_order=True):
+        (color, marker), mean, half = STAGES[str(stage)], rows["mean"], rows["half_width"]
+        ratio, label = 100 * rows["ratio"], f"{stage}, {order} first" if order != "random" else f"{stage}, random"
+        axes.plot(ratio, mean, color=color, marker=marker, linestyle=DASHES[str(order)], label=label)
+        if not half.is_nan().all():
+            axes.fill_between(ratio, mean - half, mean + half, color=color, alpha=0.13, linewidth=0)
+    fit_to_lines(axes, -101, 101)
+    axes.set_xlabel("nodes pruned (% of each layer)")
+    axes.set_ylabel("AOPC (drop in accuracy, points)")
+
+
+def _rows(curves: Sequence[Curves]) -> Iterator[dict[str, object]]:
+    for stage, order in curves[0]:
+        for place, ratio in enumerate(RATIOS):
+            interval = mean_interval([100 * curve[stage, order][place] for curve in curves])
+            row = {"stage": stage, "order": order, "ratio": ratio}
+            yield {**row, "mean": interval.mean, "half_width": interval.half_width}
+
+
+def _curves(run: SequenceRun, data_root: Path | None) -> Curves:
+    experiment, last = run.result.experiment, len(run.result.history.tasks) - 1
+    with threads(preset_named(experiment.preset).threads):
+        loaded = load_run(experiment, data_root)
+        found: Curves = {}
+        for stage, task in {"task 1": 0, "all tasks": last}.items():
+            State.read(run.folder.state_after(task)).restore(loaded.learner.model, loaded.learner.guard)
+            found |= {(stage, order): _aopc(loaded, order, task) for order in get_args(Order)}
+    return found
+
+
+def _aopc(loaded: LoadedRun, order: Order, last: int) -> list[float]:
+    guard, model, repeats = loaded.learner.guard, loaded.learner.model, RANDOM_ORDERS if order == "random" else 1
+    generator = torch.Generator().manual_seed(loaded.experiment.seed)
+    rankings = [pruning_order(guard.importance, order, generator) for _ in range(repeats)]
+    curves = [
+        prediction_curve(model, guard.graph.layers, ranking, lambda: _accuracy(loaded, last), RATIOS)
+        for ranking in rankings
+    ]
+    return [fmean(values) for values in zip(*map(aopc, curves), strict=True)]
+
+
+def _accuracy(loaded: LoadedRun, last: int) -> float:
+    learner, tasks = loaded.learner, loaded.sequence.tasks[: last + 1]
+    return fmean(
+        evaluate(learner.model, task.test, number, machine=learner.machine).accuracy
+        for number, task in enumerate(tasks)
+    )

@@ -1,0 +1,266 @@
+"""Training on the live sub-network: dead nodes cost no arithmetic, frozen ones no backward pass.
+
+While it is active, the model's forward gathers the live parts of the dense parameters and computes with these alone;
+autograd brings the gradients back to their places. Optimizer, guard and checkpoints see the dense model, and get what
+a dense step would give them, up to the order of summation.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.func import functional_call
+from torch.nn import functional as F
+from torch.optim import Optimizer
+
+from agscl.methods.freezing import stays_at_zero
+from agscl.methods.method import Network, Training
+from agscl.nodes import NodeLayer, Slice, removable
+from agscl.nodes.surgery.compact import cut_out, kept_positions, part
+from agscl.nodes.surgery.copies import plain_copy, random_like
+from agscl.nodes.surgery.reach import all_zero, sealed_nodes, zero_readings
+
+from .sparse_backward import FreeParts, is_sparable, spared
+
+Nodes = Mapping[str, Tensor]
+
+_RELU_MODULES = (nn.ReLU, nn.ReLU6)
+_RELU_FUNCTIONS = {F.relu, F.relu6, F.relu_, torch.relu, torch.relu_}
+
+
+class LiveNetwork:
+    """Makes a model compute with its live nodes only, for as long as a context lasts.
+
+    What is live is looked up at the first forward pass, after every epoch, and after a state dict was loaded.
+
+    Args:
+        network: The network.
+        training: The task to be learned.
+        left_alone: By layer, nodes that nothing but the task's gradient and the optimizer moves: bool.
+        frozen: By layer, nodes that nothing moves: bool.
+        resting: What `resting` gave when the epoch was interrupted: the rest of it goes on with the same nodes.
+
+    Raises:
+        ValueError: If a module inside the model has hooks, which would see other shapes.
+    """
+
+    def __init__(
+        self, network: Network, training: Training, left_alone: Nodes, frozen: Nodes, resting: Nodes | None = None
+    ) -> None:
+        _refuse_hooks(network.model)
+        self._network, self._training = network, training
+        self._left_alone, self._frozen = left_alone, frozen
+        self._stale, self._steps = True, training.first_step
+        self._small: _Small | None = None
+        self._interrupted, self._resting = resting, resting
+
+    @property
+    def resting(self) -> Nodes:
+        """Nodes found at rest, for as long as that holds: by layer, bool; empty when it is to be looked up anew."""
+        return {} if self._stale or self._resting is None else self._resting
+
+    @property
+    def dropped(self) -> Nodes:
+        """Nodes that the model does without at the moment: by layer, bool; empty while it computes with all."""
+        return {} if self._small is None else self._small.dropped
+
+    def __enter__(self) -> None:
+        model = self._network.model
+        self._plain, self._signature = model.forward, inspect.signature(model.forward)
+        self._handles = [
+            self._training.optimizer.register_step_post_hook(self._count),
+            model.register_load_state_dict_post_hook(self._forget),
+        ]
+        model.forward = self._forward
+
+    def __exit__(self, *exception: object) -> None:
+        del self._network.model.forward
+        for handle in self._handles:
+            handle.remove()
+
+    def _count(self, *_: Any) -> None:
+        self._steps += 1
+        self._stale |= self._steps % self._training.steps_per_epoch == 0
+
+    def _forget(self, *_: Any) -> None:
+        self._stale = True
+
+    def _forward(self, *args: Any, **kwargs: Any) -> Any:
+        if self._stale and self._network.model.training:
+            with torch.autocast(_device(self._network).type, enabled=False):
+                self._look(self._signature.bind(*args, **kwargs).args)
+        wants_gradient = any(isinstance(value, Tensor) and value.requires_grad for value in (*args, *kwargs.values()))
+        if self._stale or self._small is None or wants_gradient:
+            return self._plain(*args, **kwargs)
+        return self._small(*args, **kwargs)
+
+    @torch.no_grad()
+    def _look(self, args: tuple[Any, ...]) -> None:
+        """Find out what is live now."""
+        network = self._network
+        generator = torch.Generator().manual_seed(0)
+        inputs = tuple(random_like(value[:2], generator) if isinstance(value, Tensor) else value for value in args)
+        drop = self._interrupted or self._find_resting(inputs)
+        self._interrupted, self._resting = None, drop
+        frozen = sealed_nodes(network.graph, network.parameters, self._frozen) if self._frozen else {}
+        if self._small is None or not self._small.fits(drop):
+            drop_now = removable(network.model, network.graph, drop, inputs) if _any(drop) else {}
+            worth = _any(drop_now) or _any(frozen)
+            self._small = _Small(network, drop_now, frozen, drop) if worth else None
+        self._stale = False
+
+    def _find_resting(self, inputs: tuple[Any, ...]) -> Nodes:
+        resting = resting_nodes(self._network, self._training.optimizer, inputs)
+        return {name: resting[name] & nodes for name, nodes in self._left_alone.items()}
+
+
+class _Small:
+    """A model without the dropped nodes that computes with parts of the dense tensors."""
+
+    def __init__(self, network: Network, drop: Nodes, frozen: Nodes, asked: Nodes) -> None:
+        self._network, self._asked, self.dropped = network, asked, drop
+        self._kept = kept_positions(network.graph, drop, network.state)
+        self._model = cut_out(network.model, self._kept)
+        self._names = [name for name, _ in (*self._model.named_parameters(), *self._model.named_buffers())]
+        self._pairs = list(zip(network.model.modules(), self._model.modules(), strict=True))
+        free = _free_places(network, frozen)
+        for name, module in network.model.named_modules():
+            small = self._model.get_submodule(name)
+            if isinstance(module, nn.modules.batchnorm._NormBase):
+                small.forward = partial(_dense_norm, module, self._along(f"{name}.weight", f"{name}.running_mean"))
+            elif is_sparable(module) and (parts := self._parts(f"{name}.weight", free)) is not None:
+                small.forward = spared(small, parts)  # type: ignore[arg-type]
+
+    def fits(self, drop: Nodes) -> bool:
+        """Whether this was made for these nodes."""
+        return all(torch.equal(nodes, self._asked[name]) for name, nodes in drop.items())
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        for module, small in self._pairs:
+            small.training = module.training
+        state = self._network.state
+        tensors = {name: part(state[name], self._kept.get(name, {})) for name in self._names}
+        return functional_call(self._model, tensors, args, kwargs)
+
+    def _along(self, *names: str) -> Tensor | None:
+        """Channels of a norm layer that are kept; `None` for all."""
+        return next((self._kept[name][0] for name in names if name in self._kept), None)
+
+    def _parts(self, name: str, free: Mapping[tuple[str, int], Tensor]) -> FreeParts | None:
+        """Which rows and columns of a weight need gradients, counted in the small model."""
+        kept = self._kept.get(name, {})
+        masks = {dim: free[name, dim][kept.get(dim, slice(None))] for dim in (0, 1) if (name, dim) in free}
+        if all(mask.all() for mask in masks.values()):
+            return None
+        positions = {dim: None if mask.all() else mask.nonzero().flatten() for dim, mask in masks.items()}
+        return FreeParts(positions.get(0), positions.get(1))
+
+
+def resting_nodes(network: Network, optimizer: Optimizer, inputs: tuple[Any, ...]) -> dict[str, Tensor]:
+    """Nodes that are exactly zero and stay so: nothing comes in, no gradient arrives, the optimizer does not move them.
+
+    No gradient arrives where a ReLU's output is read, which has slope zero at zero, or where nothing reads the node.
+
+    Args:
+        network: The network.
+        optimizer: What moves its weights.
+        inputs: Random inputs of the model.
+
+    Returns:
+        By layer, bool, shape ``(num_nodes,)``.
+    """
+    silent = zero_readings(plain_copy(network.model), network.graph, inputs)
+    momentum = _momentum(network, optimizer)
+    return {
+        layer.name: _rests(network, layer, momentum) & silent[layer.name] & stays_at_zero(optimizer)
+        for layer in network.graph.layers
+    }
+
+
+def _rests(network: Network, layer: NodeLayer, momentum: Mapping[str, Tensor]) -> Tensor:
+    state = network.state
+    rests = all_zero(layer.incoming, state) & _unmoved(layer.incoming, momentum)
+    if _read_behind_relu(network, layer):
+        return rests
+    return rests & all_zero(layer.outgoing, state) & _unmoved(layer.outgoing, momentum)
+
+
+def _unmoved(slices: Iterable[Slice], momentum: Mapping[str, Tensor]) -> Tensor | bool:
+    moving = [piece for piece in slices if piece.parameter in momentum]
+    return all_zero(moving, momentum) if moving else True
+
+
+def _momentum(network: Network, optimizer: Optimizer) -> dict[str, Tensor]:
+    """By parameter, where the optimizer has any memory of past gradients: its state's magnitudes, summed."""
+    found: dict[str, Tensor] = {}
+    for name, parameter in network.parameters.items():
+        kept = [t for t in optimizer.state.get(parameter, {}).values() if isinstance(t, Tensor)]
+        like = [tensor.abs() for tensor in kept if tensor.shape == parameter.shape and tensor.ndim]
+        if like:
+            found[name] = torch.stack(like).amax(dim=0)
+    return found
+
+
+def _read_behind_relu(network: Network, layer: NodeLayer) -> bool:
+    """Whether all readers of a layer's nodes get the output of a ReLU, pooled or moved at most."""
+    sources = network.graph.probe.output_node().args[0]
+    assert isinstance(sources, tuple)
+    return all(_is_relu(network.model, sources[reading.output]) for reading in layer.readings)
+
+
+def _is_relu(model: nn.Module, source: Any) -> bool:
+    assert isinstance(source, fx.Node)
+    if source.op == "call_module":
+        return isinstance(model.get_submodule(str(source.target)), _RELU_MODULES)
+    return source.target in _RELU_FUNCTIONS or source.target in ("relu", "relu_")
+
+
+def _free_places(network: Network, frozen: Nodes) -> dict[tuple[str, int], Tensor]:
+    """Positions of weights that need gradients, by tensor and dimension, where some do not."""
+    places: dict[tuple[str, int], Tensor] = {}
+    for layer in network.graph.layers:
+        if layer.name in frozen and frozen[layer.name].any():
+            for piece in layer.incoming + layer.outgoing:
+                size = network.state[piece.parameter].shape[piece.dim]
+                place = (piece.parameter, piece.dim)
+                mask = places.setdefault(place, torch.ones(size, dtype=torch.bool, device=piece.index.device))
+                mask[piece.index[frozen[layer.name]].flatten()] = False
+    return places
+
+
+def _dense_norm(module: nn.Module, channels: Tensor | None, x: Tensor) -> Tensor:
+    """A norm layer on all its channels, dead ones zero: their statistics go on as in the dense model."""
+    if channels is None:
+        output: Tensor = module(x)
+        return output
+    sizes = [x.shape[0], _num_channels(module), *x.shape[2:]]
+    dense: Tensor = module(x.new_zeros(sizes).index_copy(1, channels, x))
+    return dense.index_select(1, channels)
+
+
+def _device(network: Network) -> torch.device:
+    return next(iter(network.parameters.values())).device
+
+
+def _num_channels(module: Any) -> int:
+    count: int = module.num_features
+    return count
+
+
+def _any(nodes: Nodes) -> bool:
+    return any(bool(chosen.any()) for chosen in nodes.values())
+
+
+def _refuse_hooks(model: nn.Module) -> None:
+    for name, module in model.named_modules():
+        hooks: list[Callable[..., Any]] = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
+        if name and hooks:
+            raise ValueError(
+                f"{name!r} has forward hooks, which would see the shapes of the live sub-network; "
+                "remove them while a task is learned, or attach without live=True"
+            )

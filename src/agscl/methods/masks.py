@@ -1,0 +1,83 @@
+"""What must not move while a task is learned: frozen nodes, their statistics, connections that stay zero."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor
+
+from agscl.nodes.slices import lay_out
+
+from .method import Network
+
+FREE = 2**31
+"""Stands for "not important yet" where the tasks since which nodes are important are compared."""
+
+
+def frozen_nodes(network: Network, important: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Which positions of each parameter belong to important nodes.
+
+    Args:
+        network: The network.
+        important: By layer, bool, shape ``(num_nodes,)``.
+
+    Returns:
+        By parameter name, a bool tensor that broadcasts to it; parameters with none are left out.
+    """
+    layers = network.graph.layers
+    pieces = ((piece, important[layer.name]) for layer in layers for piece in layer.incoming)
+    return _merged(lay_out(pieces, network.parameters, False))
+
+
+def frozen_for_all(network: Network) -> dict[str, Tensor]:
+    """All positions of the parameters that no node owns but every node depends on."""
+    shared = [name for name in network.graph.shared if name in network.parameters]
+    return {name: torch.tensor(True, device=network.parameters[name].device) for name in shared}
+
+
+def frozen_channels(network: Network, important: Mapping[str, Tensor], learned: Iterable[int]) -> dict[str, Tensor]:
+    """Which channels of each norm layer keep their statistics: those of important nodes and of finished heads.
+
+    Returns:
+        By module name, bool, shape ``(channels,)``; modules with none are left out.
+    """
+    layers, learned = network.graph.layers, tuple(learned)
+    laid = _merged(
+        lay_out(((p, important[layer.name]) for layer in layers for p in layer.statistics), network.buffers, False)
+    )
+    whole = [f"{name.rpartition('.')[0]}.running_mean" for name in network.graph.own_heads(learned)]
+    whole += network.graph.shared if learned else ()
+    laid |= {n: torch.ones_like(network.buffers[n], dtype=torch.bool) for n in whole if n in network.buffers}
+    return {name.rpartition(".")[0]: mask for name, mask in laid.items()}
+
+
+def severed_connections(network: Network, since: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Which weights stay zero for ever: those into a node from one that became important later, or never.
+
+    Args:
+        network: The network.
+        since: By layer, the task since which each node is important, `FREE` for those that are not.
+
+    Returns:
+        By parameter name, a bool tensor that broadcasts to it; parameters with none are left out.
+    """
+    layers = network.graph.layers
+    into = lay_out(((p, since[layer.name]) for layer in layers for p in layer.incoming), network.parameters, FREE)
+    out = lay_out(((p, since[layer.name]) for layer in layers for p in layer.outgoing), network.parameters, -1)
+    return _merged(
+        {
+            (name, dim): source > target
+            for (name, dim), source in out.items()
+            for place, target in into.items()
+            if place[0] == name
+        }
+    )
+
+
+def _merged(masks: Mapping[tuple[str, int], Tensor]) -> dict[str, Tensor]:
+    """Masks of the same tensor along several dimensions as one; empty ones are left out."""
+    merged: dict[str, Tensor] = {}
+    for (name, _), mask in masks.items():
+        merged[name] = merged[name] | mask if name in merged else mask
+    return {name: mask for name, mask in merged.items() if mask.any()}

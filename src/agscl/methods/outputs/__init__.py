@@ -1,0 +1,1 @@
+"""Methods that add a term on the outputs to the loss."""

@@ -1,0 +1,1 @@
+"""Methods that give each task a sub-network of its own."""

@@ -1,0 +1,256 @@
+"""HAT: hard attention to the task, Serra, Suris, Miron and Karatzoglou (ICML 2018), on any traced model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import reduce
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from agscl.methods.freezing import Freeze
+from agscl.methods.frozen_statistics import FrozenStatistics
+from agscl.methods.masks import frozen_channels, frozen_for_all
+from agscl.methods.method import (
+    Learned,
+    Memory,
+    Network,
+    Protection,
+    Step,
+    Training,
+    check_range,
+    num_bytes,
+    same_shapes,
+)
+from agscl.nodes import Slice
+from agscl.nodes.slices import lay_out
+
+from .kept import add_parameters, require_known, tasks_in
+from .reweighting import Reweighting
+
+PREFIX = "hat_embedding"
+"""What the names of the task embedding's parameters begin with, one a layer."""
+
+LARGEST_EMBEDDING = 6.0
+"""Embeddings are kept within this distance of zero, where gates can still change; section 2.5 of the paper."""
+
+LARGEST_EXPONENT = 50.0
+"""Where cosh is cut off in the compensation of gradients, as in the official code."""
+
+
+@dataclass(frozen=True)
+class HAT:
+    r"""Hard attention to the task: every node has a gate :math:`a = \sigma(s e)` with a learned embedding e.
+
+    A gate multiplies all that leaves its node. Over each epoch s rises from ``1 / smax`` to ``smax`` (equation 3), and
+    the embedding's gradient is made up for it (equation 5). The regularizer (equation 6) weighs the gates of nodes
+    that no earlier task uses by the free capacity. Weights between two nodes that earlier tasks use get no gradient
+    (equation 2, with the hard gates).
+
+    Once a task is learned its gates are 0 or 1 and kept, one truth value a node: ``guard.use_task(i)`` before task i is
+    answered. Then its outputs stay what they were, bit for bit. Norm layers of used nodes keep their statistics.
+
+    The embedding is a parameter of the model: make the optimizer after ``protect``.
+
+    Attributes:
+        gamma: Strength of the regularizer (c in the paper).
+        smax: Steepest gate while training.
+    """
+
+    name: ClassVar[str] = "hat"
+    gamma: float = 0.75
+    smax: float = 400.0
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range.
+
+        Raises:
+            ValueError: If a value is out of range.
+        """
+        check_range("gamma", self.gamma, low=0, high=torch.finfo(torch.float32).max)
+        check_range("smax", self.smax, low=1, high=torch.finfo(torch.float32).max)
+
+    def protect(self, network: Network) -> HardAttention:
+        """A protection of the network; the model gets the embedding as parameters.
+
+        Raises:
+            ValueError: If it has one already.
+        """
+        return HardAttention(self, network)
+
+    def scale(self, step: int, steps_per_epoch: int) -> float:
+        """The annealed s of a step, equation (3)."""
+        if steps_per_epoch == 1:
+            return self.smax
+        done = (step % steps_per_epoch) / (steps_per_epoch - 1)
+        return 1 / self.smax + (self.smax - 1 / self.smax) * done
+
+
+class HardAttention(Protection):
+    """HAT on one network. It keeps each learned task's gates."""
+
+    def __init__(self, method: HAT, network: Network) -> None:
+        self._method, self._network = method, network
+        layers = network.graph.layers
+        like = next(iter(network.parameters.values())).detach()
+        first = (torch.randn_like(like.new_empty(layer.num_nodes)) for layer in layers)
+        self._added = add_parameters(network.model, PREFIX, first)
+        self._embedding = {layer.name: p for layer, p in zip(layers, self._added.values(), strict=True)}
+        self._gates: dict[int, dict[str, Tensor]] = {}
+        self._task: int | None = None
+        self._drawn = torch.tensor(True)
+        self._scale: float | None = None
+        outgoing = {piece.parameter for layer in layers for piece in layer.outgoing}
+        Reweighting(network.model, sorted(outgoing), self._gated)
+
+    def begin(self, training: Training) -> None:
+        """Draw the task's embedding, and lay out what earlier tasks use.
+
+        Raises:
+            ValueError: If the optimizer does not hold the embedding.
+        """
+        training.require_held(self._added)
+        if not self._drawn:
+            self._draw(training)
+        network, used = self._network, self._used()
+        frozen = frozen_weights(network, used) if training.learned else {}
+        self._freeze = Freeze(network, training, frozen)
+        self._norms = FrozenStatistics(network.model, frozen_channels(network, used, training.learned))
+        self._free = {name: (~mask).to(self._embedding[name].dtype) for name, mask in used.items()}
+        self._steps_per_epoch, self._task = training.steps_per_epoch, None
+        self._scale = self._method.scale(training.first_step, training.steps_per_epoch)
+
+    def before_step(self, step: Step) -> None:
+        """Regularize and compensate the embedding's gradient; used weights get none."""
+        for name, embedding in self._embedding.items():
+            if embedding.grad is not None and self._scale is not None:
+                embedding.grad += self._regularizer_gradient(name, self._scale) * step.scale
+                embedding.grad *= compensation(embedding.detach(), self._scale, self._method.smax)
+        self._freeze.before_step()
+
+    def after_step(self, step: Step) -> None:
+        """Hold used weights, keep the embedding in range, and anneal."""
+        self._freeze.after_step()
+        for embedding in self._embedding.values():
+            embedding.clamp_(-LARGEST_EMBEDDING, LARGEST_EMBEDDING)
+        self._scale = self._method.scale(step.number + 1, self._steps_per_epoch)
+
+    def end(self) -> None:
+        """Give the model back as it was; gates are hard from now on."""
+        self._freeze.end()
+        self._norms.release()
+        self._scale = None
+        del self._freeze, self._norms, self._free
+
+    def finish(self, learned: Learned) -> None:
+        """Keep the task's gates."""
+        self._gates[learned.task] = {name: e.detach() > 0 for name, e in self._embedding.items()}
+        self._drawn = torch.tensor(False)
+
+    def use_task(self, task: int) -> None:
+        """Answer with a learned task's gates, or go on with the present ones.
+
+        Raises:
+            ValueError: If the task is neither learned nor the next.
+        """
+        require_known(task, self._gates, self._network)
+        self._task = task if task in self._gates else None
+
+    def penalty(self) -> Tensor:
+        """The regularizer (6) of the present gates, shape ``()``, times its strength."""
+        used, scale = self._used(), self._scale or self._method.smax
+        kept = sum(float((torch.sigmoid(scale * e.detach()) * ~used[n]).sum()) for n, e in self._embedding.items())
+        free = sum(int((~mask).sum()) for mask in used.values())
+        return torch.tensor(self._method.gamma * kept / max(free, 1), dtype=torch.float64)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The gates of each learned task by layer, and whether the embedding is that of a task in progress."""
+        gates = {f"gate.{task}.{name}": gate for task, book in self._gates.items() for name, gate in book.items()}
+        return {**gates, "drawn": self._drawn}
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take a saved state.
+
+        Raises:
+            ValueError: If a tensor does not fit.
+        """
+        tasks = sorted(tasks_in(tensors, "gate"))
+        expected = {f"gate.{t}.{name}": e for t in tasks for name, e in self._embedding.items()}
+        same_shapes(tensors, {**expected, "drawn": self._drawn})
+        device = next(iter(self._network.parameters.values())).device
+        self._gates = {t: {n: tensors[f"gate.{t}.{n}"].to(device, torch.bool) for n in self._embedding} for t in tasks}
+        self._drawn, self._task = tensors["drawn"].clone(), None
+
+    def memory(self) -> Memory:
+        """The gates of the learned tasks."""
+        size = num_bytes(gate for book in self._gates.values() for gate in book.values())
+        return Memory(size, size)
+
+    def _gated(self, name: str, module: nn.Module, own: Tensor) -> Tensor:
+        for layer in self._network.graph.layers:
+            for piece in [piece for piece in layer.outgoing if piece.parameter == name]:
+                gate = self._gate(layer.name, module.training).to(own.dtype)
+                own = torch.mul(own, spread(gate, piece, own))
+        return own
+
+    def _gate(self, layer: str, training: bool) -> Tensor:
+        """Present gates of a layer, shape ``(num_nodes,)``: soft while training, hard otherwise."""
+        if self._task is not None:
+            return self._gates[self._task][layer]
+        if training and self._scale is not None:
+            return torch.sigmoid(self._scale * self._embedding[layer])
+        return torch.gt(self._embedding[layer].detach(), 0)
+
+    def _used(self) -> dict[str, Tensor]:
+        """By layer, which nodes an earlier task uses."""
+        nobody = {name: torch.zeros_like(e, dtype=torch.bool) for name, e in self._embedding.items()}
+        return {n: reduce(torch.logical_or, [g[n] for g in self._gates.values()], mask) for n, mask in nobody.items()}
+
+    def _draw(self, training: Training) -> None:
+        """A new embedding, without what the optimizer remembers of the old one."""
+        for embedding in self._embedding.values():
+            nn.init.normal_(embedding)
+            training.optimizer.state.pop(embedding, None)
+        self._drawn = torch.tensor(True)
+
+    def _regularizer_gradient(self, name: str, scale: float) -> Tensor:
+        """Derivative of equation (6) by the embedding of a layer."""
+        gate = torch.sigmoid(scale * self._embedding[name].detach())
+        capacity = sum(float(free.sum()) for free in self._free.values())
+        return (self._method.gamma * scale / max(capacity, 1.0)) * gate * (1 - gate) * self._free[name]
+
+
+def compensation(embedding: Tensor, scale: float, smax: float) -> Tensor:
+    """The factor of equation (5) that makes up for the annealed gate in the embedding's gradient."""
+    annealed = torch.cosh((scale * embedding).clamp(-LARGEST_EXPONENT, LARGEST_EXPONENT)) + 1
+    return (smax / scale) * annealed / (torch.cosh(embedding) + 1)
+
+
+def spread(gate: Tensor, piece: Slice, tensor: Tensor) -> Tensor:
+    """A layer's gates over the positions of a slice, of a shape that broadcasts to the tensor; 1 elsewhere."""
+    shape = [1] * tensor.ndim
+    shape[piece.dim] = -1
+    ones = gate.new_ones(tensor.shape[piece.dim])
+    repeated = gate.unsqueeze(1).expand_as(piece.index).flatten()
+    whole: Tensor = ones.index_put((piece.index.flatten(),), repeated)
+    return whole.view(shape)
+
+
+def frozen_weights(network: Network, used: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What earlier tasks compute with: weights between used nodes, from inputs to them, from them to a shared head.
+
+    Returns:
+        By parameter name, a bool tensor that broadcasts to it; parameters with none are left out.
+    """
+    layers, parameters = network.graph.layers, network.parameters
+    into = lay_out(((p, used[layer.name]) for layer in layers for p in layer.incoming), parameters, True)
+    out = lay_out(((p, used[layer.name]) for layer in layers for p in layer.outgoing), parameters, True)
+    frozen: dict[str, Tensor] = {}
+    for (name, _), mask in (*into.items(), *out.items()):
+        frozen[name] = frozen[name] & mask if name in frozen else mask
+    shared = {name for head in network.graph.heads if not head.tasks for name in head.parameters}
+    whole = {n: torch.tensor(True, device=parameters[n].device) for n in shared - frozen.keys()}
+    common = {name: mask for name, mask in frozen.items() if name in network.common and mask.any()}
+    return {**common, **whole, **frozen_for_all(network)}

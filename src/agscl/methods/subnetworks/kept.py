@@ -1,0 +1,104 @@
+"""What methods share that give each task a network of its own: added parameters, and tensors that each task keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from torch import Tensor, nn
+
+from agscl.methods.method import Network, num_bytes
+
+
+def add_parameters(model: nn.Module, prefix: str, tensors: Iterable[Tensor]) -> dict[str, nn.Parameter]:
+    """Add parameters to a model, so that its ``parameters()`` and ``state_dict()`` hold them.
+
+    Returns:
+        The parameters by name, ``{prefix}_0`` and so on.
+
+    Raises:
+        ValueError: If the model has something of that name.
+    """
+    added = {f"{prefix}_{number}": nn.Parameter(tensor) for number, tensor in enumerate(tensors)}
+    for name in added:
+        if hasattr(model, name):
+            raise ValueError(f"the model has a part named {name!r} already; protect a fresh model, or rename the part")
+    for name, parameter in added.items():
+        model.register_parameter(name, parameter)
+    return added
+
+
+class OwnTensors:
+    """Tensors of the model that each learned task keeps for itself.
+
+    Args:
+        tensors: The live ones by name.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        self._live = {name: tensor.detach() for name, tensor in tensors.items()}
+        self._kept: dict[int, dict[str, Tensor]] = {}
+        self._shown: int | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the tensors."""
+        return list(self._live)
+
+    @property
+    def tasks(self) -> list[int]:
+        """Tasks that keep theirs."""
+        return list(self._kept)
+
+    def keep(self, task: int) -> None:
+        """Copy the live tensors for a task."""
+        self._kept[task] = {name: tensor.clone() for name, tensor in self._live.items()}
+
+    def show(self, task: int | None) -> None:
+        """From now on give a task's tensors; the live ones for `None` or a task that kept none."""
+        self._shown = task if task in self._kept else None
+
+    def present(self, name: str, own: Tensor) -> Tensor:
+        """What a module computes with in the place of its own tensor."""
+        return own if self._shown is None else self._kept[self._shown][name].clone()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that is kept, as ``kept.{task}.{name}``."""
+        return {f"kept.{task}.{name}": t for task, book in self._kept.items() for name, t in book.items()}
+
+    def blank(self, tasks: Iterable[int]) -> dict[str, Tensor]:
+        """What a state with these tasks must look like, for `same_shapes`."""
+        return {f"kept.{task}.{name}": tensor for task in tasks for name, tensor in self._live.items()}
+
+    def load(self, tensors: Mapping[str, Tensor], tasks: Iterable[int]) -> None:
+        """Take a state that fits; the live tensors are shown."""
+        live = self._live.items()
+        self._kept = {t: {n: tensors[f"kept.{t}.{n}"].to(x, copy=True) for n, x in live} for t in tasks}
+        self._shown = None
+
+    def num_bytes(self) -> int:
+        """Size of all that is kept."""
+        return num_bytes(self.tensors().values())
+
+
+def require_known(task: int, learned: Iterable[int], network: Network) -> None:
+    """Refuse a task that cannot be answered.
+
+    Raises:
+        ValueError: If it is neither learned nor about to be.
+    """
+    known = sorted(learned)
+    if task not in known and network.graph.num_tasks is None and task != len(known):
+        raise ValueError(f"task {task} is not learned: learned are {known}, and the next is {len(known)}")
+
+
+def tasks_in(tensors: Mapping[str, Tensor], book: str) -> set[int]:
+    """Numbers of the tasks that a saved state has something of.
+
+    Raises:
+        ValueError: If a name is not as it should be.
+    """
+    parts = [name.split(".", 2) for name in tensors if name.startswith(f"{book}.")]
+    try:
+        return {int(number) for _, number, _ in parts}
+    except ValueError as error:
+        raise ValueError(f"the state does not belong to this guard: a {book} has no task") from error

@@ -1,0 +1,188 @@
+"""WSN: winning subnetworks, Kang et al., "Forget-free continual learning with winning subnetworks" (ICML 2022)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import reduce
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from agscl.methods.freezing import Freeze
+from agscl.methods.method import (
+    Learned,
+    Memory,
+    Network,
+    Protection,
+    Step,
+    Training,
+    check_range,
+    num_bytes,
+    same_shapes,
+)
+
+from .kept import OwnTensors, add_parameters, require_known, tasks_in
+from .reweighting import Reweighting
+
+PREFIX = "wsn_scores"
+"""What the names of the scores' parameters begin with, one a masked weight."""
+
+_BIT = torch.tensor([1, 2, 4, 8, 16, 32, 64, 128], dtype=torch.uint8)
+
+
+@dataclass(frozen=True)
+class WSN:
+    """Winning subnetworks: each task computes with the best share of every layer's weights, chosen by learned scores.
+
+    Weights and scores are learned together, the scores by straight-through gradients (equations 3 and 4, Algorithm 1);
+    weights that an earlier task computes with are frozen exactly. Each task keeps a binary mask, one bit a weight;
+    ``guard.use_task(i)`` before task i is answered. Then its outputs stay what they were, bit for bit.
+
+    Biases, norm layers and a head that tasks share are small: each task keeps its own, statistics included.
+
+    The scores are parameters of the model: make the optimizer after ``protect``.
+
+    Attributes:
+        c: Share of each layer's weights that a task computes with.
+    """
+
+    name: ClassVar[str] = "wsn"
+    c: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range.
+
+        Raises:
+            ValueError: If a value is out of range.
+        """
+        check_range("c", self.c, low=0, high=1, open_low=True)
+
+    def protect(self, network: Network) -> WinningSubnetworks:
+        """A protection of the network; the model gets the scores as parameters.
+
+        Raises:
+            ValueError: If it has some already.
+        """
+        return WinningSubnetworks(self, network)
+
+
+class WinningSubnetworks(Protection):
+    """WSN on one network. It keeps each learned task's mask, and its own small tensors."""
+
+    def __init__(self, method: WSN, network: Network) -> None:
+        self._method, self._network = method, network
+        heads = network.graph.head_parameters
+        weights = {n: p.detach() for n, p in network.common.items() if p.ndim > 1 and n not in heads}
+        first = (nn.init.kaiming_uniform_(torch.empty_like(w), a=math.sqrt(5)) for w in weights.values())
+        self._added = add_parameters(network.model, PREFIX, first)
+        self._scores = dict(zip(weights, self._added.values(), strict=True))
+        small = {name: p for name, p in network.common.items() if name not in weights}
+        self._small = OwnTensors({**small, **network.buffers})
+        self._masks: dict[int, dict[str, Tensor]] = {}
+        self._shown: dict[str, Tensor] = {}
+        Reweighting(network.model, [*self._scores, *self._small.names], self._chosen)
+
+    def begin(self, training: Training) -> None:
+        """Freeze what earlier tasks compute with.
+
+        Raises:
+            ValueError: If the optimizer does not hold the scores.
+        """
+        training.require_held(self._added)
+        self._freeze = Freeze(self._network, training, self._used())
+        self._shown = {}
+        self._small.show(None)
+
+    def before_step(self, step: Step) -> None:
+        """Frozen weights get no gradient."""
+        self._freeze.before_step()
+
+    def after_step(self, step: Step) -> None:
+        """Hold frozen weights."""
+        self._freeze.after_step()
+
+    def end(self) -> None:
+        """Give the model back as it was."""
+        self._freeze.end()
+        del self._freeze
+
+    def finish(self, learned: Learned) -> None:
+        """Keep the task's mask and its small tensors."""
+        self._masks[learned.task] = {n: pack(best(s.detach(), self._method.c)) for n, s in self._scores.items()}
+        self._small.keep(learned.task)
+
+    def use_task(self, task: int) -> None:
+        """Answer with a learned task's subnetwork, or go on with the present one.
+
+        Raises:
+            ValueError: If the task is neither learned nor the next.
+        """
+        require_known(task, self._masks, self._network)
+        masks = self._masks.get(task, {})
+        self._shown = {name: unpack(bits, self._scores[name].shape) for name, bits in masks.items()}
+        self._small.show(task)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The masks of each learned task, packed, and its small tensors."""
+        masks = {f"mask.{task}.{name}": bits for task, book in self._masks.items() for name, bits in book.items()}
+        return {**masks, **self._small.tensors()}
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take a saved state.
+
+        Raises:
+            ValueError: If a tensor does not fit.
+        """
+        tasks = sorted(tasks_in(tensors, "mask"))
+        like = {name: pack(torch.empty_like(s, dtype=torch.bool)) for name, s in self._scores.items()}
+        masks = {f"mask.{task}.{name}": bits for task in tasks for name, bits in like.items()}
+        same_shapes(tensors, {**masks, **self._small.blank(tasks)})
+        self._masks = {t: {n: tensors[f"mask.{t}.{n}"].to(bits, copy=True) for n, bits in like.items()} for t in tasks}
+        self._small.load(tensors, tasks)
+        self._shown = {}
+
+    def memory(self) -> Memory:
+        """Masks; on top each task's small tensors."""
+        masks = num_bytes(bits for book in self._masks.values() for bits in book.values())
+        return Memory(masks, masks + self._small.num_bytes())
+
+    def _chosen(self, name: str, module: nn.Module, own: Tensor) -> Tensor:
+        """What a module computes with in the place of its own tensor."""
+        if name not in self._scores:
+            return self._small.present(name, own)
+        if name in self._shown:
+            return own * self._shown[name].to(own.dtype)
+        scores = self._scores[name]
+        straight = scores - scores.detach()  # zero, with the gradient of the scores
+        return torch.mul(own, best(scores.detach(), self._method.c).to(own.dtype) + straight)
+
+    def _used(self) -> dict[str, Tensor]:
+        """Which weights an earlier task computes with, by parameter name."""
+        return {
+            name: reduce(torch.logical_or, [unpack(book[name], scores.shape) for book in self._masks.values()])
+            for name, scores in self._scores.items()
+            if self._masks
+        }
+
+
+def best(scores: Tensor, share: float) -> Tensor:
+    """Which entries are among the best, as many as the share says, at least one: bool, of the scores' shape."""
+    count = max(1, round(share * scores.numel()))
+    mask = torch.zeros(scores.numel(), dtype=torch.bool, device=scores.device)
+    return mask.index_fill(0, scores.flatten().topk(count, sorted=False).indices, True).view(scores.shape)
+
+
+def pack(mask: Tensor) -> Tensor:
+    """A bool tensor as bits, uint8, shape ``(ceil(numel / 8),)``."""
+    flat = mask.flatten().to(torch.uint8)
+    padded = torch.cat([flat, flat.new_zeros(-len(flat) % 8)])
+    return (padded.view(-1, 8) * _BIT.to(mask.device)).sum(1, dtype=torch.uint8)
+
+
+def unpack(bits: Tensor, shape: torch.Size) -> Tensor:
+    """The bool tensor that `pack` packed."""
+    flat = (bits.unsqueeze(1) & _BIT.to(bits.device)).ne(0).flatten()
+    return flat[: shape.numel()].view(shape)

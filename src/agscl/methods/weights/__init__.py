@@ -1,0 +1,1 @@
+"""Methods that pull every weight to where earlier tasks left it."""

@@ -1,0 +1,60 @@
+"""MAS: memory aware synapses, Aljundi et al. (ECCV 2018)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from agscl.methods.method import Learned, Network, check_range
+
+from .consolidated_penalty import MeasuredPenalty, accumulate
+from .per_sample import Objective, Targets, mean_magnitudes
+
+
+@dataclass(frozen=True)
+class MAS:
+    r"""Memory aware synapses: :math:`\lambda \sum_i \Omega_i (\theta_i - \theta^*_i)^2`, without labels.
+
+    Importance is the sum over tasks of the mean over samples of
+    :math:`|\partial \|f(x)\|_2^2 / \partial \theta_i|`, equations (3) and (5); the last weights are the anchor,
+    equation (4).
+
+    Attributes:
+        lam: Strength of the penalty; ``inf`` freezes every weight that the outputs depend on.
+    """
+
+    name: ClassVar[str] = "mas"
+    lam: float
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range.
+
+        Raises:
+            ValueError: If a value is out of range.
+        """
+        check_range("lam", self.lam, low=0)
+
+    def protect(self, network: Network) -> MeasuredPenalty:
+        """A protection of the network, with nothing learned yet."""
+        return MeasuredPenalty(network, self.lam, sensitivity, accumulate)
+
+
+def sensitivity(network: Network, learned: Learned) -> dict[str, Tensor]:
+    """Mean over samples of the gradient's magnitude of the outputs' squared length, by parameter name.
+
+    Raises:
+        ValueError: If there is no data.
+    """
+    return mean_magnitudes(network, learned, Objective(_once, _squared_length), torch.abs)
+
+
+def _once(batch: Any, outputs: Tensor) -> Iterator[Targets]:
+    yield ()
+
+
+def _squared_length(outputs: Tensor) -> Tensor:
+    return outputs.square().flatten(1).sum(1)

@@ -1,0 +1,247 @@
+"""Magnitudes of per-sample gradients, averaged over data: closed forms by layer, `torch.func` for the rest.
+
+A closed form needs a layer's input and the gradient of its output only. Since the model is in eval mode, no sample
+sees another, and one backward pass of the summed loss gives every sample's own gradients. The first dimension of
+every layer's input counts samples; a layer where its length differs is left to `torch.func`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+from torch.func import functional_call, grad, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from agscl.methods.method import Learned, Network
+
+from .closed_forms import LAYERS, Magnitude
+
+Targets = tuple[Tensor, ...]
+"""What one differentiation needs beside the outputs: tensors with one entry a sample."""
+
+TargetsOf = Callable[[Any, Tensor], Iterable[Targets]]
+"""Maps a batch and its outputs to the targets of each differentiation."""
+
+CHUNK = 32
+"""Samples at once where per-sample gradients are held in memory."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is differentiated for every sample.
+
+    Attributes:
+        targets: Maps a batch and the outputs to the targets of each differentiation; their magnitudes are summed.
+        losses: Maps outputs and targets to one value a sample, shape ``(B,)``.
+    """
+
+    targets: TargetsOf
+    losses: Callable[..., Tensor]
+
+
+def mean_magnitudes(
+    network: Network, learned: Learned, objective: Objective, magnitude: Magnitude
+) -> dict[str, Tensor]:
+    """Mean over all samples of the magnitude of every common parameter's per-sample gradient.
+
+    Args:
+        network: The network, in eval mode.
+        learned: The task with its data.
+        objective: What is differentiated.
+        magnitude: `torch.square` or `torch.abs`; it must be multiplicative.
+
+    Returns:
+        By parameter name, of the parameter's shape.
+
+    Raises:
+        ValueError: If there is no data, or a batch does not fit.
+    """
+    parameters = network.common
+    sums = {name: torch.zeros_like(p, requires_grad=False) for name, p in parameters.items()}
+    samples = 0
+    for batch in learned.batches:
+        with torch.enable_grad(), _Watch(network.model, parameters) as watch:
+            outputs = learned.predict(batch)
+        samples += len(outputs)
+        for targets in objective.targets(batch, outputs.detach()):
+            pass_ = _Pass(network.model, learned.predict, objective.losses, magnitude)
+            for name, total in pass_.sums(batch, outputs, targets, watch).items():
+                sums[name] += total
+    require_samples(samples)
+    return {name: total / samples for name, total in sums.items()}
+
+
+def require_samples(samples: int) -> None:
+    """Refuse an importance pass without data.
+
+    Raises:
+        ValueError: If there were no samples.
+    """
+    if samples == 0:
+        raise ValueError("no data to measure importance on: the batches are empty")
+
+
+@dataclass(frozen=True)
+class _Record:
+    """One call of a layer: what came in, and where its output is in the autograd graph."""
+
+    layer: nn.Module
+    input: Tensor
+    output: GradientEdge
+
+
+class _Watch:
+    """Records the calls of all layers that have a closed form while the model computes."""
+
+    def __init__(self, model: nn.Module, parameters: Mapping[str, Tensor]) -> None:
+        self.parameters = parameters
+        self.records: list[_Record] = []
+        self._layers = [module for module in model.modules() if type(module) in LAYERS]
+
+    def __enter__(self) -> _Watch:
+        self._handles = [layer.register_forward_hook(self._record) for layer in self._layers]
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _record(self, layer: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+        if args and output.requires_grad:
+            self.records.append(_Record(layer, args[0].detach(), get_gradient_edge(output)))
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """One differentiation of one batch."""
+
+    model: nn.Module
+    predict: Callable[[Any], Tensor]
+    losses: Callable[..., Tensor]
+    magnitude: Magnitude
+
+    def sums(self, batch: Any, outputs: Tensor, targets: Targets, watch: _Watch) -> dict[str, Tensor]:
+        """Sum over the batch of every used parameter's magnitudes, by name."""
+        with torch.enable_grad():
+            loss = self.losses(outputs, *targets).sum()
+        if not loss.requires_grad:
+            return {}
+        uses = _uses(loss)
+        names = {id(p): name for name, p in watch.parameters.items() if id(p) in uses}
+        alone = [record for record in watch.records if _is_alone(record, watch.records, uses)]
+        records = [record for record in alone if len(record.input) == len(outputs)]
+        sums = self._closed(loss, records, names)
+        rest = {name: watch.parameters[name] for name in names.values() if name not in sums}
+        return {**sums, **(self._general(batch, targets, rest) if rest else {})}
+
+    def _closed(self, loss: Tensor, records: list[_Record], names: Mapping[int, str]) -> dict[str, Tensor]:
+        wanted = [r for r in records if any(id(p) in names for p in r.layer.parameters(recurse=False))]
+        if not wanted:
+            return {}
+        edges = [record.output for record in wanted]
+        gradients = torch.autograd.grad(loss, edges, retain_graph=True, allow_unused=True)
+        sums: dict[str, Tensor] = {}
+        for record, gradient in zip(wanted, gradients, strict=True):
+            if gradient is not None:
+                rule = LAYERS[type(record.layer)]
+                for local, total in rule(record.layer, record.input, gradient, self.magnitude):
+                    parameter = record.layer.get_parameter(local)
+                    if id(parameter) in names:
+                        sums[names[id(parameter)]] = total
+        return sums
+
+    def _general(self, batch: Any, targets: Targets, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Per-sample gradients by `torch.func`, for layers of any kind."""
+        predictor = _Predictor(self.model, self.predict)
+
+        def loss(weights: dict[str, Tensor], sample: Any, target: Targets) -> Tensor:
+            state = {f"model.{name}": weight for name, weight in weights.items()}
+            outputs = functional_call(predictor, state, (_map(torch.unsqueeze, sample, 0),))
+            return self.losses(outputs, *(t.unsqueeze(0) for t in target)).sum()
+
+        weights = {name: p.detach() for name, p in parameters.items()}
+        sums = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+        for part, target in _chunks(batch, targets):
+            with sdpa_kernel(SDPBackend.MATH):  # the one attention that vmap can take apart
+                gradients = vmap(grad(loss), in_dims=(None, 0, 0))(weights, part, target)
+            for name, gradient in gradients.items():
+                sums[name] += self.magnitude(gradient).sum(0)
+        return sums
+
+
+class _Predictor(nn.Module):
+    """A prediction as a module, so that `functional_call` can run it with other weights."""
+
+    def __init__(self, model: nn.Module, predict: Callable[[Any], Tensor]) -> None:
+        super().__init__()
+        self.model, self.predict = model, predict
+
+    def forward(self, batch: Any) -> Tensor:
+        return self.predict(batch)
+
+
+def _uses(loss: Tensor) -> dict[int, int]:
+    """How often each parameter enters the computation of a loss, by identity."""
+    uses: dict[int, int] = {}
+    waiting, seen = [loss.grad_fn], {loss.grad_fn}
+    while waiting:
+        node = waiting.pop()
+        for source, _ in node.next_functions if node is not None else ():
+            if source is None:
+                continue
+            if (variable := getattr(source, "variable", None)) is not None:
+                uses[id(variable)] = uses.get(id(variable), 0) + 1
+            elif source not in seen:
+                seen.add(source)
+                waiting.append(source)
+    return uses
+
+
+def _is_alone(record: _Record, records: list[_Record], uses: Mapping[int, int]) -> bool:
+    """Whether a layer was called once and nothing else uses its parameters."""
+    once = all(uses.get(id(p), 1) == 1 for p in record.layer.parameters(recurse=False))
+    return once and sum(other.layer is record.layer for other in records) == 1
+
+
+def _chunks(batch: Any, targets: Targets) -> Iterator[tuple[Any, Targets]]:
+    """Parts of a batch with their targets.
+
+    Raises:
+        ValueError: If the batch does not consist of tensors with one entry a sample.
+    """
+    total = {len(tensor) for tensor in (*_leaves(batch), *targets)}
+    if len(total) != 1:
+        raise ValueError(f"all tensors of a batch need one entry a sample, these have {sorted(total)}")
+    for start in range(0, total.pop(), CHUNK):
+        chosen = slice(start, start + CHUNK)
+        yield _map(itemgetter(chosen), batch), tuple(target[chosen] for target in targets)
+
+
+def _leaves(batch: Any) -> Iterator[Tensor]:
+    found: list[Tensor] = []
+    _map(found.append, batch)
+    yield from found
+
+
+def _map(function: Callable[..., Any], batch: Any, *args: Any) -> Any:
+    """The batch with a function applied to each of its tensors.
+
+    Raises:
+        ValueError: If there is something else in it.
+    """
+    if isinstance(batch, Tensor):
+        return function(batch, *args)
+    if isinstance(batch, Mapping):
+        return {key: _map(function, value, *args) for key, value in batch.items()}
+    if isinstance(batch, list | tuple):
+        return tuple(_map(function, value, *args) for value in batch)
+    raise ValueError(
+        "per-sample gradients of this model need batches of tensors in tuples, lists or dicts, "
+        f"not {type(batch).__name__}"
+    )

@@ -1,0 +1,136 @@
+"""One quadratic engine for EWC, SI, RWalk and MAS: importance, anchor, and the penalty's gradient in closed form.
+
+The penalty never enters the loss: its gradient is added to the task's before each step, so a method can read the
+clean gradient first, and no autograd graph is built for it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor
+
+from agscl.methods.freezing import Freeze
+from agscl.methods.method import Memory, Network, Step, Training, num_bytes
+
+
+class QuadraticPenalty:
+    r"""The penalty :math:`s \left(\sum_i A_i (w_i - w^*_i)^2 + c\right)` on the weights that tasks have in common.
+
+    A sum of penalties with anchors of their own, :math:`\sum_t F_t (w - w_t)^2`, has this form too, with
+    :math:`A = \sum_t F_t`, :math:`w^* = \sum_t F_t w_t / A` and a constant: it is kept exactly, in the memory of one.
+    Heads that serve one finished task are taken out of training instead. Running statistics of norm layers are not
+    weights: as in the papers, they go on learning.
+
+    Args:
+        network: The network.
+        strength: The factor s; ``inf`` freezes weights of positive importance exactly, whatever the optimizer.
+    """
+
+    def __init__(self, network: Network, strength: float) -> None:
+        self._network, self._strength = network, strength
+        self._importance: dict[str, Tensor] = {}
+        self._anchor: dict[str, Tensor] = {}
+        self._constant = torch.zeros((), dtype=torch.float64)
+
+    @property
+    def importance(self) -> dict[str, Tensor]:
+        """Importance of every penalised weight, by parameter name; empty before the first task is learned."""
+        return self._importance
+
+    def begin(self, training: Training) -> None:
+        """Prepare for the steps of one task."""
+        frozen = self._important() if math.isinf(self._strength) else {}
+        self._freeze = Freeze(self._network, training, frozen)
+
+    def add_gradient(self, step: Step) -> None:
+        """Add the penalty's gradient to the task's; frozen weights get none."""
+        self._freeze.before_step()
+        live = {name: self._network.parameters[name] for name in self._importance}
+        grads = {name: p.grad for name, p in live.items() if p.grad is not None}
+        if not grads or not 0 < self._strength < math.inf:
+            return
+        away = torch._foreach_sub([live[n].detach() for n in grads], [self._anchor[n] for n in grads])
+        torch._foreach_mul_(away, [self._importance[n] for n in grads])
+        if isinstance(step.scale, Tensor):
+            torch._foreach_mul_(away, step.scale)
+        factor = 2 * self._strength * (1.0 if isinstance(step.scale, Tensor) else step.scale)
+        torch._foreach_add_(list(grads.values()), away, alpha=factor)
+
+    def hold(self) -> None:
+        """After a step: put frozen weights back if the optimizer moved them although they had no gradient."""
+        self._freeze.after_step()
+
+    def end(self) -> None:
+        """Undo what `begin` prepared."""
+        self._freeze.end()
+        del self._freeze
+
+    @torch.no_grad()
+    def value(self) -> Tensor:
+        """The penalty at the present weights, float64, shape ``()``."""
+        total = self._constant.clone()
+        for name, importance in self._importance.items():
+            away = self._network.parameters[name].detach() - self._anchor[name]
+            total += (importance.double() * away.double().square()).sum().to(total.device)
+        return self._strength * total if total != 0 else total
+
+    def add(self, importance: Mapping[str, Tensor]) -> None:
+        """Add a penalty with the present weights as its anchor to those that are there."""
+        for name, new in importance.items():
+            weight = self._network.parameters[name].detach()
+            old = self._importance.get(name, torch.zeros_like(new))
+            anchor = self._anchor.get(name, weight)
+            total = old + new
+            share = torch.where(total > 0, new / total, 1.0)
+            apart = (weight - anchor).double().square()
+            self._constant += (old.double() * share.double() * apart).sum().to(self._constant.device)
+            self._importance[name], self._anchor[name] = total, torch.lerp(anchor, weight, share)
+
+    def replace(self, importance: Mapping[str, Tensor]) -> None:
+        """Make this importance and the present weights the only ones."""
+        self._importance = dict(importance)
+        self._anchor = {name: self._network.parameters[name].detach().clone() for name in importance}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The whole state by name."""
+        books = {"importance": self._importance, "anchor": self._anchor}
+        state = {f"{book}.{name}": tensor for book, tensors in books.items() for name, tensor in tensors.items()}
+        return {**state, "constant": self._constant}
+
+    def blank(self, names: Iterable[str]) -> dict[str, Tensor]:
+        """What a state that holds these names must look like, for `same_shapes`."""
+        present = {name.partition(".")[2] for name in names if name.startswith("importance.")}
+        known = {name: p for name, p in self._network.common.items() if name in present}
+        books = {f"{book}.{name}": p for book in ("importance", "anchor") for name, p in known.items()}
+        return {**books, "constant": self._constant}
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take a state that fits."""
+        names = [name.removeprefix("importance.") for name in tensors if name.startswith("importance.")]
+        parameters = self._network.parameters
+        self._importance = {name: tensors[f"importance.{name}"].to(parameters[name], copy=True) for name in names}
+        self._anchor = {name: tensors[f"anchor.{name}"].to(parameters[name], copy=True) for name in names}
+        self._constant = tensors["constant"].clone()
+
+    def memory(self) -> Memory:
+        """Importance is the regularization parameter; the anchor comes on top."""
+        importance = num_bytes(self._importance.values())
+        return Memory(importance, importance + num_bytes(self._anchor.values()))
+
+    def _important(self) -> dict[str, Tensor]:
+        masks = {name: importance > 0 for name, importance in self._importance.items()}
+        return {name: mask for name, mask in masks.items() if mask.any()}
+
+
+def require_finite(importance: Mapping[str, Tensor]) -> None:
+    """Refuse an importance that is not finite.
+
+    Raises:
+        ValueError: If a value is NaN or infinite; the message names the parameter.
+    """
+    for name, values in importance.items():
+        if not values.isfinite().all():
+            raise ValueError(f"the importance of {name!r} is not finite: the task has diverged")

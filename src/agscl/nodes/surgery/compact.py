@@ -1,0 +1,235 @@
+"""Compact models: a copy from which nodes are physically removed, for nodes that the outputs do not depend on."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from agscl.nodes.graph import NodeGraph, NodeLayer, Slice
+from agscl.nodes.slices import fill
+from agscl.nodes.tracing.trace import eval_mode
+
+from .copies import plain_copy, random_like, several
+from .resize import replace_tensors
+
+Nodes = Mapping[str, Tensor]
+"""Chosen nodes: by layer, bool, shape ``(num_nodes,)``; layers without any may be left out."""
+
+Positions = Mapping[str, Mapping[int, Tensor]]
+"""What is kept of tensors: by name and dimension, ascending positions; what is not named stays whole."""
+
+
+def compact(model: nn.Module, graph: NodeGraph, drop: Nodes, example_inputs: Any) -> nn.Module:
+    """A copy without the dropped nodes: their rows, columns and statistics are gone from all tensors.
+
+    The copy computes what the model computes wherever the dropped nodes contribute exactly zero to all that is kept,
+    see `agscl.nodes.dead_nodes`. It is checked once on random weights, so that a forward that relies on the number of
+    nodes is found out.
+
+    Args:
+        model: The traced model; it is not changed.
+        graph: Its nodes.
+        drop: Nodes to remove; see `removable` for those that cannot go alone.
+        example_inputs: A batch for ``model(*example_inputs)``; a single tensor stands for itself.
+
+    Raises:
+        ValueError: If nodes cannot be removed; the message names their layers.
+    """
+    whole = _structural(model, graph, drop)
+    if refused := [name for name, nodes in drop.items() if not torch.equal(nodes, whole[name])]:
+        raise ValueError(
+            f"cannot remove these nodes of {_quoted(refused)}: a tensor must keep one position, and channels of a "
+            "grouped convolution go by whole groups; drop what `removable` leaves of them"
+        )
+    if not _agrees(model, graph, drop, example_inputs):
+        guilty = [name for name in drop if not _agrees(model, graph, {name: drop[name]}, example_inputs)]
+        raise ValueError(
+            f"cannot remove nodes of {_quoted(guilty or drop)}: the forward relies on their number (a constant in a "
+            "view, split or functional call, say); drop what `removable` leaves of them"
+        )
+    return cut_out(model, kept_positions(graph, drop, _state(model)))
+
+
+def cut_out(model: nn.Module, positions: Positions) -> nn.Module:
+    """A deep copy of a model with parts of its tensors, unchecked."""
+    copied = plain_copy(model)
+    tensors = _state(copied)
+    replace_tensors(copied, {name: part(tensors[name].detach(), kept) for name, kept in positions.items()})
+    return copied
+
+
+def part(tensor: Tensor, kept: Mapping[int, Tensor]) -> Tensor:
+    """The kept positions of a tensor; autograd brings gradients back to their places."""
+    for dim, positions in kept.items():
+        tensor = tensor.index_select(dim, positions)
+    return tensor
+
+
+def kept_positions(graph: NodeGraph, drop: Nodes, tensors: Mapping[str, Tensor]) -> dict[str, dict[int, Tensor]]:
+    """What stays of each tensor that is touched when nodes go."""
+    positions: dict[str, dict[int, Tensor]] = defaultdict(dict)
+    for (name, dim), mask in _masks(graph, drop, tensors).items():
+        positions[name][dim] = mask.nonzero().flatten()
+    return dict(positions)
+
+
+def removable(model: nn.Module, graph: NodeGraph, drop: Nodes, example_inputs: Any) -> dict[str, Tensor]:
+    """Those of the nodes that can go, for `compact`.
+
+    Every tensor keeps a position, grouped convolutions lose whole groups, and layers stay whole if the forward relies
+    on the number of their nodes, which is found by trying.
+    """
+    left = _structural(model, graph, drop)
+    if _agrees(model, graph, left, example_inputs):
+        return left
+    fits = {
+        name: nodes
+        for name, nodes in left.items()
+        if nodes.any() and _agrees(model, graph, _structural(model, graph, {name: nodes}), example_inputs)
+    }
+    left = _structural(model, graph, fits)
+    if not _agrees(model, graph, left, example_inputs):
+        left = {}
+    return {name: left.get(name, torch.zeros_like(nodes)) for name, nodes in drop.items()}
+
+
+def _structural(model: nn.Module, graph: NodeGraph, drop: Nodes) -> dict[str, Tensor]:
+    """Those of the nodes that leave every tensor a position and grouped convolutions whole groups."""
+    tensors = _state(model)
+    left = {name: nodes.clone() for name, nodes in drop.items()}
+    while sum(_restore(layer, left, kept) for layer, kept in _needed(model, graph, left, tensors)):
+        pass
+    return left
+
+
+def _needed(
+    model: nn.Module, graph: NodeGraph, drop: Nodes, tensors: Mapping[str, Tensor]
+) -> Iterator[tuple[NodeLayer, Callable[[Slice], Tensor | None]]]:
+    """For each layer, positions (by piece) whose nodes have to stay."""
+    empty = {place for place, mask in _masks(graph, drop, tensors).items() if not mask.any()}
+    torn = {name: rows for name, rows in _torn_groups(model, graph, drop).items() if rows.any()}
+
+    def kept(piece: Slice) -> Tensor | None:
+        if (piece.parameter, piece.dim) in empty:
+            return torch.arange(tensors[piece.parameter].shape[piece.dim], device=piece.index.device) == 0
+        return torn.get(piece.parameter) if piece.dim == 0 else None
+
+    for layer in graph.layers:
+        if layer.name in drop:
+            yield layer, kept
+
+
+def _restore(layer: NodeLayer, drop: dict[str, Tensor], kept: Callable[[Slice], Tensor | None]) -> bool:
+    """Take nodes back out of the dropped ones; whether any was."""
+    before = int(drop[layer.name].sum())
+    for piece in layer.incoming + layer.outgoing:
+        positions = kept(piece)
+        if positions is not None:
+            drop[layer.name] &= ~positions[piece.index].any(dim=1)
+    return int(drop[layer.name].sum()) < before
+
+
+def _torn_groups(model: nn.Module, graph: NodeGraph, drop: Nodes) -> dict[str, Tensor]:
+    """Rows of grouped convolutions that are in a group of which not everything goes, by name of the weight."""
+    torn: dict[str, Tensor] = {}
+    for path, module in model.named_modules():
+        if isinstance(module, nn.modules.conv._ConvNd) and module.groups > 1 and not module.transposed:
+            name = f"{path}.weight"
+            rows = _dropped_rows(graph, drop, name, module.weight)
+            width = module.weight.shape[1]
+            inputs = _dropped_inputs(graph, drop, path, module)
+            whole = rows.view(module.groups, -1).all(dim=1) & inputs.view(module.groups, width).all(dim=1)
+            torn[name] = ~whole.repeat_interleave(len(rows) // module.groups)
+    return torn
+
+
+def _dropped_rows(graph: NodeGraph, drop: Nodes, name: str, weight: Tensor) -> Tensor:
+    """Rows whose output nodes go."""
+    made = [(layer, piece) for layer in graph.layers for piece in layer.incoming if piece.parameter == name]
+    rows = torch.zeros(weight.shape[0], dtype=torch.bool, device=weight.device)
+    for layer, piece in made:
+        if layer.name in drop:
+            rows[piece.index[drop[layer.name]].flatten()] = True
+    return rows
+
+
+def _dropped_inputs(graph: NodeGraph, drop: Nodes, path: str, module: nn.modules.conv._ConvNd) -> Tensor:
+    """Input channels whose nodes go; a depthwise filter between a node's parts goes with its rows."""
+    sites = [(layer, site) for layer in graph.layers for site in layer.sites if site.module == path]
+    gone = torch.zeros(module.in_channels, dtype=torch.bool, device=module.weight.device)
+    if not sites and module.weight.shape[1] == 1:
+        return ~gone
+    for layer, site in sites:
+        if layer.name in drop:
+            gone[site.index[drop[layer.name]].flatten()] = True
+    return gone
+
+
+def _masks(graph: NodeGraph, drop: Nodes, tensors: Mapping[str, Tensor]) -> dict[tuple[str, int], Tensor]:
+    """Which positions stay, by tensor and dimension, where any go."""
+    masks: dict[tuple[str, int], Tensor] = {}
+    for layer in graph.layers:
+        if layer.name in drop and drop[layer.name].any():
+            for piece in layer.incoming + layer.outgoing + layer.statistics:
+                size = tensors[piece.parameter].shape[piece.dim]
+                mask = masks.setdefault(
+                    (piece.parameter, piece.dim), torch.ones(size, dtype=torch.bool, device=piece.index.device)
+                )
+                mask[piece.index[drop[layer.name]].flatten()] = False
+    return masks
+
+
+@torch.no_grad()
+def _agrees(model: nn.Module, graph: NodeGraph, drop: Nodes, example_inputs: Any) -> bool:
+    """Whether the copy without the nodes computes the same on random weights and inputs, in double precision."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = tuple(_double(random_like(value, generator)) for value in several(example_inputs))
+    whole = plain_copy(model).double()
+    for tensor in _state(whole).values():
+        if tensor.is_floating_point():
+            tensor.copy_(_drawn(tensor, generator))
+    for layer in graph.layers:
+        if layer.name in drop:
+            fill(layer.outgoing, _state(whole), drop[layer.name], 0.0)
+    with eval_mode(whole):
+        expected = _flat(whole(*inputs))
+        try:
+            actual = _flat(cut_out(whole, kept_positions(graph, drop, _state(whole)))(*inputs))
+        except (RuntimeError, ValueError, TypeError, IndexError, AssertionError):
+            return False
+    return all(
+        one.shape == other.shape and torch.allclose(one, other, rtol=1e-6, atol=1e-9 * float(other.abs().max()))
+        for one, other in zip(actual, expected, strict=True)
+    )
+
+
+def _drawn(tensor: Tensor, generator: torch.Generator) -> Tensor:
+    """Weights of size one over the root of the inputs, everything else between 0.5 and 1.5."""
+    if tensor.ndim > 1:
+        return torch.randn(tensor.shape, generator=generator) / math.sqrt(max(1, tensor[0].numel()))
+    return torch.rand(tensor.shape, generator=generator) + 0.5
+
+
+def _double(value: Any) -> Any:
+    return value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
+
+
+def _flat(outputs: Any) -> list[Tensor]:
+    """All tensors of nested outputs."""
+    if isinstance(outputs, Tensor):
+        return [outputs]
+    members: Iterable[Any] = outputs.values() if isinstance(outputs, Mapping) else outputs
+    return [tensor for member in members for tensor in _flat(member)]
+
+
+def _state(model: nn.Module) -> dict[str, Tensor]:
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(repr(name) for name in names)

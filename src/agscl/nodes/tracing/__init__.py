@@ -1,0 +1,1 @@
+"""From a model to its nodes: operations followed one by one, and what belongs to whom."""

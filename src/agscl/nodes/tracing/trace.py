@@ -1,0 +1,242 @@
+"""Tracing: run a model's torch.fx graph once and let every operation say what it does with units."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from agscl.nodes.graph import NodeGraph
+from agscl.nodes.rules import FUNCTIONS, METHODS, MODULES, QUALIFIED, Rule
+
+from .assemble import assemble
+from .call import Call, TraceError
+from .labels import HEAD, HeadLabel, Label, ParameterLabel
+from .ledger import Ledger
+
+Rules = Mapping[Any, Rule]
+
+
+def trace(
+    model: nn.Module,
+    example_inputs: Any,
+    *,
+    heads: str | Iterable[str] | None = None,
+    rules: Rules | None = None,
+    ignore: Iterable[str] = (),
+) -> NodeGraph:
+    """Find the nodes of a model.
+
+    The model is traced in eval mode on the example inputs; nothing about it changes. Positions in the graph lie on the
+    model's device, so move the model first.
+
+    Args:
+        model: Any module that torch.fx can follow.
+        example_inputs: A batch for ``model(*example_inputs)``; a single tensor stands for itself. Two samples do.
+        heads: Names of the modules that only consume nodes and make the outputs. By default the modules whose
+            outputs nothing else reads; a list or dict of such modules holds one head per task, in order.
+        rules: Rules of your own, by module type or function; they come before the built-in ones.
+        ignore: Names of modules to leave out: nothing in them is protected, and what flows into them is no node.
+
+    Raises:
+        TraceError: If an operation has no rule or the forward cannot be followed; it names the place and the way
+            out.
+        ValueError: If the example inputs do not fit or a named module does not exist.
+    """
+    names = (heads,) if isinstance(heads, str) else tuple(heads or ())
+    inputs = (example_inputs,) if isinstance(example_inputs, Tensor) else tuple(example_inputs)
+    for name in [*names, *ignore]:
+        _check_module(model, name)
+    with eval_mode(model), torch.no_grad():
+        graph = _symbolic(model, inputs, rules or {}, tuple(ignore))
+        labeller = Labeller(fx.GraphModule(model, graph), model, names, rules or {}, tuple(ignore))
+        labeller.run_on(inputs)
+    return assemble(model, graph, labeller.ledger, names if heads is not None else None, len(inputs))
+
+
+class Labeller(fx.Interpreter):
+    """Runs a graph on real values and keeps every value's label beside it."""
+
+    def __init__(
+        self,
+        traced: fx.GraphModule,
+        model: nn.Module,
+        heads: tuple[str, ...],
+        rules: Rules,
+        ignore: tuple[str, ...],
+    ) -> None:
+        super().__init__(traced)
+        self.extra_traceback = False
+        self.ledger = Ledger()
+        self._labels: dict[fx.Node, Any] = {}
+        self._heads, self._rules, self._ignore = heads, rules, ignore
+        state = [*model.named_parameters(), *model.named_buffers()]
+        self._names = {id(tensor): name for name, tensor in state}
+        self._parameters = {name for name, _ in model.named_parameters()}
+
+    def run_on(self, inputs: tuple[Any, ...]) -> None:
+        """Label the whole graph.
+
+        Raises:
+            TraceError: If an operation has no rule.
+            ValueError: If the inputs do not fit the model.
+        """
+        try:
+            defaults = [n.args[0] for n in self.graph.find_nodes(op="placeholder")[len(inputs) :]]
+            self.run(*inputs, *defaults, enable_io_processing=False)
+        except TraceError:
+            raise
+        except Exception as error:
+            cause = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ValueError(f"the example inputs do not fit the model: {cause}") from error
+
+    def run_node(self, n: fx.Node) -> Any:
+        """Run one operation and label its result."""
+        args, kwargs = self.fetch_args_kwargs_from_env(n)
+        value = super().run_node(n)
+        if n.op == "get_attr":
+            name = self._names.get(id(value))
+            self._labels[n] = ParameterLabel(name) if name in self._parameters and name else None
+        elif n.op.startswith("call_"):
+            label = self._labels[n] = self._follow(n, args, kwargs, value)
+            if isinstance(label, Label):
+                self.ledger.labels[n] = label.ids
+        return value
+
+    def _follow(self, n: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any], value: Any) -> Any:
+        call = self._call(n, args, kwargs, value)
+        if any(_inside(call.where, name) for name in self._ignore):
+            self.ledger.exposed += [label.ids.flatten() for label in call.labels if isinstance(label, Label)]
+            return None
+        if not _has_tensors(value):
+            return None
+        rule = self._rule(n, call.operation)
+        if rule is not None:
+            return self._apply(rule, call)
+        if any(isinstance(label, Label | ParameterLabel) for label in call.labels) or _has_parameters(call.operation):
+            raise call.refusal("there is no rule for it")
+        return HEAD if any(isinstance(label, HeadLabel) for label in call.labels) else None
+
+    def _apply(self, rule: Rule, call: Call) -> Any:
+        try:
+            return rule(call)
+        except TraceError:
+            raise
+        except (ValueError, RuntimeError, TypeError, IndexError) as error:
+            raise call.refusal(str(error).splitlines()[0]) from error
+
+    def _call(self, n: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any], value: Any) -> Call:
+        where = _where(n)
+        return Call(
+            node=n,
+            operation=self.fetch_attr(str(n.target)) if n.op == "call_module" else n.target,
+            args=args,
+            kwargs=kwargs,
+            label_args=fx.node.map_arg(n.args, self._labels.get),
+            label_kwargs=fx.node.map_arg(n.kwargs, self._labels.get),
+            value=value,
+            ledger=self.ledger,
+            name_of=lambda tensor: self._names.get(id(tensor)),
+            where=where,
+            in_head=any(_inside(where, name) for name in self._heads),
+        )
+
+    def _rule(self, n: fx.Node, operation: Any) -> Rule | None:
+        if n.op == "call_module":
+            return _module_rule(operation, self._rules)
+        if operation in self._rules:
+            return self._rules[operation]
+        if n.op == "call_method":
+            return METHODS.get(operation)
+        return FUNCTIONS.get(operation) or QUALIFIED.get(_qualified(operation))
+
+
+class _Tracer(fx.Tracer):
+    """Keeps as one operation every module that has a rule, or is ignored, and all of torch's own."""
+
+    def __init__(self, rules: Rules, ignore: tuple[str, ...]) -> None:
+        super().__init__(param_shapes_constant=True)
+        self._rules, self._ignore = rules, ignore
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Whether the module is one operation of the graph."""
+        return (
+            module_qualified_name in self._ignore
+            or _module_rule(m, self._rules) is not None
+            or super().is_leaf_module(m, module_qualified_name)
+        )
+
+
+def _symbolic(model: nn.Module, inputs: tuple[Any, ...], rules: Rules, ignore: tuple[str, ...]) -> fx.Graph:
+    parameters = list(inspect.signature(model.forward).parameters.values())
+    rest = parameters[len(inputs) :]
+    defaults = {p.name: p.default for p in rest if p.default is not inspect.Parameter.empty}
+    try:
+        return _Tracer(rules, ignore).trace(model, concrete_args=defaults or None)
+    except Exception as error:
+        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise TraceError(
+            f"torch.fx cannot follow the forward of {type(model).__name__}: {cause}; leave the part with the "
+            "control flow out (ignore=('its.module',)) or give its type a rule (rules={...})"
+        ) from error
+
+
+def _module_rule(module: nn.Module, rules: Rules) -> Rule | None:
+    for kind in type(module).__mro__:
+        rule = rules.get(kind) or MODULES.get(kind) or QUALIFIED.get(_qualified(kind))
+        if rule is not None:
+            own = kind in rules or _same_forward(type(module), kind)
+            return rule if own else None
+    return None
+
+
+def _same_forward(kind: type[nn.Module], base: type[nn.Module]) -> bool:
+    """Whether a subclass computes what torch's own class computes."""
+    mro = kind.__mro__[: kind.__mro__.index(base)]
+    return all("forward" not in vars(c) or c.__module__.startswith("torch.nn") for c in mro)
+
+
+def _where(n: fx.Node) -> str:
+    if n.op == "call_module":
+        return str(n.target)
+    stack = n.meta.get("nn_module_stack")
+    return str(next(reversed(stack.values()))[0]) if stack else ""
+
+
+def _qualified(operation: Any) -> str:
+    return f"{getattr(operation, '__module__', '')}.{getattr(operation, '__qualname__', '')}"
+
+
+def _inside(path: str, name: str) -> bool:
+    return path == name or path.startswith(f"{name}.")
+
+
+def _has_parameters(operation: Any) -> bool:
+    return isinstance(operation, nn.Module) and any(True for _ in operation.parameters())
+
+
+def _has_tensors(value: Any) -> bool:
+    return isinstance(value, Tensor) or (isinstance(value, list | tuple) and any(map(_has_tensors, value)))
+
+
+def _check_module(model: nn.Module, name: str) -> None:
+    modules = dict(model.named_modules())
+    if name not in modules or not name:
+        known = ", ".join(child for child, _ in model.named_children())
+        raise ValueError(f"the model has no module {name!r}; its parts are {known}")
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """The model in eval mode; every module's mode is as before afterwards."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode

@@ -1,0 +1,1 @@
+"""A small SVG library: the page's drawings."""

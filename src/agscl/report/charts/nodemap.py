@@ -1,0 +1,200 @@
+"""The node map: every node of every layer as a cell, in the colour of the task that first needed it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar
+
+from markupsafe import Markup
+
+from agscl.report.blocks import Table
+
+from .colours import task_colour
+from .svg import add, drawing, markup, task_ticks, write
+
+if TYPE_CHECKING:
+    from polars import DataFrame
+
+NEVER = -1
+"""First task of a node that no task needs."""
+
+
+@dataclass(frozen=True)
+class LayerStates:
+    """What the nodes of one layer are after each task.
+
+    Attributes:
+        name: Name of the layer.
+        states: ``states[task][node]``: "frozen", "dead" or "free".
+        importance: Of each node after the last task.
+    """
+
+    name: str
+    states: Sequence[Sequence[str]]
+    importance: Sequence[float]
+
+    @cached_property
+    def first(self) -> list[int]:
+        """The task that first made each node important; `NEVER` if none did."""
+        by_node = zip(*self.states, strict=True)
+        return [states.index("frozen") if "frozen" in states else NEVER for states in by_node]
+
+    @property
+    def dead(self) -> list[list[int]]:
+        """Positions of the dead nodes after each task."""
+        return [[node for node, state in enumerate(states) if state == "dead"] for states in self.states]
+
+    def counts(self, task: int) -> dict[str, int]:
+        """How many nodes are frozen, free and dead after a task."""
+        return {state: list(self.states[task]).count(state) for state in ("frozen", "free", "dead")}
+
+
+@dataclass(frozen=True)
+class LayerMap:
+    """One layer as drawings, and the numbers that the page's script reads.
+
+    Attributes:
+        name: Name of the layer.
+        counts: How many nodes are what in the end, in words.
+        cells: Every node as a cell.
+        history: Nodes (upwards) over tasks (to the right).
+        first: The first task of each node.
+        dead: The dead nodes after each task.
+        importance: Of each node in the end, as text.
+    """
+
+    name: str
+    counts: str
+    cells: Markup
+    history: Markup
+    first: Sequence[int]
+    dead: Sequence[Sequence[int]]
+    importance: Sequence[str]
+
+
+@dataclass(frozen=True)
+class NodeMap:
+    """The nodes of one run.
+
+    Attributes:
+        title: Which run it is.
+        tasks: Names of the tasks.
+        columns: Cells in a row of a map.
+        key: Colours of the tasks.
+        layers: All layers, in the order of the table.
+        values: Counts of each layer after each task.
+    """
+
+    template: ClassVar[str] = "nodemap.html"
+    title: str
+    tasks: Sequence[str]
+    columns: int
+    key: Markup
+    layers: Sequence[LayerMap]
+    values: Table
+
+
+def layer_states(nodes: DataFrame) -> list[LayerStates]:
+    """The layers of a run's table of nodes.
+
+    Raises:
+        ValueError: If a layer has not every node after every task.
+    """
+    tasks = nodes["after"].n_unique()
+    layers = []
+    for (name,), table in nodes.sort("after", "node", maintain_order=True).group_by("layer", maintain_order=True):
+        count = table["node"].n_unique()
+        if len(table) != tasks * count:
+            raise ValueError(f"the table of nodes is damaged: layer {name!r} lacks nodes after some task")
+        states = table["state"].to_list()
+        rows = [states[start : start + count] for start in range(0, len(states), count)]
+        layers.append(LayerStates(str(name), rows, table["importance"].to_list()[-count:]))
+    return layers
+
+
+def node_map(title: str, layers: Sequence[LayerStates], tasks: Sequence[str]) -> NodeMap:
+    """The map of one run.
+
+    Args:
+        title: Which run it is.
+        layers: At least one.
+        tasks: Names of the tasks.
+    """
+    largest = max(len(layer.importance) for layer in layers)
+    columns = next((width for width in (40, 60, 80) if largest <= 10 * width), 160)
+    return NodeMap(
+        title=title,
+        tasks=tasks,
+        columns=columns,
+        key=_key(len(tasks)),
+        layers=[_layer(layer, columns) for layer in layers],
+        values=_values(layers, tasks),
+    )
+
+
+def _layer(layer: LayerStates, columns: int) -> LayerMap:
+    counts = layer.counts(-1)
+    told = ", ".join(f"{number} {state}" for state, number in counts.items())
+    return LayerMap(
+        name=layer.name,
+        counts=told,
+        cells=_cells(layer, columns, f"{layer.name}: {len(layer.importance)} nodes, {told} after the last task"),
+        history=_history(layer),
+        first=layer.first,
+        dead=layer.dead,
+        importance=[f"{value:.3g}" for value in layer.importance],
+    )
+
+
+def _cells(layer: LayerStates, columns: int, label: str) -> Markup:
+    """Cells in reading order. A cell is a line without length and with square ends: one step of a path."""
+    nodes, tasks, first = len(layer.importance), len(layer.states), layer.first
+    root = drawing(-(-nodes // columns), label, width=columns)
+    add(root, "path", d=_dots(range(nodes), columns), class_="cell free")
+    add(root, "path", d=_dots(layer.dead[-1], columns), class_="cell dead")
+    for task in sorted(set(first) - {NEVER}):
+        own = [node for node, found in enumerate(first) if found == task]
+        colour = task_colour(task, tasks)
+        add(root, "path", d=_dots(own, columns), class_="cell", stroke=colour, data_task=task)
+    return markup(root)
+
+
+def _dots(nodes: Sequence[int], columns: int) -> str:
+    return "".join(f"M{node % columns}.5 {node // columns}.5h0" for node in nodes)
+
+
+def _history(layer: LayerStates) -> Markup:
+    """A bar after each task: frozen nodes from below, by the task that first needed them, then free, then dead ones."""
+    tasks, nodes = len(layer.states), len(layer.importance)
+    root = drawing(nodes, f"{layer.name}: nodes in use after each task", width=tasks)
+    root.set("preserveAspectRatio", "none")
+    for task, states in enumerate(layer.states):
+        frozen = Counter(first for state, first in zip(states, layer.first, strict=True) if state == "frozen")
+        bottom = nodes
+        for first, count in sorted(frozen.items()):
+            bottom -= count
+            add(root, "rect", x=task, y=bottom, width=0.92, height=count, fill=task_colour(first, tasks))
+        add(root, "rect", x=task, y=0, width=0.92, height=layer.counts(task)["dead"], class_="area dead")
+    return markup(root)
+
+
+def _key(tasks: int) -> Markup:
+    """The colours of all tasks with the numbers that there is room for."""
+    side = min(360 / tasks, 30.0)
+    root = drawing(28, f"Colours of tasks 1 to {tasks}, from dark to light")
+    for task in range(tasks):
+        add(root, "rect", x=side * task, y=0, width=side - min(side / 10, 1), height=14, fill=task_colour(task, tasks))
+    for number in task_ticks(tasks):
+        write(root, side * (number - 0.5), 26, str(number), class_="tick", text_anchor="middle")
+    return markup(root)
+
+
+def _values(layers: Sequence[LayerStates], tasks: Sequence[str]) -> Table:
+    rows = [
+        [f"{task + 1} {name}", *(" / ".join(map(str, layer.counts(task).values())) for layer in layers)]
+        for task, name in enumerate(tasks)
+    ]
+    return Table("Nodes frozen / free / dead after each task", ["after", *(layer.name for layer in layers)], rows)

@@ -1,0 +1,135 @@
+"""Where a network computes, in which numbers, and in which layout of memory."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+IMAGE_BATCH_DIMS = 4
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+SWITCH = ("auto", "on", "off")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compute:
+    """What is asked of the hardware; ``auto`` takes what is fastest there.
+
+    Attributes:
+        device: ``auto``, or a device that torch knows: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        precision: Of activations and their gradients; weights are always float32. ``auto`` is bfloat16 where the
+            hardware computes in it, else float32.
+        channels_last: Layout of images in memory; ``auto`` turns it on for networks with 2-D convolutions.
+        compile: Compile the network with `torch.compile`: faster steps after a start of half a minute or more; needs
+            a C++ compiler.
+        live: Compute with the live nodes only: dead nodes cost no arithmetic and frozen ones no backward pass.
+            Without dropout the results are those of the whole model up to the order of summation; with it, other masks
+            are drawn.
+    """
+
+    device: str = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    channels_last: Literal["auto", "on", "off"] = "auto"
+    compile: bool = False
+    live: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse values that mean nothing."""
+        if self.precision not in ("auto", *DTYPES):
+            raise ValueError(f"precision must be auto, {', '.join(DTYPES)}, not {self.precision!r}")
+        if self.channels_last not in SWITCH:
+            raise ValueError(f"channels_last must be {', '.join(SWITCH)}, not {self.channels_last!r}")
+        if self.compile and self.live:
+            raise ValueError("compile or live, not both: the live network changes its shapes")
+
+    def resolve(self, model: nn.Module) -> Machine:
+        """What that comes to here.
+
+        Raises:
+            ValueError: If there is no such device on this machine.
+        """
+        device = self.find_device()
+        dtype = _fastest(device) if self.precision == "auto" else DTYPES[self.precision]
+        convolves = any(isinstance(module, nn.Conv2d) for module in model.modules())
+        return Machine(device, dtype, convolves if self.channels_last == "auto" else self.channels_last == "on")
+
+    def find_device(self) -> torch.device:
+        """The device that is asked for.
+
+        Raises:
+            ValueError: If there is no such device on this machine.
+        """
+        return _device(self.device)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A device with a precision and a layout.
+
+    Attributes:
+        device: Where batches go.
+        dtype: Of activations.
+        channels_last: Whether images are laid out with their channels last.
+    """
+
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    dtype: torch.dtype = torch.float32
+    channels_last: bool = False
+
+    def __str__(self) -> str:
+        """In one line, for records."""
+        layout = ", channels last" if self.channels_last else ""
+        return f"{self.device}, {next(name for name, dtype in DTYPES.items() if dtype == self.dtype)}{layout}"
+
+    def place(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Inputs and labels on the device; the copy does not make the host wait."""
+        inputs, labels = (self._sent(tensor) for tensor in batch)
+        if self.channels_last and inputs.ndim == IMAGE_BATCH_DIMS:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        return inputs, labels
+
+    def _sent(self, tensor: Tensor) -> Tensor:
+        pinned = tensor.pin_memory() if self.device.type == "cuda" and tensor.device.type == "cpu" else tensor
+        return pinned.to(self.device, non_blocking=pinned.is_pinned())
+
+    @property
+    def scales(self) -> bool:
+        """Whether gradients would underflow without a scaled loss."""
+        return self.dtype == torch.float16
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Compute in the precision for as long as the context lasts."""
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+
+AUTOMATIC = Compute()
+"""What is fastest here."""
+
+PLAIN = Machine()
+"""The CPU, with nothing special."""
+
+
+def _device(name: str) -> torch.device:
+    found = torch.accelerator.current_accelerator(check_available=True)
+    if name == "auto":
+        return found or torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        here = "cpu" if found is None else f"cpu, {found.type}"
+        raise ValueError(f"device {name!r} cannot be used; here there is: {here}") from error
+    return device
+
+
+def _fastest(device: torch.device) -> torch.dtype:
+    """Bfloat16 where the hardware has arithmetic for it, not where it is emulated."""
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        can = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+        native = bool(can.get("avx512_bf16") or can.get("amx_bf16"))
+    return torch.bfloat16 if native else torch.float32
