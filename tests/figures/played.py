@@ -1,11 +1,11 @@
 """Runs of reinforcement learning with scores that are made up number by number."""
 
 import agscl
-from agscl.experiments.policies.experiment import RLExperiment
-from agscl.experiments.policies.result import RLResult
+from agscl.experiments.policies.experiment import PolicyExperiment
+from agscl.experiments.policies.result import PolicyResult
 from agscl.experiments.records import read_runs
 from agscl.methods import SingleTask
-from agscl.rl.progress import Evaluation, Progress, TaskFinished
+from agscl.rl.history import Evaluation, PolicyHistory, PolicyTaskFinished
 from agscl.runs import RunFolder
 from agscl.runs.files import write_bytes
 from agscl.runs.tables import write_table
@@ -18,7 +18,7 @@ AGS = agscl.AGSCL(mu=0.1, lam=100.0)
 
 def made_up(method, middle, first, last, seed=0):
     """A run of two tasks with scores in the middle of each task, after the first and after the second."""
-    experiment = RLExperiment(preset="cartpole3", method=method, training=QUICK, seed=seed, tasks=2)
+    experiment = PolicyExperiment(preset="cartpole3", method=method, training=QUICK, seed=seed, tasks=2)
     places = [
         (128, 0, -1, (middle[0], 20.0)),
         (256, 0, 0, first),
@@ -30,9 +30,9 @@ def made_up(method, middle, first, last, seed=0):
         for time, training, after, scores in places
         for task in (0, 1)
     ]
-    tasks = [TaskFinished(task, name, 256, None, 0, 0, 1.0, 1.0) for task, name in enumerate(NAMES)]
-    progress = Progress(random_scores=RANDOM, tasks=tasks, evaluations=evaluations)
-    return RLResult(experiment, progress, {"torch": "2"})
+    tasks = [PolicyTaskFinished(task, name, 256, None, 0, 0, 1.0, 1.0) for task, name in enumerate(NAMES)]
+    progress = PolicyHistory(random_scores=RANDOM, tasks=tasks, evaluations=evaluations)
+    return PolicyResult(experiment, progress, {"torch": "2"})
 
 
 FINE_TUNING = made_up(agscl.FineTuning(), (0.0, 60.0), (10.0, 20.0), (-10.0, 120.0))
@@ -44,7 +44,7 @@ def stored(tmp_path, *results):
     """The runs as they are read from folders that hold them."""
     for result in results:
         folder = write_policies(tmp_path / result.method, result)
-        assert RLResult.read(folder) == result
+        assert PolicyResult.read(folder) == result
     return read_runs([tmp_path])
 
 

@@ -39,7 +39,7 @@ def test_runs_of_different_settings_are_not_mixed() -> None:
     with pytest.raises(ValueError, match="different presets, steps or tasks"):
         rl_groups([FINE_TUNING, replace(PROTECTED, experiment=longer)])
     with pytest.raises(ValueError, match="two runs with seed 0 that differ"):
-        rl_groups([PROTECTED, replace(PROTECTED, progress=FINE_TUNING.progress)])
+        rl_groups([PROTECTED, replace(PROTECTED, history=FINE_TUNING.history)])
     assert rl_groups([PROTECTED, PROTECTED]) == rl_groups([PROTECTED])
 
 

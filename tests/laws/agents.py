@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from agscl.models import MLP
 from agscl.models.actor_critic import ActorCritic, Filters, PixelTrunk
 from agscl.rl.cartpole import cartpole_tasks
-from agscl.rl.learner import Learner, guarded
+from agscl.rl.learner import PolicyLearner, guarded
 from agscl.rl.pixels import pixel_tasks
 from agscl.rl.settings import PPOTraining
 from agscl.rl.task import shape_of
@@ -43,7 +43,7 @@ def poles(method, *, tasks=2, training=QUICK, width=32, **options):
     chosen = cartpole_tasks()[:tasks]
     shape = shape_of(chosen)
     network = ActorCritic(MLP(4, (width, width)), width, shape.num_actions)
-    return Learner(chosen, shape, network, guarded(network, method, shape), training, seed=0, **options)
+    return PolicyLearner(chosen, shape, network, guarded(network, method, shape), training, seed=0, **options)
 
 
 def boards(method, *, training=QUICK, **options):
@@ -51,4 +51,4 @@ def boards(method, *, training=QUICK, **options):
     shape = shape_of(tasks)
     trunk = PixelTrunk(shape.observation, (Filters(8, 3, 1), Filters(8, 3, 2)), 32)
     network = ActorCritic(trunk, 32, shape.num_actions)
-    return Learner(tasks, shape, network, guarded(network, method, shape), training, seed=0, **options)
+    return PolicyLearner(tasks, shape, network, guarded(network, method, shape), training, seed=0, **options)

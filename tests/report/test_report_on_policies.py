@@ -7,14 +7,14 @@ import pytest
 
 from agscl.cli import main
 from agscl.cli.reinforcement import _experiment
-from agscl.experiments.policies.experiment import RLExperiment
-from agscl.experiments.policies.presets import rl_preset_named
-from agscl.experiments.policies.result import RLResult
+from agscl.experiments.policies.experiment import PolicyExperiment
+from agscl.experiments.policies.presets import policy_preset
+from agscl.experiments.policies.result import PolicyResult
 from agscl.experiments.records import read_runs
 from agscl.methods import AGSCL
 from agscl.report import page
 from agscl.report.command import command_rl
-from agscl.rl.progress import Resumed
+from agscl.rl.history import PolicyResumed
 from agscl.training import Compute
 from figures.played import ALONE, FINE_TUNING, PROTECTED, RANDOM, stored, write_policies
 from report.browser import PATH, chromium
@@ -52,24 +52,24 @@ def test_the_headline_has_every_measure_and_one_seed_has_no_interval(tmp_path):
 
 
 def with_progress(result, **changes):
-    return replace(result, progress=replace(result.progress, **changes))
+    return replace(result, history=replace(result.history, **changes))
 
 
 def without_an_end(number):
     """All evaluations but one of those at the ends of tasks, of tasks that were learned."""
-    made = PROTECTED.progress.evaluations
+    made = PROTECTED.history.evaluations
     ends = [e for e in made if e.after == e.training and e.task <= e.after]
     return [e for e in made if e != ends[number]]
 
 
-LAST = PROTECTED.progress.evaluations[-1]
+LAST = PROTECTED.history.evaluations[-1]
 DAMAGES = {
     "no tasks": {"tasks": [], "random_scores": [], "evaluations": []},
     "a random score less": {"random_scores": RANDOM[1:]},
-    "another task": {"evaluations": [replace(e, task=e.task + 1) for e in PROTECTED.progress.evaluations]},
-    "an evaluation more": {"evaluations": [*PROTECTED.progress.evaluations, replace(LAST, task=2)]},
-    "another time": {"evaluations": [replace(e, time=e.time + 1) for e in PROTECTED.progress.evaluations]},
-    "other steps": {"tasks": [replace(task, steps=task.steps + 1) for task in PROTECTED.progress.tasks]},
+    "another task": {"evaluations": [replace(e, task=e.task + 1) for e in PROTECTED.history.evaluations]},
+    "an evaluation more": {"evaluations": [*PROTECTED.history.evaluations, replace(LAST, task=2)]},
+    "another time": {"evaluations": [replace(e, time=e.time + 1) for e in PROTECTED.history.evaluations]},
+    "other steps": {"tasks": [replace(task, steps=task.steps + 1) for task in PROTECTED.history.tasks]},
     **{f"evaluation {number} less": {"evaluations": without_an_end(number)} for number in range(3)},
 }
 
@@ -78,7 +78,7 @@ DAMAGES = {
 def test_a_record_that_lacks_what_every_run_has_is_refused(tmp_path, changes):
     folder = write_policies(tmp_path / "run", with_progress(PROTECTED, **changes))
     with pytest.raises(ValueError, match="its evaluations and random scores are not those of its tasks"):
-        RLResult.read(folder)
+        PolicyResult.read(folder)
 
 
 def test_every_task_has_its_plasticity_and_stability(tmp_path):
@@ -119,7 +119,7 @@ def test_a_seed_without_fine_tuning_does_not_count_and_is_named(tmp_path):
 
 
 def test_where_fine_tuning_learned_nothing_nothing_is_measured_and_the_page_says_so(tmp_path):
-    learned_nothing = [replace(e, score=RANDOM[e.task]) for e in FINE_TUNING.progress.evaluations]
+    learned_nothing = [replace(e, score=RANDOM[e.task]) for e in FINE_TUNING.history.evaluations]
     useless = with_progress(FINE_TUNING, evaluations=learned_nothing)
     found = outline(tmp_path, useless, PROTECTED)
     assert set(rows(found, "Relative scores")["ags-cl"].values()) == {"ags-cl", "1", "-"}
@@ -128,13 +128,13 @@ def test_where_fine_tuning_learned_nothing_nothing_is_measured_and_the_page_says
 
 
 def test_cut_off_episodes_are_counted(tmp_path):
-    first, *others = PROTECTED.progress.evaluations
+    first, *others = PROTECTED.history.evaluations
     cut = with_progress(PROTECTED, evaluations=[replace(first, capped=1), *others])
     assert "1 of 32 evaluated episodes were cut off after 40 agent steps" in outline(tmp_path, FINE_TUNING, cut).text
 
 
 def test_a_run_that_was_taken_up_again_says_that_its_episodes_began_anew(tmp_path):
-    resumed = with_progress(PROTECTED, resumed=[Resumed(task=1, updates=3)])
+    resumed = with_progress(PROTECTED, resumed=[PolicyResumed(task=1, updates=3)])
     found = outline(tmp_path, FINE_TUNING, resumed)
     assert "Taken up again in task 2 after 3 updates: its environments began new episodes there" in found.text
     assert found.text.count("Taken up again") == 1
@@ -148,15 +148,17 @@ def test_a_repeat_does_not_count_twice(tmp_path):
     assert "repeats another run of these: not counted twice" in found.text
 
 
-FULL = rl_preset_named("pixels3").training
+FULL = policy_preset("pixels3").training
 
 
 @pytest.mark.parametrize(
     "asked",
     [
-        RLExperiment(preset="pixels3", method=AGSCL(mu=0.1, lam=float("inf")), training=FULL, seed=3),
-        RLExperiment(preset="pixels3", method=PROTECTED.experiment.method, training=replace(FULL, steps=99), tasks=2),
-        RLExperiment(
+        PolicyExperiment(preset="pixels3", method=AGSCL(mu=0.1, lam=float("inf")), training=FULL, seed=3),
+        PolicyExperiment(
+            preset="pixels3", method=PROTECTED.experiment.method, training=replace(FULL, steps=99), tasks=2
+        ),
+        PolicyExperiment(
             preset="pixels3",
             method=FINE_TUNING.experiment.method,
             training=FULL,

@@ -93,11 +93,11 @@ def test_the_poles_differ_in_what_is_seen_alone() -> None:
 
 
 def test_tasks_with_other_observations_or_without_discrete_actions_are_refused() -> None:
-    from agscl.rl.task import Task
+    from agscl.rl.task import PolicyTask
 
     with pytest.raises(ValueError, match="tasks that share a trunk need the same shape and type"):
         shape_of([cartpole_tasks()[0], pixel_tasks()[0]])
-    continuous = Task("swing", lambda num_envs, training: _Continuous(num_envs))
+    continuous = PolicyTask("swing", lambda num_envs, training: _Continuous(num_envs))
     with pytest.raises(ValueError, match=r"task 'swing' has observations .* a number of discrete actions are needed"):
         shape_of([continuous])
 

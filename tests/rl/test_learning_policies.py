@@ -12,15 +12,15 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
 
 import agscl
-from agscl.experiments.policies.presets import RL_PRESETS
+from agscl.experiments.policies.presets import POLICY_PRESETS
 from agscl.methods import EWC, MAS, SI, WSN, RWalk, SingleTask
 from agscl.rl.cartpole import cartpole_tasks
+from agscl.rl.history import Evaluation, PolicyTaskFinished
 from agscl.rl.learn import learn_sequence, task_ppo
 from agscl.rl.learner import guarded
 from agscl.rl.pixels import PixelGame
 from agscl.rl.policy import Arithmetic, MultiHeadPolicy, outputs
-from agscl.rl.progress import Evaluation, TaskFinished
-from agscl.rl.task import Shape, Task, require_shape
+from agscl.rl.task import PolicyTask, Shape, require_shape
 from agscl.runs.random import seeded
 from laws.agents import QUICK, Remember, boards, poles
 
@@ -36,7 +36,7 @@ def score(progress, after, task):
 
 
 def test_fine_tuning_forgets_the_first_pole_and_ags_cl_does_not() -> None:
-    preset = RL_PRESETS["cartpole3"]
+    preset = POLICY_PRESETS["cartpole3"]
     training = replace(preset.training, steps=14_336, evaluations=1, evaluated="learned", episodes=5)
     found = []
     for method in (preset.methods["fine-tuning"], preset.methods["ags-cl"]):
@@ -60,7 +60,7 @@ def test_every_method_learns_tasks_with_different_actions_by_convolutions(method
     assert [task.name for task in progress.tasks] == ["catch", "dodge", "reach"]
     assert keeper.learned_tasks == [0, 1, 2]
     assert [e for e in keeper.events if isinstance(e, Evaluation)] == progress.evaluations
-    assert [e for e in keeper.events if isinstance(e, TaskFinished)] == progress.tasks
+    assert [e for e in keeper.events if isinstance(e, PolicyTaskFinished)] == progress.tasks
 
 
 @torch.no_grad()
@@ -208,7 +208,7 @@ def test_an_environment_that_changes_its_spaces_is_refused() -> None:
     with pytest.raises(ValueError, match=expected):
         require_shape(task, 0, env, Shape((4,), (3,)))
     learner = poles(agscl.FineTuning(), tasks=1)
-    turned = Task("turned", boards(agscl.FineTuning()).tasks[0].make)
+    turned = PolicyTask("turned", boards(agscl.FineTuning()).tasks[0].make)
     with pytest.raises(ValueError, match="task 'turned' changed its spaces"):
         learn_sequence(replace(learner, tasks=[turned], training=replace(QUICK, evaluated="learned")))
 

@@ -9,12 +9,12 @@ import torch
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 import agscl
-from agscl.experiments.policies.experiment import RLExperiment
-from agscl.experiments.policies.result import RLResult
-from agscl.experiments.policies.run import run_rl
+from agscl.experiments.policies.experiment import PolicyExperiment
+from agscl.experiments.policies.result import PolicyResult
+from agscl.experiments.policies.run import run_policies
 from agscl.methods import EWC, SI, WSN, FineTuning, RWalk, SingleTask
+from agscl.rl.history import PolicyResumed
 from agscl.rl.learn import learn_sequence, resume_sequence
-from agscl.rl.progress import Resumed
 from agscl.runs import RunFolder
 from agscl.runs.random import capture, restore
 from agscl.training import Every, Stopped
@@ -63,7 +63,7 @@ def test_everything_but_the_environments_goes_on_exactly(method) -> None:
             assert torch.equal(tensor, again.state()[name]), name
 
 
-EXPERIMENT = RLExperiment(preset="cartpole3", method=agscl.AGSCL(mu=0.1, lam=100.0), training=QUICK, tasks=2)
+EXPERIMENT = PolicyExperiment(preset="cartpole3", method=agscl.AGSCL(mu=0.1, lam=100.0), training=QUICK, tasks=2)
 
 
 class StopError(Exception):
@@ -86,18 +86,18 @@ class StopAt:
 def test_a_run_that_died_goes_on_with_every_task_learned_once(tmp_path, kind, number) -> None:
     folder = RunFolder(tmp_path / "run")
     with pytest.raises(StopError):
-        run_rl(EXPERIMENT, folder, [StopAt(kind, number)], every=Every(steps=1))
-    result = run_rl(EXPERIMENT, folder, resume=True, every=Every(steps=1))
+        run_policies(EXPERIMENT, folder, [StopAt(kind, number)], every=Every(steps=1))
+    result = run_policies(EXPERIMENT, folder, resume=True, every=Every(steps=1))
     events = [json.loads(line) for line in folder.events.read_text().splitlines()]
     finished = [event for event in events if event["event"] == "TaskFinished"]
     assert [event["name"] for event in finished] == ["plain", "mirrored"] == result.names
     updates = [(event["task"], event["update"]) for event in events if event["event"] == "Updated"]
     assert updates == [(0, 1), (0, 2), (1, 1), (1, 2)]
-    assert len(result.progress.evaluations) == 6
-    assert len(result.progress.resumed) == (kind != "Evaluation")
+    assert len(result.history.evaluations) == 6
+    assert len(result.history.resumed) == (kind != "Evaluation")
     assert not folder.checkpoints.exists()
     assert [folder.state_after(task).exists() for task in (0, 1)] == [True, True]
-    assert RLResult.read(folder) == result == run_rl(EXPERIMENT, folder, resume=True)
+    assert PolicyResult.read(folder) == result == run_policies(EXPERIMENT, folder, resume=True)
 
 
 def test_a_signal_ends_a_run_with_a_checkpoint(tmp_path, monkeypatch) -> None:
@@ -110,17 +110,17 @@ def test_a_signal_ends_a_run_with_a_checkpoint(tmp_path, monkeypatch) -> None:
 
     folder = RunFolder(tmp_path / "run")
     with pytest.raises(Stopped, match="go on with --resume"):
-        run_rl(EXPERIMENT, folder, [Ask()])
-    result = run_rl(EXPERIMENT, folder, resume=True)
-    assert result.progress.resumed == [Resumed(task=0, updates=1)]
+        run_policies(EXPERIMENT, folder, [Ask()])
+    result = run_policies(EXPERIMENT, folder, resume=True)
+    assert result.history.resumed == [PolicyResumed(task=0, updates=1)]
 
 
 def test_another_experiment_does_not_go_on_in_the_folder(tmp_path) -> None:
     folder = RunFolder(tmp_path / "run")
     with pytest.raises(StopError):
-        run_rl(EXPERIMENT, folder, [StopAt("Updated", 1)])
+        run_policies(EXPERIMENT, folder, [StopAt("Updated", 1)])
     with pytest.raises(ValueError, match="holds a run with another method and seed"):
-        run_rl(replace(EXPERIMENT, method=FineTuning(), seed=1), folder, resume=True)
+        run_policies(replace(EXPERIMENT, method=FineTuning(), seed=1), folder, resume=True)
 
 
 def test_environments_begin_with_another_seed_after_every_resumption(tmp_path, monkeypatch) -> None:
@@ -128,13 +128,13 @@ def test_environments_begin_with_another_seed_after_every_resumption(tmp_path, m
     monkeypatch.setattr(DummyVecEnv, "seed", lambda env, seed: seeds.append(seed))
     folder, every = RunFolder(tmp_path / "run"), Every(steps=1)
     with pytest.raises(StopError):
-        run_rl(EXPERIMENT, folder, [StopAt("Updated", 2)], every=every)
+        run_policies(EXPERIMENT, folder, [StopAt("Updated", 2)], every=every)
     begun = seeds[-1]
-    run_rl(EXPERIMENT, folder, resume=True, every=every)
+    run_policies(EXPERIMENT, folder, resume=True, every=every)
     assert seeds.count(begun) == 1
 
 
 def test_an_experiment_survives_json() -> None:
-    assert RLExperiment.from_json(EXPERIMENT.to_json()) == EXPERIMENT
+    assert PolicyExperiment.from_json(EXPERIMENT.to_json()) == EXPERIMENT
     with pytest.raises(ValueError, match="experiment has no option 'sede'"):
-        RLExperiment.from_json(EXPERIMENT.to_json().replace(b'"seed"', b'"sede"'))
+        PolicyExperiment.from_json(EXPERIMENT.to_json().replace(b'"seed"', b'"sede"'))

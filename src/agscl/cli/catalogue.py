@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.table import Table
 
     from agscl.experiments import PRESETS
-    from agscl.experiments.policies.presets import RL_PRESETS
+    from agscl.experiments.policies.presets import POLICY_PRESETS
     from agscl.methods import METHODS
 
     presets = Table()
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     for name, preset in PRESETS.items():
         presets.add_row(name, preset.description, ", ".join(preset.data), ", ".join(preset.tuned))
     presets.add_section()
-    for name, rl_preset in RL_PRESETS.items():
+    for name, rl_preset in POLICY_PRESETS.items():
         presets.add_row(name, rl_preset.description, "no (extra rl)", ", ".join(rl_preset.tuned))
     methods = Table("method", "options and defaults")
     for name, kind in METHODS.items():

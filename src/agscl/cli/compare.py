@@ -49,14 +49,14 @@ def run(arguments: argparse.Namespace) -> int:
         OSError: If a folder cannot be written.
     """
     from agscl.experiments import PRESETS
-    from agscl.experiments.policies.presets import RL_PRESETS
+    from agscl.experiments.policies.presets import POLICY_PRESETS
 
     from .comparing import Comparison, compare_recorded, start
     from .comparison import View
     from .scale import scale_from
 
     view = View(arguments.statistic, arguments.baseline, arguments.export)
-    is_preset = arguments.what[0] in {*PRESETS, *RL_PRESETS}
+    is_preset = arguments.what[0] in {*PRESETS, *POLICY_PRESETS}
     if len(arguments.what) > 1 or (not is_preset and Path(arguments.what[0]).is_dir()):
         return compare_recorded([Path(folder) for folder in arguments.what], view)
     names = arguments.methods.split(",") if arguments.methods is not None else None

@@ -15,9 +15,9 @@ from rich.console import Console
 from agscl.experiments import Experiment, Result, name_of, preset_named
 from agscl.experiments.many import Failure, run_many, run_many_rl
 from agscl.experiments.policies.comparison import references, rl_results
-from agscl.experiments.policies.experiment import RLExperiment
-from agscl.experiments.policies.presets import RL_PRESETS, rl_preset_named
-from agscl.experiments.policies.result import RLResult
+from agscl.experiments.policies.experiment import PolicyExperiment
+from agscl.experiments.policies.presets import POLICY_PRESETS, policy_preset
+from agscl.experiments.policies.result import PolicyResult
 from agscl.experiments.records import IncompleteRun, SequenceRun, read_runs
 from agscl.experiments.supervised.aggregate import Row, aggregate
 from agscl.experiments.supervised.comparison import REFERENCE
@@ -73,7 +73,7 @@ def start(asked: Comparison) -> int:
     folder = RunFolder(asked.out or Path("runs") / f"{asked.preset}-{datetime.now().astimezone():%Y%m%d-%H%M%S}")
     if not asked.resume:
         folder.require_free()
-    failures = (_policies if asked.preset in RL_PRESETS else _sequences)(asked, folder)
+    failures = (_policies if asked.preset in POLICY_PRESETS else _sequences)(asked, folder)
     console = Console()
     for failure in failures:
         experiment = failure.experiment
@@ -108,7 +108,7 @@ def _sequences(asked: Comparison, folder: RunFolder) -> list[Failure]:
 def _policies(asked: Comparison, folder: RunFolder) -> list[Failure]:
     """Run a preset of reinforcement learning, and show the table."""
     reinforcement.require_suited(asked.view)
-    methods = _methods(asked, rl_preset_named(asked.preset).tuned)
+    methods = _methods(asked, policy_preset(asked.preset).tuned)
     if REFERENCE not in map(name_of, methods):
         raise ValueError(f"scores are relative to {REFERENCE}: add it to --methods")
     experiments = [
@@ -118,7 +118,7 @@ def _policies(asked: Comparison, folder: RunFolder) -> list[Failure]:
     ]
     runs = run_many_rl(experiments, partial(_place, folder), processes=_processes(asked), resume=asked.resume)
     outcomes = _in_order(followed(runs, len(experiments)), experiments)
-    results = [outcome for outcome in outcomes if isinstance(outcome, RLResult)]
+    results = [outcome for outcome in outcomes if isinstance(outcome, PolicyResult)]
     if references(results, REFERENCE):
         reinforcement.compare(Console(), results, asked.view)
     return [outcome for outcome in outcomes if isinstance(outcome, Failure)]
@@ -136,11 +136,11 @@ def _processes(asked: Comparison) -> int:
     return asked.processes if asked.processes is not None else (os.cpu_count() or 1)
 
 
-def _place(folder: RunFolder, experiment: Experiment | RLExperiment) -> RunFolder:
+def _place(folder: RunFolder, experiment: Experiment | PolicyExperiment) -> RunFolder:
     return RunFolder(folder.path / name_of(experiment.method) / f"seed-{experiment.seed}")
 
 
-Outcome = TypeVar("Outcome", bound=Result | RLResult | Failure)
+Outcome = TypeVar("Outcome", bound=Result | PolicyResult | Failure)
 
 
 def followed(outcomes: Iterator[Outcome], total: int) -> Iterator[Outcome]:
@@ -153,7 +153,7 @@ def followed(outcomes: Iterator[Outcome], total: int) -> Iterator[Outcome]:
         yield outcome
 
 
-def _in_order(outcomes: Iterable[Outcome], experiments: Sequence[Experiment | RLExperiment]) -> list[Outcome]:
+def _in_order(outcomes: Iterable[Outcome], experiments: Sequence[Experiment | PolicyExperiment]) -> list[Outcome]:
     """Outcomes in the order of what was asked."""
     order = {experiment: position for position, experiment in enumerate(experiments)}
     return sorted(outcomes, key=lambda outcome: order[outcome.experiment])

@@ -14,14 +14,14 @@ from rich.table import Table
 
 from agscl.experiments import name_of
 from agscl.experiments.policies.comparison import REFERENCE, RLGroup, not_measured, references, rl_groups, summary
-from agscl.experiments.policies.experiment import RLExperiment
-from agscl.experiments.policies.presets import rl_preset_named
-from agscl.experiments.policies.result import RLResult
-from agscl.experiments.policies.run import run_rl
+from agscl.experiments.policies.experiment import PolicyExperiment
+from agscl.experiments.policies.presets import policy_preset
+from agscl.experiments.policies.result import PolicyResult
+from agscl.experiments.policies.run import run_policies
 from agscl.methods import AnyMethod
 from agscl.metrics.interval import Range
-from agscl.rl.events import Event, Sink, TaskStarted, Updated
-from agscl.rl.progress import Evaluation, TaskFinished
+from agscl.rl.events import Event, PolicyTaskStarted, Sink, Updated
+from agscl.rl.history import Evaluation, PolicyTaskFinished
 from agscl.runs import RunFolder
 from agscl.runs.export import export
 
@@ -47,14 +47,14 @@ def start(request: Request, folder: RunFolder) -> None:
         Stopped: If a signal asked for the end; what ran is saved then.
         OSError: If the run folder cannot be written.
     """
-    experiments = [_experiment(request, method) for method in asked_methods(request, rl_preset_named(request.preset))]
+    experiments = [_experiment(request, method) for method in asked_methods(request, policy_preset(request.preset))]
     results = [_run(experiment, folder, request) for experiment in experiments]
     console = Console()
     show(console, results)
     console.print(f"run folder: {folder.path}", highlight=False, soft_wrap=True)
 
 
-def experiment_of(preset: str, method: AnyMethod, seed: int, scale: Scale) -> RLExperiment:
+def experiment_of(preset: str, method: AnyMethod, seed: int, scale: Scale) -> PolicyExperiment:
     """A preset with a method, scaled.
 
     Raises:
@@ -64,21 +64,21 @@ def experiment_of(preset: str, method: AnyMethod, seed: int, scale: Scale) -> RL
         raise ValueError(
             "--epochs, --fraction and --width are for data sets; reinforcement learning is scaled with --steps"
         )
-    training = rl_preset_named(preset).training
+    training = policy_preset(preset).training
     training = training if scale.steps is None else replace(training, steps=scale.steps)
-    return RLExperiment(
+    return PolicyExperiment(
         preset=preset, method=method, training=training, seed=seed, tasks=scale.tasks, compute=scale.compute
     )
 
 
-def show(console: Console, results: Sequence[RLResult]) -> None:
+def show(console: Console, results: Sequence[PolicyResult]) -> None:
     """Show the scores on each task after learning each task."""
     experiment = results[0].experiment
     console.print(f"\n{experiment.preset}, seed {experiment.seed} (one run of each method)", highlight=False)
     console.print(f"{scale_of(results[0])}\n", highlight=False)
     for result in results:
         console.print(_scores(result))
-        for place in result.progress.resumed:
+        for place in result.history.resumed:
             console.print(f"taken up again in task {place.task + 1}, with new episodes", highlight=False)
 
 
@@ -92,7 +92,7 @@ def require_suited(view: View) -> None:
         raise ValueError("--statistic and --baseline are for data sets; policies are compared by their means")
 
 
-def compare(console: Console, results: Sequence[RLResult], view: View) -> None:
+def compare(console: Console, results: Sequence[PolicyResult], view: View) -> None:
     """Show runs side by side, and write the table where the view says: means with their bootstrap intervals.
 
     Raises:
@@ -141,7 +141,7 @@ def _range(found: Range | None) -> str:
     return f"{found.value:.2f}" + ("" if isnan(found.low) else f" [{found.low:.2f}, {found.high:.2f}]")
 
 
-def scale_of(result: RLResult) -> str:
+def scale_of(result: PolicyResult) -> str:
     """How much of the preset was run, in words."""
     scale, training = result.scale(), result.experiment.training
     steps = f"{training.steps_per_task:,} agent steps a task"
@@ -151,25 +151,25 @@ def scale_of(result: RLResult) -> str:
     return f"scaled down: {scale['tasks']} tasks, {steps}{frames} instead of {scale['steps_in_full']:,}"
 
 
-def _experiment(request: Request, method: AnyMethod) -> RLExperiment:
+def _experiment(request: Request, method: AnyMethod) -> PolicyExperiment:
     if request.cpr:
         raise ValueError("--cpr adds a term to the loss, which Stable-Baselines3 does not open")
     return experiment_of(request.preset, method, request.seed, request.scale)
 
 
-def _run(experiment: RLExperiment, folder: RunFolder, request: Request) -> RLResult:
+def _run(experiment: PolicyExperiment, folder: RunFolder, request: Request) -> PolicyResult:
     name = name_of(experiment.method)
     place = folder if request.method else RunFolder(folder.path / name)
     with progress(Console(stderr=True), name) as sink:
-        return run_rl(experiment, place, [sink], resume=request.resume, every=request.every)
+        return run_policies(experiment, place, [sink], resume=request.resume, every=request.every)
 
 
-def _scores(result: RLResult) -> Table:
+def _scores(result: PolicyResult) -> Table:
     table = Table(title=f"{result.method}: mean score of an episode on each task", title_justify="left")
     table.add_column("after learning")
     for name in result.names:
         table.add_column(name, justify="right")
-    table.add_row("(random actions)", *map(_number, result.progress.random_scores))
+    table.add_row("(random actions)", *map(_number, result.history.random_scores))
     for number, (name, row) in enumerate(zip(result.names, result.scores(), strict=True), 1):
         table.add_row(f"{number}  {name}", *map(_number, row))
     return table
@@ -205,7 +205,7 @@ class LiveProgress:
     def emit(self, event: Event) -> None:
         """Show one event."""
         match event:
-            case TaskStarted():
+            case PolicyTaskStarted():
                 title = f"{self.method}  task {event.task + 1}/{event.tasks}  {event.name}"
                 self._bars.append(self.display.add_task(title, total=event.updates, state=""))
             case Updated():
@@ -231,7 +231,7 @@ class PlainProgress:
         if isinstance(event, Evaluation):
             where = f"steps={event.time} training={event.training + 1} task={event.task + 1} name={event.name}"
             self._say(f"{where} score={event.score:.2f} episodes={event.episodes} capped={event.capped}")
-        elif isinstance(event, TaskFinished):
+        elif isinstance(event, PolicyTaskFinished):
             rate = event.steps / event.training_seconds
             self._say(f"learned={event.task + 1} seconds={event.seconds:.1f} steps_per_second={rate:.0f}")
 

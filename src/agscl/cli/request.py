@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agscl.experiments import Preset, method_from_options
-from agscl.experiments.policies.presets import RLPreset
+from agscl.experiments.policies.presets import PolicyPreset
 from agscl.experiments.supervised.run import EVERY
 from agscl.methods import AnyMethod
 from agscl.training import Every
@@ -44,7 +44,7 @@ class Request:
     tensorboard: bool = False
 
 
-def asked_methods(request: Request, preset: Preset | RLPreset) -> Sequence[AnyMethod]:
+def asked_methods(request: Request, preset: Preset | PolicyPreset) -> Sequence[AnyMethod]:
     """The one method that is named, or all that the preset compares.
 
     Raises:

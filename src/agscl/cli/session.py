@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from agscl.experiments import Experiment, Result, name_of, preset_named, run
-from agscl.experiments.policies.presets import RL_PRESETS
+from agscl.experiments.policies.presets import POLICY_PRESETS
 from agscl.figures.summary import picture
 from agscl.runs import RunFolder
 from agscl.runs.files import write_bytes
@@ -37,7 +37,7 @@ def start(request: Request) -> None:
     folder = RunFolder(request.out or _new_folder(request.preset))
     if not request.resume:
         folder.require_free()
-    if request.preset in RL_PRESETS:
+    if request.preset in POLICY_PRESETS:
         if request.tensorboard:
             raise ValueError("--tensorboard knows supervised presets alone: see events.jsonl in the run folder")
         reinforcement.start(request, folder)

@@ -21,16 +21,16 @@ from agscl.benchmarks.needed import require_sets
 from agscl.extras import require
 from agscl.runs import RunFolder
 
-from .policies.experiment import RLExperiment
-from .policies.result import RLResult
-from .policies.run import run_rl
+from .policies.experiment import PolicyExperiment
+from .policies.result import PolicyResult
+from .policies.run import run_policies
 from .supervised.experiment import Experiment
 from .supervised.presets import preset_named
 from .supervised.result import Result
 from .supervised.run import run
 
-AnyExperiment = TypeVar("AnyExperiment", Experiment, RLExperiment)
-AnyResult = TypeVar("AnyResult", Result, RLResult)
+AnyExperiment = TypeVar("AnyExperiment", Experiment, PolicyExperiment)
+AnyResult = TypeVar("AnyResult", Result, PolicyResult)
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Failure:
         reason: Why, in one line.
     """
 
-    experiment: Experiment | RLExperiment
+    experiment: Experiment | PolicyExperiment
     reason: str
 
 
@@ -72,12 +72,12 @@ def run_many(
 
 
 def run_many_rl(
-    experiments: Sequence[RLExperiment],
-    place: Callable[[RLExperiment], RunFolder],
+    experiments: Sequence[PolicyExperiment],
+    place: Callable[[PolicyExperiment], RunFolder],
     *,
     processes: int,
     resume: bool = False,
-) -> Iterator[RLResult | Failure]:
+) -> Iterator[PolicyResult | Failure]:
     """As `run_many`, with runs of reinforcement learning.
 
     Raises:
@@ -85,7 +85,7 @@ def run_many_rl(
         Stopped: If a signal asked for the end; the runs at work are saved then.
     """
     require("stable_baselines3", extra="rl")
-    return _run_each(partial(run_rl, resume=resume), experiments, place, processes)
+    return _run_each(partial(run_policies, resume=resume), experiments, place, processes)
 
 
 def _run_each(
@@ -129,7 +129,7 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _outcome(done: Future[AnyResult], experiment: Experiment | RLExperiment) -> AnyResult | Failure:
+def _outcome(done: Future[AnyResult], experiment: Experiment | PolicyExperiment) -> AnyResult | Failure:
     try:
         return done.result()
     except (ValueError, OSError, RuntimeError, BrokenProcessPool) as error:

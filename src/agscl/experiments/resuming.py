@@ -10,14 +10,14 @@ from agscl.runs import RunFolder
 from agscl.runs.checkpoint import CheckpointFolder
 
 if TYPE_CHECKING:
-    from .policies.experiment import RLExperiment
+    from .policies.experiment import PolicyExperiment
     from .supervised.experiment import Experiment
 
 Found = TypeVar("Found")
 
 
 def earlier_result(
-    experiment: Experiment | RLExperiment, folder: RunFolder, read: Callable[[RunFolder], Found], *, resume: bool
+    experiment: Experiment | PolicyExperiment, folder: RunFolder, read: Callable[[RunFolder], Found], *, resume: bool
 ) -> Found | None:
     """What a finished run in the folder wrote; `None` if there is a run to begin or to go on with.
 
@@ -45,7 +45,7 @@ def earlier_result(
     return read(folder)
 
 
-def _require_same(experiment: Experiment | RLExperiment, folder: RunFolder) -> None:
+def _require_same(experiment: Experiment | PolicyExperiment, folder: RunFolder) -> None:
     """Refuse to go on with something else than what was begun."""
     kind = type(experiment)
     begun = kind.from_json(folder.experiment.read_bytes())

@@ -20,7 +20,7 @@ from agscl.experiments.policies.comparison import (
     rl_groups,
     rl_results,
 )
-from agscl.experiments.policies.result import RLResult
+from agscl.experiments.policies.result import PolicyResult
 from agscl.experiments.records import StoredRun
 from agscl.metrics.reinforcement import bootstrap_mean
 
@@ -36,7 +36,7 @@ BY_TASK = "(b) plasticity and stability of each task"
 MILLION = 1e6
 
 
-def select(runs: Sequence[StoredRun]) -> Sequence[RLResult]:
+def select(runs: Sequence[StoredRun]) -> Sequence[PolicyResult]:
     """The finished runs of reinforcement learning.
 
     Raises:
@@ -58,7 +58,7 @@ def select(runs: Sequence[StoredRun]) -> Sequence[RLResult]:
     return results
 
 
-def data(results: Sequence[RLResult], data_root: Path | None = None) -> DataFrame:
+def data(results: Sequence[PolicyResult], data_root: Path | None = None) -> DataFrame:
     """A row per method and time for panel (a), a row per method and task for panel (b); means over the seeds.
 
     Raises:
@@ -77,24 +77,24 @@ def draw(table: DataFrame, axes: Axes) -> None:
     (_draw_over_time if table["panel"][0] == OVER_TIME else _draw_by_task)(table, axes)
 
 
-def standing(results: Sequence[RLResult]) -> list[str]:
+def standing(results: Sequence[PolicyResult]) -> list[str]:
     """Lines that say which runs, seeds and settings these are."""
     scale, asked = results[0].scale(), results[0].experiment
     down = "scaled down, a smoke test" if scale["scaled_down"] else "in full"
     frames = f" of {scale['frames_per_step']} frames" if scale["frames_per_step"] != 1 else ""
-    steps = f"{scale['tasks']} tasks of {results[0].progress.tasks[0].steps:,} agent steps{frames}"
+    steps = f"{scale['tasks']} tasks of {results[0].history.tasks[0].steps:,} agent steps{frames}"
     methods = "; ".join(f"{group.label} ({seeds_in_words(group.seeds)})" for group in rl_groups(results))
     return [f"{asked.preset} {down}: {steps}. {methods}.", *not_measured(results)]
 
 
-def _over_time(group: RLGroup, reference: Mapping[int, RLResult]) -> Iterator[dict[str, object]]:
+def _over_time(group: RLGroup, reference: Mapping[int, PolicyResult]) -> Iterator[dict[str, object]]:
     curves = [accumulated_over_time(result, reference[result.experiment.seed]) for result in group.results]
     for time in sorted(set.intersection(*(set(curve) for curve in curves))):
         mean, low, high = bootstrap_mean([curve[time] for curve in curves])
         yield {**_common(group, OVER_TIME), "time": time, "mean": mean, "low": low, "high": high}
 
 
-def _by_task(group: RLGroup, reference: Mapping[int, RLResult]) -> Iterator[dict[str, object]]:
+def _by_task(group: RLGroup, reference: Mapping[int, PolicyResult]) -> Iterator[dict[str, object]]:
     for task in by_task(group, reference):
         values = {"plasticity": task.plasticity.value, "stability": task.stability.value}
         yield {**_common(group, BY_TASK), "name": task.name, **values}

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 
 from agscl.experiments import Experiment, name_of, preset_named
 from agscl.experiments.codec import INFINITY, method_to_json
-from agscl.experiments.policies.experiment import RLExperiment
+from agscl.experiments.policies.experiment import PolicyExperiment
 from agscl.training import Compute
 
 
@@ -23,13 +23,13 @@ def command(experiment: Experiment) -> str | None:
     return shlex.join([*words, *options, *machine, f"--seed={experiment.seed}"])
 
 
-def command_rl(experiment: RLExperiment) -> str | None:
+def command_rl(experiment: PolicyExperiment) -> str | None:
     """The same of a run of reinforcement learning."""
     full, training = experiment.full.training, experiment.training
     if training != replace(full, steps=training.steps):
         return None
     words = ["agscl", "run", experiment.preset, "--method", name_of(experiment.method), *_method(experiment)]
-    plain = RLExperiment(preset=experiment.preset, method=experiment.method, training=full)
+    plain = PolicyExperiment(preset=experiment.preset, method=experiment.method, training=full)
     options = [*_changed(training, full, ["steps"]), *_changed(experiment, plain, ["tasks"])]
     machine = _changed(experiment.compute, Compute(), _COMPUTE)
     return shlex.join([*words, *options, *machine, f"--seed={experiment.seed}"])
@@ -45,7 +45,7 @@ def _plain(experiment: Experiment) -> Experiment:
     return Experiment(preset=experiment.preset, method=experiment.method, training=experiment.training)
 
 
-def _method(experiment: Experiment | RLExperiment) -> Iterator[str]:
+def _method(experiment: Experiment | PolicyExperiment) -> Iterator[str]:
     for name, value in method_to_json(experiment.method).items():
         if name != "name":
             yield f"--method.{name}={'inf' if value == INFINITY else value}"

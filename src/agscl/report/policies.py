@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from agscl.experiments.policies.comparison import REFERENCE, PolicyRun, RLGroup, references, rl_groups, rl_setting
-from agscl.experiments.policies.result import RLResult
+from agscl.experiments.policies.result import PolicyResult
 from agscl.figures.rewards import standing
 
 
@@ -33,7 +33,7 @@ class PolicyBenchmark:
         return f"{self.results[0].experiment.full.description}. {standing(self.results)[0]}"
 
     @property
-    def results(self) -> list[RLResult]:
+    def results(self) -> list[PolicyResult]:
         """What came out of every run that counts."""
         return [result for entry in self.entries for result in entry.results]
 
@@ -43,7 +43,7 @@ class PolicyBenchmark:
         return self.results[0].names
 
     @property
-    def references(self) -> dict[int, RLResult]:
+    def references(self) -> dict[int, PolicyResult]:
         """Fine-tuning by seed: what scores are relative to."""
         return references(self.results, REFERENCE)
 

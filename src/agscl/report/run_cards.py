@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from agscl.experiments.policies.comparison import PolicyRun
-from agscl.experiments.policies.result import RLResult
+from agscl.experiments.policies.result import PolicyResult
 from agscl.experiments.records import IncompleteRun, OtherRun, Record, SequenceRun, StoredRun
 
 from .blocks import NOTHING, Table
@@ -85,7 +85,7 @@ def _sequence(run: SequenceRun, status: str) -> Card:
 
 
 def _policy(run: PolicyRun, status: str) -> Card:
-    experiment, progress = run.result.experiment, run.result.progress
+    experiment, progress = run.result.experiment, run.result.history
     places = [f"in task {place.task + 1} after {place.updates} updates" for place in progress.resumed]
     again = [f"Taken up again {', '.join(places)}: its environments began new episodes there"] if places else []
     return Card(
@@ -101,8 +101,8 @@ def _policy(run: PolicyRun, status: str) -> Card:
     )
 
 
-def _scores(result: RLResult) -> Table:
-    rows = [["(random actions)", *map(_score, result.progress.random_scores)]]
+def _scores(result: PolicyResult) -> Table:
+    rows = [["(random actions)", *map(_score, result.history.random_scores)]]
     rows += [[name, *map(_score, row)] for name, row in zip(result.names, result.scores(), strict=True)]
     return Table("Mean score of an episode on each task after learning each task", ["after", *result.names], rows)
 

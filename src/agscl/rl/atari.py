@@ -12,7 +12,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvO
 
 from agscl.extras import require
 
-from .task import Task
+from .task import PolicyTask
 
 EIGHT_GAMES = (
     "StarGunner",
@@ -30,7 +30,7 @@ FRAMES_PER_STEP = 4
 """Every action is repeated for so many frames; what is counted everywhere else are agent steps."""
 
 
-def atari_tasks(games: Sequence[str], *, threads: int = 1) -> list[Task]:
+def atari_tasks(games: Sequence[str], *, threads: int = 1) -> list[PolicyTask]:
     """A task for each game, with its minimal set of actions.
 
     The semantics are those of ``NoFrameskip-v4``: no sticky actions, up to 30 no-ops at the start, 4 frames a step with
@@ -49,7 +49,7 @@ def atari_tasks(games: Sequence[str], *, threads: int = 1) -> list[Task]:
     for game in games:
         if _rom(game) not in known:
             raise ValueError(f"ale-py has no game {game!r}; names are those of ALE, such as {', '.join(EIGHT_GAMES)}")
-    return [Task(game, partial(_make, known[_rom(game)], threads)) for game in games]
+    return [PolicyTask(game, partial(_make, known[_rom(game)], threads)) for game in games]
 
 
 def _rom(name: str) -> str:

@@ -11,7 +11,7 @@ from gymnasium import Env
 from gymnasium.wrappers import TransformObservation
 from stable_baselines3.common.vec_env import VecEnv
 
-from .task import Task, in_turn
+from .task import PolicyTask, in_turn
 
 VARIANTS: dict[str, tuple[float, Sequence[int]]] = {
     "plain": (1.0, (0, 1, 2, 3)),
@@ -21,9 +21,9 @@ VARIANTS: dict[str, tuple[float, Sequence[int]]] = {
 """By name: the sign of the observation, and where its numbers come from."""
 
 
-def cartpole_tasks() -> list[Task]:
+def cartpole_tasks() -> list[PolicyTask]:
     """The three variants; each has 4 numbers to see, 2 actions, and at most 500 steps worth 1 each."""
-    return [Task(name, partial(_make, sign, order)) for name, (sign, order) in VARIANTS.items()]
+    return [PolicyTask(name, partial(_make, sign, order)) for name, (sign, order) in VARIANTS.items()]
 
 
 def _make(sign: float, order: Sequence[int], num_envs: int, training: bool) -> VecEnv:

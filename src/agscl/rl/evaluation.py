@@ -9,7 +9,7 @@ import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 
 from .seeds import derived_seed
-from .task import Shape, Task, require_shape
+from .task import PolicyTask, Shape, require_shape
 
 Act = Callable[[np.ndarray], np.ndarray]
 """Maps observations to actions."""
@@ -44,7 +44,7 @@ class Protocol:
     seed: int
     shape: Shape
 
-    def play(self, task: Task, index: int, act: Act) -> Episodes:
+    def play(self, task: PolicyTask, index: int, act: Act) -> Episodes:
         """Play a task.
 
         Args:
@@ -63,7 +63,7 @@ class Protocol:
         finally:
             env.close()
 
-    def play_at_random(self, task: Task, index: int) -> Episodes:
+    def play_at_random(self, task: PolicyTask, index: int) -> Episodes:
         """Play with uniformly random actions: the score that costs no learning."""
         generator, actions = np.random.default_rng(derived_seed(self.seed, index, "random")), self.shape.num_actions
         return self.play(task, index, lambda seen: generator.integers(actions[index], size=len(seen)))

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from .progress import Evaluation, Resumed, TaskFinished
+from .history import Evaluation, PolicyResumed, PolicyTaskFinished
 
 
 @dataclass(frozen=True)
-class TaskStarted:
-    """Training of a task begins, or goes on after a `Resumed`.
+class PolicyTaskStarted:
+    """Training of a task begins, or goes on after a `PolicyResumed`.
 
     Attributes:
         task: Position in the sequence, from 0.
@@ -41,7 +41,7 @@ class Updated:
     time: int
 
 
-Event = TaskStarted | Updated | Evaluation | TaskFinished | Resumed
+Event = PolicyTaskStarted | Updated | Evaluation | PolicyTaskFinished | PolicyResumed
 
 
 class Sink(Protocol):

@@ -19,11 +19,11 @@ from torch import Tensor
 from agscl.metrics import sparsity
 
 from .evaluation import Protocol
-from .events import TaskStarted, Updated, emit
-from .learner import Learner, part
+from .events import PolicyTaskStarted, Updated, emit
+from .history import Evaluation, PolicyHistory, PolicyResumed, PolicyTaskFinished
+from .learner import PolicyLearner, part
 from .optimizer import load_optimizer, optimizer_tensors
 from .policy import MultiHeadPolicy, outputs
-from .progress import Evaluation, Progress, Resumed, TaskFinished
 from .seeds import derived_seed
 from .task import require_shape
 
@@ -33,20 +33,20 @@ Batch = tuple[Tensor, Tensor]
 IMPORTANCE_BATCH = 256
 
 
-def learn_sequence(learner: Learner) -> Progress:
+def learn_sequence(learner: PolicyLearner) -> PolicyHistory:
     """Learn all tasks in order.
 
     Raises:
         ValueError: If a task cannot be learned: its gradients are not finite, or its environments changed.
     """
-    run = _Run(learner, Progress())
+    run = _Run(learner, PolicyHistory())
     run.measure_random_scores()
     run.evaluate(0)
     run.go_on()
-    return run.progress
+    return run.history
 
 
-def resume_sequence(learner: Learner, progress: Progress, tensors: Mapping[str, Tensor]) -> Progress:
+def resume_sequence(learner: PolicyLearner, history: PolicyHistory, tensors: Mapping[str, Tensor]) -> PolicyHistory:
     """Go on from a checkpoint: the same weights, optimizer, method state, generators and counters.
 
     The global random generators are the caller's to restore. Environments cannot be saved: they begin new episodes
@@ -54,25 +54,27 @@ def resume_sequence(learner: Learner, progress: Progress, tensors: Mapping[str, 
 
     Args:
         learner: As it was made for the run, with fresh weights.
-        progress: The record that was saved.
+        history: The record that was saved.
         tensors: The tensors that were saved with it.
 
     Raises:
         ValueError: If the tensors belong to another network or method, or a task cannot be learned.
     """
     learner.load(tensors)
-    progress.resumed.append(Resumed(len(progress.tasks), progress.updates))
-    emit(learner.sinks, progress.resumed[-1])
-    run = _Run(learner, progress, part(tensors, "optimizer."))
+    history.resumed.append(PolicyResumed(len(history.tasks), history.updates))
+    emit(learner.sinks, history.resumed[-1])
+    run = _Run(learner, history, part(tensors, "optimizer."))
     run.go_on()
-    return run.progress
+    return run.history
 
 
 class _Run:
     """One sequence in progress."""
 
-    def __init__(self, learner: Learner, progress: Progress, optimizer: Mapping[str, Tensor] | None = None) -> None:
-        self.learner, self.progress = learner, progress
+    def __init__(
+        self, learner: PolicyLearner, history: PolicyHistory, optimizer: Mapping[str, Tensor] | None = None
+    ) -> None:
+        self.learner, self.history = learner, history
         self._optimizer = optimizer or {}
         training = learner.training
         self._protocol = Protocol(training.episodes, training.max_episode, learner.seed, learner.shape)
@@ -82,43 +84,43 @@ class _Run:
         """Play every task at random."""
         for index, task in enumerate(self.learner.tasks):
             scores = self._protocol.play_at_random(task, index).scores
-            self.progress.random_scores.append(statistics.fmean(scores))
+            self.history.random_scores.append(statistics.fmean(scores))
 
     def go_on(self) -> None:
         """Learn the tasks that are left."""
-        for index in range(len(self.progress.tasks), len(self.learner.tasks)):
+        for index in range(len(self.history.tasks), len(self.learner.tasks)):
             self._learn(index)
 
     def _learn(self, index: int) -> None:
-        learner, progress, task = self.learner, self.progress, self.learner.tasks[index]
-        self._begun = time.perf_counter() - progress.seconds
-        progress.evaluation_seconds = progress.evaluation_seconds if progress.updates else 0.0
-        emit(learner.sinks, TaskStarted(index, task.name, len(learner.tasks), learner.training.updates))
+        learner, history, task = self.learner, self.history, self.learner.tasks[index]
+        self._begun = time.perf_counter() - history.seconds
+        history.evaluation_seconds = history.evaluation_seconds if history.updates else 0.0
+        emit(learner.sinks, PolicyTaskStarted(index, task.name, len(learner.tasks), learner.training.updates))
         env = task.make(learner.training.num_envs, True)
         try:
             require_shape(task, index, env, learner.shape)
-            env.seed(derived_seed(learner.seed, index, "training", len(progress.resumed)))
+            env.seed(derived_seed(learner.seed, index, "training", len(history.resumed)))
             self._practise(env, index)
         finally:
             env.close()
-        trained = time.perf_counter() - self._begun - progress.evaluation_seconds
+        trained = time.perf_counter() - self._begun - history.evaluation_seconds
         self.evaluate(index)
-        progress.tasks.append(self._learned(index, trained))
-        progress.updates, progress.seconds, progress.evaluation_seconds = 0, 0.0, 0.0
-        emit(learner.sinks, progress.tasks[-1])
+        history.tasks.append(self._learned(index, trained))
+        history.updates, history.seconds, history.evaluation_seconds = 0, 0.0, 0.0
+        emit(learner.sinks, history.tasks[-1])
         learner.keeper.learned(index)
         self._save({})
 
     def _practise(self, env: VecEnv, index: int) -> None:
         """PPO under the guard, then consolidation on rollouts of the finished policy."""
         learner, training = self.learner, self.learner.training
-        if self.progress.updates == 0:
+        if self.history.updates == 0:
             learner.guard.use_task(index)
         ppo = task_ppo(learner, env, index)
         load_optimizer(ppo.policy.optimizer, self._optimizer)
         self._optimizer = {}
-        ppo.num_timesteps = self.progress.updates * training.steps_per_update
-        ppo._n_updates = self.progress.updates * training.epochs
+        ppo.num_timesteps = self.history.updates * training.steps_per_update
+        ppo._n_updates = self.history.updates * training.epochs
         left = training.steps_per_task - ppo.num_timesteps
         with learner.guard.attach(ppo.policy.optimizer, steps_per_epoch=training.steps_per_epoch):
             ppo.learn(
@@ -127,19 +129,19 @@ class _Run:
                 log_interval=training.updates + 1,
                 reset_num_timesteps=False,
             )
-        self.progress.updates = training.updates
+        self.history.updates = training.updates
         batches = list(_rollouts(ppo, training.importance_steps))
         learner.guard.consolidate(batches, _Logits(learner, index))
 
     def after_update(self, index: int, update: int, ppo: PPO) -> None:
         """Evaluate and save where that is due; the guard is attached."""
         training = self.learner.training
-        self.progress.updates = update
+        self.history.updates = update
         emit(self.learner.sinks, Updated(index, update, self._time(index)))
         if update < training.updates and training.evaluates_after(update):
             self.evaluate(index, attached=True)
         if update < training.updates and self.learner.keeper.due():
-            self.progress.seconds = time.perf_counter() - self._begun
+            self.history.seconds = time.perf_counter() - self._begun
             self._save(optimizer_tensors(ppo.policy.optimizer))
 
     def evaluate(self, training: int, *, attached: bool = False) -> None:
@@ -150,13 +152,13 @@ class _Run:
             if not attached:
                 self.learner.guard.use_task(min(index, self._num_consolidated(training)))
             self._evaluate(index, training, attached)
-        self.progress.evaluation_seconds += time.perf_counter() - start
+        self.history.evaluation_seconds += time.perf_counter() - start
 
     def _evaluate(self, index: int, training: int, attached: bool) -> None:
         learner, task = self.learner, self.learner.tasks[index]
         policy = _Greedy(learner, index)
         episodes = self._protocol.play(task, index, policy)
-        after = len(self.progress.tasks) - 1 if attached else self._num_consolidated(training) - 1
+        after = len(self.history.tasks) - 1 if attached else self._num_consolidated(training) - 1
         event = Evaluation(
             time=self._time(training),
             training=training,
@@ -168,7 +170,7 @@ class _Run:
             episodes=len(episodes.scores),
             capped=episodes.capped,
         )
-        self.progress.evaluations.append(event)
+        self.history.evaluations.append(event)
         emit(learner.sinks, event)
 
     def _evaluated(self, training: int, attached: bool) -> range:
@@ -178,15 +180,15 @@ class _Run:
         return range(len(learner.tasks) if learner.training.evaluated == "all" else training + 1)
 
     def _num_consolidated(self, training: int) -> int:
-        return training + 1 if self.progress.updates == self.learner.training.updates else training
+        return training + 1 if self.history.updates == self.learner.training.updates else training
 
     def _time(self, index: int) -> int:
         training = self.learner.training
-        return index * training.steps_per_task + self.progress.updates * training.steps_per_update
+        return index * training.steps_per_task + self.history.updates * training.steps_per_update
 
-    def _learned(self, index: int, trained: float) -> TaskFinished:
+    def _learned(self, index: int, trained: float) -> PolicyTaskFinished:
         learner, guard = self.learner, self.learner.guard
-        return TaskFinished(
+        return PolicyTaskFinished(
             task=index,
             name=learner.tasks[index].name,
             steps=learner.training.steps_per_task,
@@ -199,7 +201,7 @@ class _Run:
 
     def _save(self, optimizer: Mapping[str, Tensor]) -> None:
         named = {f"optimizer.{name}": tensor for name, tensor in optimizer.items()}
-        self.learner.keeper.save(self.progress, {**self.learner.state(), **named})
+        self.learner.keeper.save(self.history, {**self.learner.state(), **named})
 
 
 class _BetweenUpdates(BaseCallback):
@@ -208,7 +210,7 @@ class _BetweenUpdates(BaseCallback):
     def __init__(self, run: _Run, index: int) -> None:
         super().__init__()
         self._run, self._index = run, index
-        self._seen = run.progress.updates
+        self._seen = run.history.updates
 
     def _on_step(self) -> bool:
         return True
@@ -227,7 +229,7 @@ class _BetweenUpdates(BaseCallback):
             self._run.after_update(self._index, update, self.model)
 
 
-def task_ppo(learner: Learner, env: VecEnv, index: int) -> PPO:
+def task_ppo(learner: PolicyLearner, env: VecEnv, index: int) -> PPO:
     """PPO for one task around the learner's network, with a fresh optimizer."""
     training = learner.training
     ppo = PPO(
@@ -255,7 +257,7 @@ def task_ppo(learner: Learner, env: VecEnv, index: int) -> PPO:
 class _Logits:
     """Logits of a task's actions in float32 throughout: what importance is measured on."""
 
-    learner: Learner
+    learner: PolicyLearner
     index: int
 
     def __call__(self, batch: Batch) -> Tensor:
@@ -267,7 +269,7 @@ class _Logits:
 class _Greedy:
     """The most likely action of a task's actor."""
 
-    learner: Learner
+    learner: PolicyLearner
     index: int
 
     @torch.no_grad()

@@ -14,10 +14,10 @@ from agscl.methods import Method
 from agscl.models.actor_critic import ActorCritic
 
 from .events import Sink
+from .history import PolicyHistory
 from .policy import PLAIN, Arithmetic
-from .progress import Progress
 from .settings import PPOTraining
-from .task import Shape, Task
+from .task import PolicyTask, Shape
 
 
 class Keeper(Protocol):
@@ -26,7 +26,7 @@ class Keeper(Protocol):
     def due(self) -> bool:
         """Whether a checkpoint is due after the update that was just made."""
 
-    def save(self, progress: Progress, tensors: Mapping[str, Tensor]) -> None:
+    def save(self, history: PolicyHistory, tensors: Mapping[str, Tensor]) -> None:
         """Take a checkpoint: a record and tensors."""
 
     def learned(self, task: int) -> None:
@@ -40,7 +40,7 @@ class Forgetful:
         """Never."""
         return False
 
-    def save(self, progress: Progress, tensors: Mapping[str, Tensor]) -> None:
+    def save(self, history: PolicyHistory, tensors: Mapping[str, Tensor]) -> None:
         """Do nothing."""
 
     def learned(self, task: int) -> None:
@@ -51,7 +51,7 @@ NOTHING_KEPT = Forgetful()
 
 
 @dataclass(frozen=True)
-class Learner:
+class PolicyLearner:
     """A guarded network that learns tasks one after the other.
 
     Attributes:
@@ -68,7 +68,7 @@ class Learner:
         keeper: Takes checkpoints, and the state after each task.
     """
 
-    tasks: Sequence[Task]
+    tasks: Sequence[PolicyTask]
     shape: Shape
     network: ActorCritic
     guard: Guard

@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 
-from .task import Task, in_turn
+from .task import PolicyTask, in_turn
 
 SIZE = 10
 """Height and width of the board."""
@@ -26,9 +26,9 @@ MOVES: dict[str, list[tuple[int, int]]] = {
 """By game: how far each action moves the player, in rows and columns."""
 
 
-def pixel_tasks() -> list[Task]:
+def pixel_tasks() -> list[PolicyTask]:
     """Catch what falls (3 actions), dodge what falls (5 actions), reach what stays (4 actions)."""
-    return [Task(game, partial(_make, game)) for game in MOVES]
+    return [PolicyTask(game, partial(_make, game)) for game in MOVES]
 
 
 def _make(game: str, num_envs: int, training: bool) -> VecEnv:

@@ -14,7 +14,7 @@ Make = Callable[[int, bool], VecEnv]
 
 
 @dataclass(frozen=True)
-class Task:
+class PolicyTask:
     """One task.
 
     Training may differ from evaluation in what helps learning (clipped rewards, a lost life as the end of an
@@ -42,7 +42,7 @@ class Shape:
     num_actions: tuple[int, ...]
 
 
-def shape_of(tasks: Sequence[Task]) -> Shape:
+def shape_of(tasks: Sequence[PolicyTask]) -> Shape:
     """Make each task's environments once and look at their spaces.
 
     Raises:
@@ -59,7 +59,7 @@ def shape_of(tasks: Sequence[Task]) -> Shape:
     return Shape(tuple(first.shape), tuple(actions for _, actions in found))
 
 
-def require_shape(task: Task, index: int, env: VecEnv, shape: Shape) -> None:
+def require_shape(task: PolicyTask, index: int, env: VecEnv, shape: Shape) -> None:
     """Refuse environments whose spaces are not those that the network was made for.
 
     Raises:
@@ -77,7 +77,7 @@ def in_turn(make: Callable[[], Env[np.ndarray, int]], num_envs: int) -> VecEnv:
     return DummyVecEnv([make] * num_envs)
 
 
-def _spaces(task: Task) -> tuple[spaces.Box, int]:
+def _spaces(task: PolicyTask) -> tuple[spaces.Box, int]:
     env = task.make(1, True)
     try:
         observation, action = env.observation_space, env.action_space

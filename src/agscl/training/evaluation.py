@@ -19,7 +19,7 @@ EVALUATION_BATCH = 1024
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class LossAndAccuracy:
     """Mean cross-entropy and share of correct answers over a set of examples."""
 
     loss: float
@@ -29,7 +29,7 @@ class Evaluation:
 @torch.no_grad()
 def evaluate(
     model: MultiHead, examples: Examples, task: int, *, joint: bool = False, machine: Machine = PLAIN
-) -> Evaluation:
+) -> LossAndAccuracy:
     """Evaluate one task's head in eval mode; the model is left in eval mode.
 
     Args:
@@ -50,7 +50,7 @@ def evaluate(
             logits = answers(model, batch, task, joint=joint)
         sums += _sums(logits.float(), batch[1]).cpu()
     loss, correct = (sums / len(examples)).tolist()
-    return Evaluation(loss, correct)
+    return LossAndAccuracy(loss, correct)
 
 
 def answers(model: MultiHead, batch: Batch, task: int, *, joint: bool) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 from agscl.benchmarks.task import Batch, Task
 from agscl.guard import Diverged
 
-from .evaluation import Evaluation, answers, batch_loss, evaluate, require_examples
+from .evaluation import LossAndAccuracy, answers, batch_loss, evaluate, require_examples
 from .events import EpochFinished, RateLowered, emit
 from .joint import joined_logits
 from .learner import Learner
@@ -127,7 +127,7 @@ def _require_finite_weights(lesson: Lesson) -> None:
 
 
 def _event(
-    lesson: Lesson, training_loss: float, validation: Evaluation, learning_rate: float, seconds: float
+    lesson: Lesson, training_loss: float, validation: LossAndAccuracy, learning_rate: float, seconds: float
 ) -> EpochFinished:
     return EpochFinished(
         task=lesson.index,

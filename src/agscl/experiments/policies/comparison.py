@@ -17,11 +17,11 @@ from agscl.methods import AnyMethod
 from agscl.metrics import reinforcement as measures_of
 from agscl.metrics.interval import Range
 from agscl.metrics.reinforcement import accumulated, bootstrap_mean, relative
-from agscl.rl.progress import Evaluation
+from agscl.rl.history import Evaluation
 from agscl.runs import RunFolder
 
-from .experiment import RLExperiment
-from .result import KIND, RLResult
+from .experiment import PolicyExperiment
+from .result import KIND, PolicyResult
 
 ALONE = "single-task"
 """The method that forward transfer compares with."""
@@ -39,7 +39,7 @@ class PolicyRun:
 
     folder: RunFolder
     asked: Record
-    result: RLResult
+    result: PolicyResult
 
 
 def policy_runs(runs: Iterable[StoredRun]) -> list[PolicyRun]:
@@ -49,10 +49,10 @@ def policy_runs(runs: Iterable[StoredRun]) -> list[PolicyRun]:
         ValueError: If one cannot be read.
     """
     found = [run for run in runs if isinstance(run, OtherRun) and run.record.get("kind") == KIND]
-    return [PolicyRun(run.folder, run.asked, RLResult.read(run.folder)) for run in found]
+    return [PolicyRun(run.folder, run.asked, PolicyResult.read(run.folder)) for run in found]
 
 
-def rl_results(runs: Iterable[StoredRun]) -> list[RLResult]:
+def rl_results(runs: Iterable[StoredRun]) -> list[PolicyResult]:
     """What came out of the finished runs of reinforcement learning among those given.
 
     Raises:
@@ -71,7 +71,7 @@ class RLGroup:
     """
 
     label: str
-    results: tuple[RLResult, ...]
+    results: tuple[PolicyResult, ...]
 
     @property
     def method(self) -> str:
@@ -84,18 +84,18 @@ class RLGroup:
         return tuple(result.experiment.seed for result in self.results)
 
 
-def rl_setting(experiment: RLExperiment) -> tuple[object, ...]:
+def rl_setting(experiment: PolicyExperiment) -> tuple[object, ...]:
     """All that runs must have in common to be compared; equal where it is equal."""
     return experiment.preset, experiment.training, experiment.tasks
 
 
-def rl_groups(results: Iterable[RLResult]) -> list[RLGroup]:
+def rl_groups(results: Iterable[PolicyResult]) -> list[RLGroup]:
     """A group for each method with its hyper-parameters, in the order in which they come.
 
     Raises:
         ValueError: If runs differ in more than method and seed, or two runs of one seed have different outcomes.
     """
-    found: dict[AnyMethod, list[RLResult]] = {}
+    found: dict[AnyMethod, list[PolicyResult]] = {}
     setting: tuple[object, ...] | None = None
     for result in results:
         setting = setting or rl_setting(result.experiment)
@@ -106,33 +106,33 @@ def rl_groups(results: Iterable[RLResult]) -> list[RLGroup]:
     return [RLGroup(label, _ordered(label, own)) for label, own in zip(labels(named), found.values(), strict=True)]
 
 
-def _ordered(label: str, results: Sequence[RLResult]) -> tuple[RLResult, ...]:
+def _ordered(label: str, results: Sequence[PolicyResult]) -> tuple[PolicyResult, ...]:
     """One run for each seed; of repeats with the same scores, the first."""
-    by_seed: dict[int, RLResult] = {}
+    by_seed: dict[int, PolicyResult] = {}
     for result in results:
         first = by_seed.setdefault(result.experiment.seed, result)
-        if first.progress.evaluations != result.progress.evaluations:
+        if first.history.evaluations != result.history.evaluations:
             raise ValueError(f"{label} has two runs with seed {result.experiment.seed} that differ: give one of them")
     return tuple(by_seed[seed] for seed in sorted(by_seed))
 
 
-def references(results: Iterable[RLResult], method: str) -> dict[int, RLResult]:
+def references(results: Iterable[PolicyResult], method: str) -> dict[int, PolicyResult]:
     """The runs of a method by their seeds."""
     return {result.experiment.seed: result for result in results if result.method == method}
 
 
-def final_matrix(result: RLResult) -> Tensor:
+def final_matrix(result: PolicyResult) -> Tensor:
     """Raw score after each task on each task, shape ``(T, T)``; NaN where it was not measured."""
     rows = [[math.nan if score is None else score for score in row] for row in result.scores()]
     return torch.tensor(rows, dtype=torch.float64)
 
 
-def relative_matrix(result: RLResult, reference: RLResult) -> Tensor:
+def relative_matrix(result: PolicyResult, reference: PolicyResult) -> Tensor:
     """Relative score after each task on each task; 1 is fine-tuning right after it learned the task."""
-    return relative(final_matrix(result), result.progress.random_scores, final_matrix(reference).diagonal())
+    return relative(final_matrix(result), result.history.random_scores, final_matrix(reference).diagonal())
 
 
-def rl_measures(result: RLResult, reference: RLResult, alone: RLResult | None = None) -> dict[str, float]:
+def rl_measures(result: PolicyResult, reference: PolicyResult, alone: PolicyResult | None = None) -> dict[str, float]:
     """Measures of one run by name; NaN where no task can be measured.
 
     Args:
@@ -151,11 +151,11 @@ def rl_measures(result: RLResult, reference: RLResult, alone: RLResult | None = 
     if alone is None:
         return found
     ends = final_matrix(alone).diagonal()
-    curves = [relative(_curves(r).T, result.progress.random_scores, ends).T for r in (result, alone)]
+    curves = [relative(_curves(r).T, result.history.random_scores, ends).T for r in (result, alone)]
     return {**found, "forward_transfer": measures_of.reward_transfer(*curves)}
 
 
-def summary(results: Sequence[RLResult]) -> dict[str, Mapping[str, Range]]:
+def summary(results: Sequence[PolicyResult]) -> dict[str, Mapping[str, Range]]:
     """By label of a group, each measure's mean over the seeds with its bootstrap interval.
 
     Seeds without a run of fine-tuning are left out; so is forward transfer without one of single-task.
@@ -164,18 +164,18 @@ def summary(results: Sequence[RLResult]) -> dict[str, Mapping[str, Range]]:
     return {group.label: _means(group, reference, alone) for group in rl_groups(results)}
 
 
-def accumulated_over_time(result: RLResult, reference: RLResult) -> dict[int, float]:
+def accumulated_over_time(result: PolicyResult, reference: PolicyResult) -> dict[int, float]:
     """By time in agent steps, the sum over the tasks learned so far; 1 is the most that fine-tuning ever got on one.
 
     Tasks on which fine-tuning never beat random actions count 0. Source: Jung et al. (2020), figure 7(a).
     """
-    tasks = range(len(result.progress.tasks))
+    tasks = range(len(result.history.tasks))
     best = torch.tensor([max(e.score for e in _learned(reference) if e.task == task) for task in tasks])
     sums: dict[int, float] = {}
     latest = torch.full((len(tasks),), torch.nan, dtype=torch.float64)
     for evaluation in _learned(result):
         latest[evaluation.task] = evaluation.score
-        sums[evaluation.time] = accumulated(relative(latest, result.progress.random_scores, best)).item()
+        sums[evaluation.time] = accumulated(relative(latest, result.history.random_scores, best)).item()
     return sums
 
 
@@ -184,12 +184,12 @@ def _at_the_end(sums: Mapping[int, float], matrix: Tensor) -> float:
     return math.nan if matrix.isnan().all() else sums[max(sums)]
 
 
-def _learned(result: RLResult) -> list[Evaluation]:
+def _learned(result: PolicyResult) -> list[Evaluation]:
     """The evaluations of tasks that were learned or being learned."""
-    return [evaluation for evaluation in result.progress.evaluations if evaluation.task <= evaluation.training]
+    return [evaluation for evaluation in result.history.evaluations if evaluation.task <= evaluation.training]
 
 
-def not_measured(results: Iterable[RLResult]) -> Iterator[str]:
+def not_measured(results: Iterable[PolicyResult]) -> Iterator[str]:
     """A line for each seed that names the tasks on which there is nothing to compare with."""
     for seed, result in references(results, REFERENCE).items():
         scores = relative_matrix(result, result).diagonal()
@@ -213,7 +213,7 @@ class TaskMeasures:
     stability: Range
 
 
-def by_task(group: RLGroup, reference: Mapping[int, RLResult]) -> list[TaskMeasures]:
+def by_task(group: RLGroup, reference: Mapping[int, PolicyResult]) -> list[TaskMeasures]:
     """Plasticity and stability of each task, over the seeds that fine-tuning has and that can be measured.
 
     Args:
@@ -236,7 +236,9 @@ def _mean(values: Sequence[float]) -> Range:
     return bootstrap_mean(measured) if measured else Range(math.nan, math.nan, math.nan)
 
 
-def _means(group: RLGroup, reference: Mapping[int, RLResult], alone: Mapping[int, RLResult]) -> dict[str, Range]:
+def _means(
+    group: RLGroup, reference: Mapping[int, PolicyResult], alone: Mapping[int, PolicyResult]
+) -> dict[str, Range]:
     values: dict[str, list[float]] = {}
     used = [result for result in group.results if result.experiment.seed in reference]
     for result in used:
@@ -246,14 +248,14 @@ def _means(group: RLGroup, reference: Mapping[int, RLResult], alone: Mapping[int
     return {name: bootstrap_mean(found) for name, found in values.items() if len(found) == len(used)}
 
 
-def _curves(result: RLResult) -> Tensor:
+def _curves(result: PolicyResult) -> Tensor:
     """Raw scores on each task while it was learned, shape ``(T, evaluations a task)``."""
-    tasks = range(len(result.progress.tasks))
-    own = [e for e in result.progress.evaluations if e.task == e.training]
+    tasks = range(len(result.history.tasks))
+    own = [e for e in result.history.evaluations if e.task == e.training]
     curves = [[e.score for e in own if e.task == task and e.time > begin(result, task)] for task in tasks]
     return torch.tensor(curves, dtype=torch.float64)
 
 
-def begin(result: RLResult, task: int) -> int:
+def begin(result: PolicyResult, task: int) -> int:
     """When training of a task began, in agent steps."""
-    return sum(learned.steps for learned in result.progress.tasks[:task])
+    return sum(learned.steps for learned in result.history.tasks[:task])

@@ -13,7 +13,7 @@ from agscl.rl.settings import PPOTraining
 from agscl.runs.machine import AUTOMATIC
 from agscl.training import Compute
 
-from .presets import RLPreset, rl_preset_named
+from .presets import PolicyPreset, policy_preset
 
 UNSUITED = {
     "hat": "its gates are soft while it learns and hard while it acts, so that PPO's ratios mean nothing",
@@ -24,7 +24,7 @@ UNSUITED = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class RLExperiment:
+class PolicyExperiment:
     """What is run: tasks and network by the preset's name, method, training, seed.
 
     Attributes:
@@ -47,7 +47,7 @@ class RLExperiment:
 
     def __post_init__(self) -> None:
         """Refuse unknown presets, methods that cannot be used, and seeds and scales out of range."""
-        rl_preset_named(self.preset)
+        policy_preset(self.preset)
         if (name := name_of(self.method)) in UNSUITED:
             raise ValueError(f"{name} cannot protect a policy: {UNSUITED[name]}")
         if self.seed < 0:
@@ -58,23 +58,23 @@ class RLExperiment:
             raise ValueError("reinforcement learning runs without --compile, in fp32 or bf16")
 
     @property
-    def full(self) -> RLPreset:
+    def full(self) -> PolicyPreset:
         """The preset."""
-        return rl_preset_named(self.preset)
+        return policy_preset(self.preset)
 
     def to_json(self) -> bytes:
         """The experiment as JSON; equal experiments give equal bytes."""
-        typed = self.from_json(adapter(RLExperiment).dump_json(self))  # where a float belongs, 1 becomes 1.0
-        return adapter(RLExperiment).dump_json(typed, indent=2) + b"\n"
+        typed = self.from_json(adapter(PolicyExperiment).dump_json(self))  # where a float belongs, 1 becomes 1.0
+        return adapter(PolicyExperiment).dump_json(typed, indent=2) + b"\n"
 
     @classmethod
-    def from_json(cls, text: bytes | str) -> RLExperiment:
+    def from_json(cls, text: bytes | str) -> PolicyExperiment:
         """An experiment from what `to_json` made.
 
         Raises:
             ValueError: If a key is unknown or missing, or a value is of the wrong type or out of its range.
         """
         try:
-            return adapter(RLExperiment).validate_json(text)
+            return adapter(PolicyExperiment).validate_json(text)
         except ValidationError as error:
             raise ValueError(explain(error, "experiment", cls)) from error

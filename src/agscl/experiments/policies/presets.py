@@ -17,14 +17,14 @@ from agscl.models.actor_critic import NATURE, WIDE, ActorCritic, Filters, PixelT
 from agscl.rl.settings import PPOTraining
 
 if TYPE_CHECKING:
-    from agscl.rl.task import Shape, Task
+    from agscl.rl.task import PolicyTask, Shape
 
 OFFICIAL_OMEGA = 400 / 19
 """The official code's importance is so many times the mean activation of equation (8): ``lam`` is multiplied by it."""
 
 
 @dataclass(frozen=True)
-class RLPreset:
+class PolicyPreset:
     """All of an experiment of reinforcement learning but the method and the seed.
 
     Attributes:
@@ -39,7 +39,7 @@ class RLPreset:
     """
 
     description: str
-    tasks: Callable[[], Sequence[Task]]
+    tasks: Callable[[], Sequence[PolicyTask]]
     network: Callable[[Shape], ActorCritic]
     training: PPOTraining
     methods: Mapping[str, AnyMethod]
@@ -53,8 +53,8 @@ class RLPreset:
         return {**self.methods, **self.baselines}
 
 
-def _games(number: int) -> Callable[[], Sequence[Task]]:
-    def tasks() -> Sequence[Task]:
+def _games(number: int) -> Callable[[], Sequence[PolicyTask]]:
+    def tasks() -> Sequence[PolicyTask]:
         from agscl.rl.atari import EIGHT_GAMES, atari_tasks
 
         return atari_tasks(EIGHT_GAMES[:number])
@@ -62,13 +62,13 @@ def _games(number: int) -> Callable[[], Sequence[Task]]:
     return tasks
 
 
-def _poles() -> Sequence[Task]:
+def _poles() -> Sequence[PolicyTask]:
     from agscl.rl.cartpole import cartpole_tasks
 
     return cartpole_tasks()
 
 
-def _boards() -> Sequence[Task]:
+def _boards() -> Sequence[PolicyTask]:
     from agscl.rl.pixels import pixel_tasks
 
     return pixel_tasks()
@@ -131,8 +131,8 @@ ATARI_BASELINES = _by_name(
     SingleTask(),
 )
 
-RL_PRESETS: Mapping[str, RLPreset] = {
-    "atari8-paper": RLPreset(
+POLICY_PRESETS: Mapping[str, PolicyPreset] = {
+    "atari8-paper": PolicyPreset(
         description="8 Atari games, 10^7 agent steps each; the paper's network: for a GPU",
         tasks=_games(8),
         network=partial(_pixel_network, WIDE, 512),
@@ -142,7 +142,7 @@ RL_PRESETS: Mapping[str, RLPreset] = {
         frames_per_step=4,
         threads=None,
     ),
-    "atari8-cpu": RLPreset(
+    "atari8-cpu": PolicyPreset(
         description="8 Atari games, 10^5 agent steps each; the Nature network",
         tasks=_games(8),
         network=partial(_pixel_network, NATURE, 512),
@@ -151,7 +151,7 @@ RL_PRESETS: Mapping[str, RLPreset] = {
         baselines=ATARI_BASELINES,
         frames_per_step=4,
     ),
-    "atari2-smoke": RLPreset(
+    "atari2-smoke": PolicyPreset(
         description="StarGunner and Boxing, 20,000 agent steps each",
         tasks=_games(2),
         network=partial(_pixel_network, NATURE, 512),
@@ -160,7 +160,7 @@ RL_PRESETS: Mapping[str, RLPreset] = {
         baselines=ATARI_BASELINES,
         frames_per_step=4,
     ),
-    "cartpole3": RLPreset(
+    "cartpole3": PolicyPreset(
         description="3 ways to see the same pole; an MLP: seconds",
         tasks=_poles,
         network=_mlp_network,
@@ -180,7 +180,7 @@ RL_PRESETS: Mapping[str, RLPreset] = {
         methods=_by_name(AGSCL(mu=0.1, lam=1000.0), FineTuning()),
         baselines=_by_name(EWC(lam=100.0), MAS(lam=0.1), SI(c=1.0), RWalk(lam=1.0), WSN(), SingleTask()),
     ),
-    "pixels3": RLPreset(
+    "pixels3": PolicyPreset(
         description="3 games on a 10x10 board with 3, 5 and 4 actions; convolutions",
         tasks=_boards,
         network=partial(_pixel_network, (Filters(16, 3, 1), Filters(16, 3, 2)), 64),
@@ -194,12 +194,12 @@ RL_PRESETS: Mapping[str, RLPreset] = {
 """All of them; none but cartpole3 is tuned, and that by a few values on two seeds."""
 
 
-def rl_preset_named(name: str) -> RLPreset:
+def policy_preset(name: str) -> PolicyPreset:
     """The preset of that name.
 
     Raises:
         ValueError: If there is none.
     """
-    if name not in RL_PRESETS:
-        raise ValueError(f"unknown preset {name!r}; of reinforcement learning there are: {', '.join(RL_PRESETS)}")
-    return RL_PRESETS[name]
+    if name not in POLICY_PRESETS:
+        raise ValueError(f"unknown preset {name!r}; of reinforcement learning there are: {', '.join(POLICY_PRESETS)}")
+    return POLICY_PRESETS[name]

@@ -12,11 +12,11 @@ from pydantic import ConfigDict
 from agscl.benchmarks.task import JSON
 from agscl.experiments.codec import name_of
 from agscl.experiments.supervised.result import FORMAT, read_result
-from agscl.rl.progress import Evaluation, Progress, Resumed, TaskFinished
+from agscl.rl.history import Evaluation, PolicyHistory, PolicyResumed, PolicyTaskFinished
 from agscl.runs import RunFolder
 from agscl.runs.tables import frame, read_table
 
-from .experiment import RLExperiment
+from .experiment import PolicyExperiment
 
 if TYPE_CHECKING:
     from polars import DataFrame
@@ -35,21 +35,21 @@ COLUMNS = {
     "episodes": "Int64",
     "capped": "Int64",
 }
-"""Of ``result.parquet``, one row an evaluation; see `agscl.rl.progress.Evaluation`. Time is in agent steps."""
+"""Of ``result.parquet``, one row an evaluation; see `agscl.rl.history.Evaluation`. Time is in agent steps."""
 
 
 @dataclass(frozen=True)
-class RLResult:
+class PolicyResult:
     """One finished run.
 
     Attributes:
         experiment: What was asked.
-        progress: What happened.
+        history: What happened.
         environment: Versions and machine that it was run with.
     """
 
-    experiment: RLExperiment
-    progress: Progress
+    experiment: PolicyExperiment
+    history: PolicyHistory
     environment: Mapping[str, str]
 
     @property
@@ -60,12 +60,12 @@ class RLResult:
     @property
     def names(self) -> list[str]:
         """Names of the tasks."""
-        return [task.name for task in self.progress.tasks]
+        return [task.name for task in self.history.tasks]
 
     def scores(self) -> list[list[float | None]]:
         """Score on each task after learning each task, ``[after][task]``; `None` where it was not measured."""
-        found = {(e.after, e.task): e.score for e in self.progress.evaluations if e.after == e.training}
-        tasks = range(len(self.progress.tasks))
+        found = {(e.after, e.task): e.score for e in self.history.evaluations if e.after == e.training}
+        tasks = range(len(self.history.tasks))
         return [[found.get((after, task)) for task in tasks] for after in tasks]
 
     def scale(self) -> dict[str, JSON]:
@@ -75,7 +75,7 @@ class RLResult:
         less = steps < steps_in_full or self.experiment.tasks is not None
         return {
             "scaled_down": less,
-            "tasks": len(self.progress.tasks),
+            "tasks": len(self.history.tasks),
             "steps": steps,
             "steps_in_full": steps_in_full,
             "frames_per_step": full.frames_per_step,
@@ -83,7 +83,7 @@ class RLResult:
 
     def table(self) -> DataFrame:
         """Every evaluation, one row each."""
-        return frame([asdict(evaluation) for evaluation in self.progress.evaluations], COLUMNS)
+        return frame([asdict(evaluation) for evaluation in self.history.evaluations], COLUMNS)
 
     def to_json(self) -> bytes:
         """The result as JSON, but for the table of evaluations."""
@@ -92,16 +92,16 @@ class RLResult:
             "kind": KIND,
             "method": self.method,
             "scores": self.scores(),
-            "random_scores": self.progress.random_scores,
+            "random_scores": self.history.random_scores,
             "scale": self.scale(),
-            "tasks": [asdict(task) for task in self.progress.tasks],
-            "resumed": [asdict(place) for place in self.progress.resumed],
+            "tasks": [asdict(task) for task in self.history.tasks],
+            "resumed": [asdict(place) for place in self.history.resumed],
             "environment": self.environment,
         }
         return json.dumps(content, indent=2, allow_nan=False).encode() + b"\n"
 
     @classmethod
-    def read(cls, folder: RunFolder) -> RLResult:
+    def read(cls, folder: RunFolder) -> PolicyResult:
         """The result that a finished run wrote.
 
         Raises:
@@ -109,27 +109,27 @@ class RLResult:
             OSError: If its files cannot be read.
         """
         folder.require_complete()
-        experiment = RLExperiment.from_json(folder.experiment.read_bytes())
+        experiment = PolicyExperiment.from_json(folder.experiment.read_bytes())
         written = read_result(folder, _Written)
-        progress = Progress(
+        history = PolicyHistory(
             random_scores=list(written.random_scores),
             tasks=list(written.tasks),
             evaluations=_read_evaluations(folder),
             resumed=list(written.resumed),
         )
-        _require_whole(progress, experiment.training.steps_per_task, folder)
-        return cls(experiment, progress, written.environment)
+        _require_whole(history, experiment.training.steps_per_task, folder)
+        return cls(experiment, history, written.environment)
 
 
 @dataclass(frozen=True)
 class _Written:
-    """What `RLResult.read` needs of the file."""
+    """What `PolicyResult.read` needs of the file."""
 
     __pydantic_config__: ClassVar[ConfigDict] = {"extra": "ignore", "strict": True}
 
     random_scores: Sequence[float]
-    tasks: Sequence[TaskFinished]
-    resumed: Sequence[Resumed]
+    tasks: Sequence[PolicyTaskFinished]
+    resumed: Sequence[PolicyResumed]
     environment: dict[str, str]
 
 
@@ -137,12 +137,12 @@ def _read_evaluations(folder: RunFolder) -> list[Evaluation]:
     return [Evaluation(**row) for row in read_table(folder.evaluations, COLUMNS).iter_rows(named=True)]
 
 
-def _require_whole(progress: Progress, steps: int, folder: RunFolder) -> None:
+def _require_whole(history: PolicyHistory, steps: int, folder: RunFolder) -> None:
     """Refuse a record that lacks what every run has: tasks of so many steps, each with its scores and evaluations."""
-    tasks = range(len(progress.tasks))
+    tasks = range(len(history.tasks))
     ends = ((after, task, (after + 1) * steps) for after in tasks for task in range(after + 1))
-    made = {(e.after, e.task, e.time) for e in progress.evaluations if e.after == e.training}
-    lacking = not tasks or len(progress.random_scores) != len(tasks) or any(end not in made for end in ends)
-    foreign = {e.task for e in progress.evaluations} - set(tasks) or any(t.steps != steps for t in progress.tasks)
+    made = {(e.after, e.task, e.time) for e in history.evaluations if e.after == e.training}
+    lacking = not tasks or len(history.random_scores) != len(tasks) or any(end not in made for end in ends)
+    foreign = {e.task for e in history.evaluations} - set(tasks) or any(t.steps != steps for t in history.tasks)
     if lacking or foreign:
         raise ValueError(f"{folder.path} is damaged: its evaluations and random scores are not those of its tasks")

@@ -19,7 +19,7 @@ from agscl.experiments.supervised.result import environment
 from agscl.experiments.supervised.run import EVERY, threads
 from agscl.extras import require
 from agscl.methods import WSN, SingleTask
-from agscl.rl.progress import Progress
+from agscl.rl.history import PolicyHistory
 from agscl.runs import RunFolder
 from agscl.runs.checkpoint import Checkpoint, CheckpointFolder
 from agscl.runs.files import write_bytes
@@ -28,26 +28,26 @@ from agscl.runs.tables import write_table
 from agscl.training import Every, Interruption, JsonLines, Machine
 from agscl.training.keeper import Schedule, cut, size_of
 
-from .experiment import RLExperiment
-from .result import RLResult
+from .experiment import PolicyExperiment
+from .result import PolicyResult
 
 if TYPE_CHECKING:
     from agscl.rl.events import Sink
-    from agscl.rl.learner import Learner
+    from agscl.rl.learner import PolicyLearner
 
 PACKAGES = ("stable-baselines3", "gymnasium", "ale-py")
 RANDOM = "random."
 """What the names of the generators' states begin with in a checkpoint."""
 
 
-def run_rl(
-    experiment: RLExperiment,
+def run_policies(
+    experiment: PolicyExperiment,
     folder: RunFolder,
     sinks: Sequence[Sink] = (),
     *,
     resume: bool = False,
     every: Every = EVERY,
-) -> RLResult:
+) -> PolicyResult:
     """Run an experiment and write all of it into a folder.
 
     The same experiment gives the same numbers on the same machine. A run that was interrupted goes on with the same
@@ -66,22 +66,22 @@ def run_rl(
         OSError: If the folder cannot be written.
     """
     require("stable_baselines3", extra="rl")
-    if (earlier := earlier_result(experiment, folder, RLResult.read, resume=resume)) is not None:
+    if (earlier := earlier_result(experiment, folder, PolicyResult.read, resume=resume)) is not None:
         return earlier
     with seeded(experiment.seed), threads(experiment.full.threads):
-        learner, machine = load_rl(experiment)
+        learner, machine = load_policies(experiment)
         with folder.claimed(experiment.to_json(), resume=resume):
             progress = _learn(replace(learner, sinks=(JsonLines(folder.events), *sinks)), folder, machine, every)
-            return _finish(RLResult(experiment, progress, _environment(machine)), learner, folder)
+            return _finish(PolicyResult(experiment, progress, _environment(machine)), learner, folder)
 
 
-def load_rl(experiment: RLExperiment) -> tuple[Learner, Machine]:
+def load_policies(experiment: PolicyExperiment) -> tuple[PolicyLearner, Machine]:
     """Tasks, network and guard of an experiment, untrained, drawn from the global generators; and where they compute.
 
     Raises:
         ValueError: If a game or a package is missing, or the trunk cannot be traced.
     """
-    from agscl.rl.learner import Learner, guarded
+    from agscl.rl.learner import PolicyLearner, guarded
     from agscl.rl.policy import Arithmetic
     from agscl.rl.task import shape_of
 
@@ -94,7 +94,7 @@ def load_rl(experiment: RLExperiment) -> tuple[Learner, Machine]:
     network = preset.network(shape)
     machine = experiment.compute.resolve(network)
     network.to(machine.device)
-    learner = Learner(
+    learner = PolicyLearner(
         tasks=tasks,
         shape=shape,
         network=network,
@@ -107,7 +107,7 @@ def load_rl(experiment: RLExperiment) -> tuple[Learner, Machine]:
     return learner, machine
 
 
-def _learn(learner: Learner, folder: RunFolder, machine: Machine, every: Every) -> Progress:
+def _learn(learner: PolicyLearner, folder: RunFolder, machine: Machine, every: Every) -> PolicyHistory:
     from agscl.rl.learn import learn_sequence, resume_sequence
 
     interruption = Interruption()
@@ -122,7 +122,7 @@ def _learn(learner: Learner, folder: RunFolder, machine: Machine, every: Every) 
         return resume_sequence(learner, progress, tensors)
 
 
-def _finish(result: RLResult, learner: Learner, folder: RunFolder) -> RLResult:
+def _finish(result: PolicyResult, learner: PolicyLearner, folder: RunFolder) -> PolicyResult:
     write_state(folder.state, learner.network, learner.guard)
     write_table(folder.evaluations, result.table())
     write_bytes(folder.result, result.to_json())
@@ -136,7 +136,7 @@ class _Record:
 
     __pydantic_config__: ClassVar[ConfigDict] = {"extra": "forbid", "strict": True}
 
-    progress: Progress
+    progress: PolicyHistory
     events: int
 
 
@@ -154,7 +154,7 @@ class _Keeper:
         """Whether enough time or updates have passed, or a signal asked for the end."""
         return self._schedule.due() or self._interruption.number is not None
 
-    def save(self, progress: Progress, tensors: Mapping[str, Tensor]) -> None:
+    def save(self, progress: PolicyHistory, tensors: Mapping[str, Tensor]) -> None:
         """Write a checkpoint.
 
         Raises:
@@ -173,7 +173,7 @@ class _Keeper:
         """Write the state after a task."""
         self._states.keep(task)
 
-    def resume(self) -> tuple[Progress, Mapping[str, Tensor]] | None:
+    def resume(self) -> tuple[PolicyHistory, Mapping[str, Tensor]] | None:
         """What the newest whole checkpoint holds; events and generators are as they were then. `None` without any.
 
         Raises:

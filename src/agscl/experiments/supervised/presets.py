@@ -21,7 +21,7 @@ from agscl.benchmarks.sequences import (
     split_mnist,
 )
 from agscl.benchmarks.task import TaskSequence
-from agscl.experiments.policies.presets import RL_PRESETS
+from agscl.experiments.policies.presets import POLICY_PRESETS
 from agscl.methods import AGSCL, EWC, HAT, MAS, SI, WSN, AnyMethod, FineTuning, Joint, LwF, RWalk, SingleTask
 from agscl.models import MLP, AlexNet32, ConvNet, MultiHead, OmniglotNet, Trunk, alexnet224, efficientnet_lite0
 from agscl.models.mlp import scaled
@@ -79,10 +79,10 @@ def preset_named(name: str) -> Preset:
         ValueError: If there is none.
     """
     if name not in PRESETS:
-        if name in RL_PRESETS:
+        if name in POLICY_PRESETS:
             command = f"agscl run {name} --method METHOD --seed N --out DIR"
             raise ValueError(f"{name} is reinforcement learning: run it with {command}, then name the folders here")
-        raise ValueError(f"unknown preset {name!r}; there are: {', '.join([*PRESETS, *RL_PRESETS])}")
+        raise ValueError(f"unknown preset {name!r}; there are: {', '.join([*PRESETS, *POLICY_PRESETS])}")
     return PRESETS[name]
 
 

@@ -93,7 +93,7 @@ def _per_epoch(entry: Entry) -> str:
 
 def _of_policies(entry: RLGroup) -> Cost:
     """Steps a second are those of training: rollouts and updates, evaluations aside."""
-    runs = [result.progress.tasks for result in entry.results]
+    runs = [result.history.tasks for result in entry.results]
     measures = {
         "regularization_bytes": mean_interval([float(run[-1].regularization_bytes) for run in runs]),
         "memory_bytes": mean_interval([float(run[-1].memory_bytes) for run in runs]),

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 
 from agscl.experiments.policies.comparison import ALONE, REFERENCE, TaskMeasures, by_task, not_measured, summary
-from agscl.experiments.policies.result import RLResult
+from agscl.experiments.policies.result import PolicyResult
 from agscl.figures.rewards import OVER_TIME, data
 from agscl.metrics.interval import Range
 from agscl.report.blocks import NOTHING, Figure, Note, Table, with_range
@@ -85,7 +85,7 @@ def _notes(benchmark: PolicyBenchmark, found: Measures) -> Iterator[str]:
 
 
 def _cut_off(benchmark: PolicyBenchmark) -> Iterator[str]:
-    evaluations = [evaluation for result in benchmark.results for evaluation in result.progress.evaluations]
+    evaluations = [evaluation for result in benchmark.results for evaluation in result.history.evaluations]
     capped, played = sum(e.capped for e in evaluations), sum(e.episodes for e in evaluations)
     if capped:
         longest = benchmark.results[0].experiment.training.max_episode
@@ -138,7 +138,7 @@ _BY_TASK: dict[str, Callable[[TaskMeasures], Range]] = {
 }
 
 
-def _compared(benchmark: PolicyBenchmark) -> list[RLResult]:
+def _compared(benchmark: PolicyBenchmark) -> list[PolicyResult]:
     return [result for result in benchmark.results if result.experiment.seed in benchmark.references]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from agscl.experiments.policies.comparison import RLGroup, begin
-from agscl.experiments.policies.result import RLResult
+from agscl.experiments.policies.result import PolicyResult
 from agscl.metrics.reinforcement import bootstrap_mean
 from agscl.report.blocks import Figure, with_range
 from agscl.report.charts.curves import Curve, curve_chart
@@ -26,7 +26,7 @@ def _panel(benchmark: PolicyBenchmark, task: int, name: str) -> Figure:
     curves = [_curve(style, entry, task) for style, entry in enumerate(benchmark.entries)]
     first = benchmark.results[0]
     learned = begin(first, task), begin(first, task + 1)
-    random = bootstrap_mean([result.progress.random_scores[task] for result in benchmark.results]).value
+    random = bootstrap_mean([result.history.random_scores[task] for result in benchmark.results]).value
     title = f"{task + 1}  {name}"
     told = "; ".join(f"{curve.label} ends at {with_range(curve.points[-1][1])}" for curve in curves)
     return Figure(
@@ -52,6 +52,6 @@ def _curve(style: int, entry: RLGroup, task: int) -> Curve:
     return Curve(style, entry.label, [(time, bootstrap_mean([run[time] for run in runs])) for time in times])
 
 
-def _scores(result: RLResult, task: int) -> Mapping[int, float]:
+def _scores(result: PolicyResult, task: int) -> Mapping[int, float]:
     """Scores on a task by agent steps; of several at one time, the last."""
-    return {e.time: e.score for e in result.progress.evaluations if e.task == task}
+    return {e.time: e.score for e in result.history.evaluations if e.task == task}

@@ -33,7 +33,7 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class TaskFinished:
+class PolicyTaskFinished:
     """One task that was learned, consolidated and evaluated.
 
     Attributes:
@@ -58,7 +58,7 @@ class TaskFinished:
 
 
 @dataclass(frozen=True)
-class Resumed:
+class PolicyResumed:
     """A run was taken up again; its environments began new episodes there.
 
     Attributes:
@@ -71,7 +71,7 @@ class Resumed:
 
 
 @dataclass
-class Progress:
+class PolicyHistory:
     """The record of a run in progress.
 
     Attributes:
@@ -85,9 +85,9 @@ class Progress:
     """
 
     random_scores: list[float] = field(default_factory=list)
-    tasks: list[TaskFinished] = field(default_factory=list)
+    tasks: list[PolicyTaskFinished] = field(default_factory=list)
     evaluations: list[Evaluation] = field(default_factory=list)
-    resumed: list[Resumed] = field(default_factory=list)
+    resumed: list[PolicyResumed] = field(default_factory=list)
     updates: int = 0
     evaluation_seconds: float = 0.0
     seconds: float = 0.0
