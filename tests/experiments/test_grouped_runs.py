@@ -6,7 +6,7 @@ import math
 import pytest
 
 from agscl.experiments.groups import groups
-from agscl.experiments.records import IncompleteRun, OtherRun, SequenceRun, read_runs
+from agscl.experiments.records import IncompleteRun, SupervisedRun, UnknownRun, read_runs
 from agscl.experiments.supervised.aggregate import aggregate
 from agscl.methods import AGSCL, Joint
 from agscl.runs.files import write_bytes
@@ -89,7 +89,7 @@ def test_folders_are_read_back_as_they_were_written(tmp_path):
     assert (incomplete.learned, incomplete.tasks) == (1, 5)
     assert [run.result.experiment for run in finished] == [result().experiment, result(PLAIN, 1).experiment]
     assert finished[0].result.measures() == result().measures()
-    assert all(isinstance(run, SequenceRun) for run in finished)
+    assert all(isinstance(run, SupervisedRun) for run in finished)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_an_experiment_of_another_version_is_refused(tmp_path):
 def test_a_run_of_another_kind_is_told_apart(tmp_path):
     (path,) = write(tmp_path, result(AGSCL(mu=1.0, lam=1.0)))
     write_bytes(path / "result.json", b'{"reward": [1, 2]}')
-    assert [type(run) for run in read_runs([path])] == [OtherRun]
+    assert [type(run) for run in read_runs([path])] == [UnknownRun]
 
 
 def test_a_folder_without_runs_is_refused(tmp_path):

@@ -18,7 +18,7 @@ from agscl.experiments.policies.comparison import references, rl_results
 from agscl.experiments.policies.experiment import PolicyExperiment
 from agscl.experiments.policies.presets import POLICY_PRESETS, policy_preset
 from agscl.experiments.policies.result import PolicyResult
-from agscl.experiments.records import IncompleteRun, SequenceRun, read_runs
+from agscl.experiments.records import IncompleteRun, SupervisedRun, read_runs
 from agscl.experiments.supervised.aggregate import Row, aggregate
 from agscl.experiments.supervised.comparison import REFERENCE
 from agscl.methods import AGSCL, AnyMethod
@@ -167,7 +167,7 @@ def compare_recorded(folders: Sequence[Path], view: View) -> int:
         OSError: If a file cannot be read or written.
     """
     runs = read_runs(folders)
-    results = [run.result for run in runs if isinstance(run, SequenceRun)]
+    results = [run.result for run in runs if isinstance(run, SupervisedRun)]
     policies = rl_results(runs)
     if results and policies:
         raise ValueError("some of these runs learned data sets, some policies: give those of one kind")

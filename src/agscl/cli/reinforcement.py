@@ -13,7 +13,8 @@ from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from agscl.experiments import name_of
-from agscl.experiments.policies.comparison import REFERENCE, RLGroup, not_measured, references, rl_groups, summary
+from agscl.experiments.groups import Group, by_seed, groups
+from agscl.experiments.policies.comparison import REFERENCE, not_measured, summary
 from agscl.experiments.policies.experiment import PolicyExperiment
 from agscl.experiments.policies.presets import policy_preset
 from agscl.experiments.policies.result import PolicyResult
@@ -101,12 +102,12 @@ def compare(console: Console, results: Sequence[PolicyResult], view: View) -> No
     """
     require_suited(view)
     preset = results[0].experiment.preset
-    if not references(results, REFERENCE):
+    if not by_seed(results, REFERENCE):
         raise ValueError(f"scores are relative to {REFERENCE}: add its runs (agscl run {preset} --method {REFERENCE})")
     rows = summary(results)
     names = list(dict.fromkeys(name for measures in rows.values() for name in measures))
     heads = ["method", "seeds", *(name.replace("_", " ") for name in names)]
-    groups = rl_groups(results)
+    groups = groups(results)
     cells = [
         [group.label, str(len(group.seeds)), *(_range(rows[group.label].get(name)) for name in names)]
         for group in groups
@@ -121,14 +122,14 @@ def compare(console: Console, results: Sequence[PolicyResult], view: View) -> No
         export(view.export, _numbers(groups, rows), heads, cells)
 
 
-def _numbers(groups: Sequence[RLGroup], rows: Mapping[str, Mapping[str, Range]]) -> DataFrame:
+def _numbers(groups: Sequence[Group[PolicyResult]], rows: Mapping[str, Mapping[str, Range]]) -> DataFrame:
     """All digits: mean and ends of its interval for each measure."""
     import polars
 
     return polars.DataFrame([_record(group, rows[group.label]) for group in groups], infer_schema_length=None)
 
 
-def _record(group: RLGroup, measures: Mapping[str, Range]) -> dict[str, object]:
+def _record(group: Group[PolicyResult], measures: Mapping[str, Range]) -> dict[str, object]:
     record: dict[str, object] = {"method": group.label, "seeds": " ".join(map(str, group.seeds))}
     for name, (value, low, high) in measures.items():
         record |= {name: value, f"{name}_low": low, f"{name}_high": high}

@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from agscl.experiments import Result, compare
+from agscl.experiments import Result
+from agscl.experiments.supervised.comparison import compare
 
 WIDE = 10_000
 """More columns than any table has."""

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from agscl.experiments import Result
-from agscl.experiments.supervised.result import environment
+from agscl.experiments.result_file import environment
 from agscl.experiments.supervised.run import LoadedRun
 from agscl.nodes import NodeLayer
 from agscl.nodes.slices import gather

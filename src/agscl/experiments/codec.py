@@ -61,6 +61,11 @@ def method_to_json(method: AnyMethod) -> dict[str, Any]:
     return {"name": name_of(method), **values}
 
 
+def method_options(method: AnyMethod) -> dict[str, Any]:
+    """Hyper-parameters of a method by name, as `method_to_json` writes them."""
+    return {name: value for name, value in method_to_json(method).items() if name != "name"}
+
+
 def method_from_json(value: object) -> AnyMethod:
     """A method from what `method_to_json` made, or the method itself.
 

@@ -1,25 +1,26 @@
 """Runs that belong together: one group for each method with its hyper-parameters, one run for each seed.
 
 Numbers of different settings are never mixed: a mean is over runs that differ in their seed alone, and methods are
-compared on the same tasks, trained in the same way.
+compared on the same tasks, trained in the same way. The same holds for runs of every kind.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
-from .codec import method_to_json
-from .supervised.experiment import Experiment
-from .supervised.result import Result
+from .kind import AnyExperiment, AnyResult
+
+R = TypeVar("R", bound=AnyResult)
 
 Values = Mapping[str, object]
 """Settings by name."""
 
 
 @dataclass(frozen=True)
-class Group:
+class Group(Generic[R]):
     """The runs of one method with the same hyper-parameters, a run for each seed.
 
     Attributes:
@@ -28,7 +29,7 @@ class Group:
     """
 
     label: str
-    results: tuple[Result, ...]
+    results: tuple[R, ...]
 
     @property
     def method(self) -> str:
@@ -38,7 +39,7 @@ class Group:
     @property
     def options(self) -> dict[str, object]:
         """Hyper-parameters of the method."""
-        return options_of(self.results[0].experiment)
+        return self.results[0].experiment.options
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -46,7 +47,7 @@ class Group:
         return tuple(result.experiment.seed for result in self.results)
 
 
-def groups(results: Iterable[Result]) -> list[Group]:
+def groups(results: Iterable[R]) -> list[Group[R]]:
     """A group for each method with its hyper-parameters, in the order in which they come.
 
     Raises:
@@ -54,81 +55,80 @@ def groups(results: Iterable[Result]) -> list[Group]:
     """
     results = list(results)
     require_same_setting(results)
-    found: dict[Experiment, list[Result]] = {}
+    by_method: dict[str, list[R]] = {}
     for result in results:
-        found.setdefault(_without_seed(result.experiment), []).append(result)
-    named = [(method_to_json(experiment.method)["name"], options_of(experiment)) for experiment in found]
-    return [Group(label, _ordered(label, runs)) for label, runs in zip(labels(named), found.values(), strict=True)]
+        by_method.setdefault(_as_json([result.method, result.experiment.options]), []).append(result)
+    labels = _labels([(runs[0].method, runs[0].experiment.options) for runs in by_method.values()])
+    return [Group(label, _ordered(label, runs)) for label, runs in zip(labels, by_method.values(), strict=True)]
 
 
-def require_same_setting(results: Sequence[Result]) -> None:
+def require_same_setting(results: Sequence[AnyResult]) -> None:
     """Refuse runs that were not made of the same tasks in the same way.
 
     Raises:
         ValueError: If settings besides method and seed differ, or two runs of a seed had different data.
     """
-    for name, values in _differences([setting_of(result.experiment) for result in results]).items():
+    for name, values in _differences([result.experiment.setting() for result in results]).items():
         shown = ", ".join(sorted(map(str, values)))
         raise ValueError(f"these runs are of different settings ({name}: {shown}): give those of one setting")
-    first: dict[int, Result] = {}
+    first: dict[int, AnyResult] = {}
     for result in results:
         other = first.setdefault(result.experiment.seed, result)
-        if _as_written(other) != _as_written(result):
+        if other.drawn() != result.drawn():
             raise ValueError(
                 f"the runs of {other.method} and {result.method} with seed {result.experiment.seed} had different "
                 "tasks or data (sequence in result.json): they cannot be compared"
             )
 
 
-def _as_written(result: Result) -> str:
-    """What was drawn, as it stands in a folder, whether it was read from one or not."""
-    return json.dumps(result.record, sort_keys=True)
-
-
-def by_preset(results: Iterable[Result]) -> dict[str, list[Result]]:
-    """Results by their preset, in the order in which they come."""
-    found: dict[str, list[Result]] = {}
+def by_setting(results: Iterable[R]) -> list[list[R]]:
+    """Results that may be compared with each other, in the order in which they come."""
+    alike: dict[str, list[R]] = {}
     for result in results:
-        found.setdefault(result.experiment.preset, []).append(result)
-    return found
+        alike.setdefault(_as_json(result.experiment.setting()), []).append(result)
+    return list(alike.values())
 
 
-def options_of(experiment: Experiment) -> dict[str, object]:
-    """Hyper-parameters of an experiment's method; CPR's strength is one where it is used."""
-    options = {name: value for name, value in method_to_json(experiment.method).items() if name != "name"}
-    return {**options, "cpr": experiment.cpr} if experiment.cpr else options
+def by_preset(results: Iterable[R]) -> dict[str, list[R]]:
+    """Results by their preset, in the order in which they come."""
+    presets: dict[str, list[R]] = {}
+    for result in results:
+        presets.setdefault(result.experiment.preset, []).append(result)
+    return presets
 
 
-def setting_of(experiment: Experiment) -> dict[str, object]:
-    """All of an experiment but its method and seed, by name."""
-    parts = {"training": asdict(experiment.training), "compute": asdict(experiment.compute)}
-    nested = {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
-    plain = {name: getattr(experiment, name) for name in ("preset", "tasks", "fraction", "width")}
-    return {**plain, **nested}
+def by_seed(results: Iterable[R], method: str) -> dict[int, R]:
+    """The runs of a method by their seeds: what others are compared with."""
+    return {result.experiment.seed: result for result in results if result.method == method}
 
 
-def _without_seed(experiment: Experiment) -> Experiment:
-    return replace(experiment, seed=0)
+def in_order(results: Iterable[R], experiments: Sequence[AnyExperiment]) -> list[R]:
+    """Results in the order of the experiments that they are of."""
+    order = {experiment: position for position, experiment in enumerate(experiments)}
+    return sorted(results, key=lambda result: order[result.experiment])
 
 
-def _ordered(label: str, runs: Sequence[Result]) -> tuple[Result, ...]:
+def _as_json(values: object) -> str:
+    return json.dumps(values, sort_keys=True)
+
+
+def _ordered(label: str, runs: Sequence[R]) -> tuple[R, ...]:
     """One run for each seed; of repeats with the same outcome, the first."""
-    by_seed: dict[int, Result] = {}
+    seeds: dict[int, R] = {}
     for run in runs:
-        first = by_seed.setdefault(run.experiment.seed, run)
-        if first.accuracy.nan_to_num().tolist() != run.accuracy.nan_to_num().tolist():
+        first = seeds.setdefault(run.experiment.seed, run)
+        if first.outcome() != run.outcome():
             raise ValueError(f"{label} has two runs with seed {run.experiment.seed} that differ: give one of them")
-    return tuple(by_seed[seed] for seed in sorted(by_seed))
+    return tuple(seeds[seed] for seed in sorted(seeds))
 
 
-def labels(named: Sequence[tuple[str, Values]]) -> list[str]:
-    """The name of each method, and what tells it from another of its name, given names with hyper-parameters."""
-    return [_label(name, options, [other for own, other in named if own == name]) for name, options in named]
-
-
-def _label(name: str, options: Values, alike: Sequence[Values]) -> str:
-    told = [f"{key}={_shown(options[key])}" for key in _differences(alike) if key in options]
-    return " ".join([name, *told])
+def _labels(named: Sequence[tuple[str, Values]]) -> list[str]:
+    """The name of each method, and the hyper-parameters that tell it from another of its name."""
+    labels = []
+    for name, options in named:
+        differing = _differences([other for own, other in named if own == name])
+        labels.append(" ".join([name, *(f"{key}={_shown(options[key])}" for key in differing if key in options)]))
+    return labels
 
 
 def _shown(value: object) -> str:

@@ -13,24 +13,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import TypeVar
 
 import torch
 
-from agscl.benchmarks.needed import require_sets
-from agscl.extras import require
 from agscl.runs import RunFolder
 
-from .policies.experiment import PolicyExperiment
-from .policies.result import PolicyResult
-from .policies.run import run_policies
-from .supervised.experiment import Experiment
-from .supervised.presets import preset_named
-from .supervised.result import Result
-from .supervised.run import run
-
-AnyExperiment = TypeVar("AnyExperiment", Experiment, PolicyExperiment)
-AnyResult = TypeVar("AnyResult", Result, PolicyResult)
+from .kind import AnyExperiment, AnyResult
+from .kinds import require, run
 
 
 @dataclass(frozen=True)
@@ -38,70 +27,45 @@ class Failure:
     """A run that did not finish.
 
     Attributes:
-        experiment: What was asked.
+        experiment: Its configuration.
         reason: Why, in one line.
     """
 
-    experiment: Experiment | PolicyExperiment
+    experiment: AnyExperiment
     reason: str
 
 
 def run_many(
-    experiments: Sequence[Experiment],
-    place: Callable[[Experiment], RunFolder],
+    experiments: Sequence[AnyExperiment],
+    place: Callable[[AnyExperiment], RunFolder],
     *,
     processes: int,
     data_root: Path | None = None,
     resume: bool = False,
-) -> Iterator[Result | Failure]:
+) -> Iterator[AnyResult | Failure]:
     """Run experiments in parallel and give each outcome as it comes; a failed run does not stop the others.
 
     Args:
-        experiments: What to run.
+        experiments: What to run, of any kind.
         place: The folder of each run; a new or empty one, unless runs resume.
         processes: How many at once.
         data_root: Folder of the data sets; default: the platform's cache folder.
         resume: Go on where runs in those folders stopped; finished ones are only read.
 
     Raises:
-        ValueError: If there is less than one process, or data is missing.
+        ValueError: If there is less than one process, or data or a package is missing.
         Stopped: If a signal asked for the end; the runs at work are saved then.
     """
-    require_sets({name: None for e in experiments for name in preset_named(e.preset).data}, data_root)
-    return _run_each(partial(run, data_root=data_root, resume=resume), experiments, place, processes)
-
-
-def run_many_rl(
-    experiments: Sequence[PolicyExperiment],
-    place: Callable[[PolicyExperiment], RunFolder],
-    *,
-    processes: int,
-    resume: bool = False,
-) -> Iterator[PolicyResult | Failure]:
-    """As `run_many`, with runs of reinforcement learning.
-
-    Raises:
-        ValueError: If there is less than one process, or a package is missing.
-        Stopped: If a signal asked for the end; the runs at work are saved then.
-    """
-    require("stable_baselines3", extra="rl")
-    return _run_each(partial(run_policies, resume=resume), experiments, place, processes)
-
-
-def _run_each(
-    work: Callable[[AnyExperiment, RunFolder], AnyResult],
-    experiments: Sequence[AnyExperiment],
-    place: Callable[[AnyExperiment], RunFolder],
-    processes: int,
-) -> Iterator[AnyResult | Failure]:
     if processes < 1:
         raise ValueError(f"at least one process is needed, got {processes}")
+    require(experiments, data_root)
+    work = partial(run, data_root=data_root, resume=resume)
     context = multiprocessing.get_context("spawn")
     with _passing_on_sigterm(), ProcessPoolExecutor(processes, mp_context=context, initializer=_one_thread) as pool:
-        asked = {pool.submit(work, experiment, place(experiment)): experiment for experiment in experiments}
+        submitted = {pool.submit(work, experiment, place(experiment)): experiment for experiment in experiments}
         try:
-            for done in as_completed(asked):
-                yield _outcome(done, asked[done])
+            for done in as_completed(submitted):
+                yield _outcome(done, submitted[done])
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -129,7 +93,7 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _outcome(done: Future[AnyResult], experiment: Experiment | PolicyExperiment) -> AnyResult | Failure:
+def _outcome(done: Future[AnyResult], experiment: AnyExperiment) -> AnyResult | Failure:
     try:
         return done.result()
     except (ValueError, OSError, RuntimeError, BrokenProcessPool) as error:

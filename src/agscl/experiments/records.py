@@ -1,4 +1,4 @@
-"""Run folders read back: finished sequences of tasks, runs that did not finish, and runs of kinds not known here."""
+"""Run folders read back, each file once: supervised runs, policies, incomplete runs, and runs of an unknown kind."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import from_json
 
 from agscl.runs import RunFolder, run_folders
-from agscl.runs.files import read_record
-from agscl.training import TaskFinished
+from agscl.runs.files import parse_record, read_record
 
-from .supervised.result import Result, check_format
+from .policies.experiment import PolicyExperiment
+from .policies.result import KIND, PolicyResult
+from .result_file import check_format
+from .supervised.experiment import Experiment
+from .supervised.result import Result
 
 if TYPE_CHECKING:
     from polars import DataFrame
@@ -23,25 +26,35 @@ Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class SequenceRun:
-    """A finished run of a sequence of tasks.
+class SupervisedRun:
+    """A finished run of a sequence of data sets.
 
     Attributes:
         folder: Where it is.
-        asked: What was asked, as the folder has it.
-        result: What came out.
+        config: Its configuration as ``experiment.json`` has it.
+        result: Its result.
         nodes: The table of nodes (`agscl.runs.tables`), if the method rates nodes.
     """
 
     folder: RunFolder
-    asked: Record
+    config: Record
     result: Result
     nodes: DataFrame | None
 
-    @property
-    def environment(self) -> Record:
-        """Versions and machine."""
-        return self.result.environment
+
+@dataclass(frozen=True)
+class PolicyRun:
+    """A finished run of reinforcement learning.
+
+    Attributes:
+        folder: Where it is.
+        config: Its configuration as ``experiment.json`` has it.
+        result: Its result.
+    """
+
+    folder: RunFolder
+    config: Record
+    result: PolicyResult
 
 
 @dataclass(frozen=True)
@@ -50,33 +63,33 @@ class IncompleteRun:
 
     Attributes:
         folder: Where it is.
-        asked: What was asked.
+        config: Its configuration.
         learned: How many tasks its events say are learned.
         tasks: Of how many; `None` if not even the first has begun.
     """
 
     folder: RunFolder
-    asked: Record
+    config: Record
     learned: int
     tasks: int | None
 
 
 @dataclass(frozen=True)
-class OtherRun:
-    """A finished run that is no sequence of classification tasks.
+class UnknownRun:
+    """A finished run of a kind that this version does not know.
 
     Attributes:
         folder: Where it is.
-        asked: What was asked.
-        record: What came out.
+        config: Its configuration.
+        record: Its result.
     """
 
     folder: RunFolder
-    asked: Record
+    config: Record
     record: Record
 
 
-StoredRun = SequenceRun | IncompleteRun | OtherRun
+StoredRun = SupervisedRun | PolicyRun | IncompleteRun | UnknownRun
 
 
 def read_runs(paths: Iterable[Path]) -> list[StoredRun]:
@@ -90,39 +103,54 @@ def read_runs(paths: Iterable[Path]) -> list[StoredRun]:
 
 
 def read_run(folder: RunFolder) -> StoredRun:
-    """One run.
+    """One run, whole: nobody has to read its files again.
 
     Raises:
         ValueError: If a file of it is damaged, or written in another version of the format.
         OSError: If a file cannot be read.
     """
-    asked = read_record(folder.experiment)
     if not folder.result.exists():
-        return _incomplete(folder, asked)
-    record = read_record(folder.result)
-    check_format(folder, record)
-    if "accuracy" not in record:
-        return OtherRun(folder, asked, record)
+        return _incomplete(folder, read_record(folder.experiment))
+    configuration, content = folder.experiment.read_bytes(), folder.result.read_bytes()
+    config, record = parse_record(configuration, folder.experiment), parse_record(content, folder.result)
+    check_format(record, folder.result)
     try:
-        return _sequence_run(folder, asked)
+        if "accuracy" in record:
+            result = Result.parse(Experiment.from_json(configuration), content, folder)
+            return SupervisedRun(folder, config, result, _nodes(folder))
+        if record.get("kind") == KIND:
+            policies = PolicyResult.parse(PolicyExperiment.from_json(configuration), content, folder)
+            return PolicyRun(folder, config, policies)
     except ValueError as error:
         raise ValueError(f"{folder.path}: {error}; the run may come from another version of agscl") from error
+    return UnknownRun(folder, config, record)
 
 
-def _sequence_run(folder: RunFolder, asked: Record) -> SequenceRun:
+def read_supervised(folder: RunFolder) -> SupervisedRun:
+    """One finished supervised run, for work that needs its data and weights.
+
+    Raises:
+        ValueError: If the folder holds none, or it cannot be read.
+        OSError: If a file cannot be read.
+    """
+    folder.require_complete()
+    run = read_run(folder)
+    if not isinstance(run, SupervisedRun):
+        raise ValueError(f"{folder.path} holds no run of data sets, but one of another kind")
+    return run
+
+
+def _nodes(folder: RunFolder) -> DataFrame | None:
     from agscl.runs.tables import read_nodes
 
-    result = Result.read(folder)
-    if not result.history.tasks or any(len(t.accuracy) != n for n, t in enumerate(result.history.tasks, 1)):
-        raise ValueError("result.json: each task has one accuracy for every task up to it, and there is at least one")
-    return SequenceRun(folder, asked, result, read_nodes(folder.nodes) if folder.nodes.exists() else None)
+    return read_nodes(folder.nodes) if folder.nodes.exists() else None
 
 
-def _incomplete(folder: RunFolder, asked: Record) -> IncompleteRun:
+def _incomplete(folder: RunFolder, config: Record) -> IncompleteRun:
     events = list(_events(folder.events)) if folder.events.exists() else []
-    learned = sum(event.get("event") == TaskFinished.__name__ for event in events)
+    learned = sum(event.get("event") == "TaskFinished" for event in events)
     tasks = next((event["tasks"] for event in events if isinstance(event.get("tasks"), int)), None)
-    return IncompleteRun(folder, asked, learned, tasks)
+    return IncompleteRun(folder, config, learned, tasks)
 
 
 def _events(path: Path) -> Iterator[Record]:

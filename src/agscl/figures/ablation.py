@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from agscl.experiments.groups import Group
-from agscl.experiments.records import SequenceRun
+from agscl.experiments.records import SupervisedRun
 from agscl.experiments.supervised.aggregate import aggregate
 from agscl.experiments.supervised.result import Result
 from agscl.metrics import MEASURES, mean_interval
@@ -23,15 +23,15 @@ SHOWN = ("average_accuracy", "forgetting", "sparsity")
 """Measures with a panel each."""
 
 
-def data_of(option: str) -> Callable[[Sequence[SequenceRun]], DataFrame]:
+def data_of(option: str) -> Callable[[Sequence[SupervisedRun]], DataFrame]:
     """The table of one hyper-parameter's ablation: one row per preset, measure and value."""
     return partial(_data, option)
 
 
-def _data(option: str, runs: Sequence[SequenceRun]) -> DataFrame:
+def _data(option: str, runs: Sequence[SupervisedRun]) -> DataFrame:
     import polars
 
-    found: dict[str, list[Group]] = {}
+    found: dict[str, list[Group[Result]]] = {}
     for results in _alike(option, [run.result for run in runs]):
         for preset, groups in grouped(results).items():
             found.setdefault(preset, []).extend(groups)
@@ -55,7 +55,7 @@ def draw(table: DataFrame, axes: Axes) -> None:
     axes.margins(x=0.12, y=0.12)
 
 
-def _preset_rows(preset: str, option: str, groups: Sequence[Group]) -> list[dict[str, object]]:
+def _preset_rows(preset: str, option: str, groups: Sequence[Group[Result]]) -> list[dict[str, object]]:
     require_alike(preset, groups, varied=(option,))
     ordered = sorted(groups, key=lambda group: _order(_value(option, group)))
     return [
@@ -83,11 +83,11 @@ def _alike(option: str, results: Sequence[Result]) -> list[list[Result]]:
     return [[result for result in results if result.experiment.width == width] for width in widths]
 
 
-def _value(option: str, group: Group) -> object:
+def _value(option: str, group: Group[Result]) -> object:
     return group.results[0].experiment.width if option == "width" else group.options[option]
 
 
-def _interval(group: Group, measure: str) -> dict[str, float]:
+def _interval(group: Group[Result], measure: str) -> dict[str, float]:
     last = [result.history.tasks[-1].sparsity for result in group.results]
     (row,) = aggregate(group.results)
     values = [value or 0.0 for value in last] if measure == "sparsity" else row.values[measure]

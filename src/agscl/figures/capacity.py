@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from agscl.experiments.groups import Group
-from agscl.experiments.records import SequenceRun
+from agscl.experiments.records import SupervisedRun
+from agscl.experiments.supervised.result import Result
 from agscl.metrics import mean_interval
 from agscl.training import TaskFinished
 
@@ -22,7 +23,7 @@ COLORS = {"sparsity": "#0072b2", "used capacity": "#d55e00"}
 MARKERS = {"sparsity": "o", "used capacity": "s"}
 
 
-def data(runs: Sequence[SequenceRun]) -> DataFrame:
+def data(runs: Sequence[SupervisedRun]) -> DataFrame:
     """One row per variant, measure and task: mean over the seeds and half its 95 % interval, in percent of the nodes.
 
     Raises:
@@ -60,13 +61,13 @@ def _draw_line(rows: DataFrame, measure: str, variant: str, axes: Axes) -> None:
         axes.fill_between(steps, mean - half, mean + half, color=COLORS[measure], alpha=0.13, linewidth=0)
 
 
-def _compared(preset: str, groups: Sequence[Group]) -> list[Group]:
+def _compared(preset: str, groups: Sequence[Group[Result]]) -> list[Group[Result]]:
     found = [group for group in groups if (own := ags_cl(group)) and variant_of(own) in (FULL, WITHOUT_BOTH)]
     require_alike(preset, found, varied=("cut",))
     return found
 
 
-def _rows(preset: str, group: Group) -> list[dict[str, object]]:
+def _rows(preset: str, group: Group[Result]) -> list[dict[str, object]]:
     method = ags_cl(group)
     variant = FULL if method is None else variant_of(method)
     common = {"panel": preset, "variant": variant, "options": options_in_words(group)}

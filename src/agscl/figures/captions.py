@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from agscl.experiments.groups import Group, by_preset, groups
-from agscl.experiments.records import IncompleteRun, SequenceRun, StoredRun
+from agscl.experiments.records import IncompleteRun, StoredRun, SupervisedRun
 from agscl.experiments.supervised.result import Result
 
 
-def finished(runs: Iterable[StoredRun], only: str | None = None) -> list[SequenceRun]:
+def finished(runs: Iterable[StoredRun], only: str | None = None) -> list[SupervisedRun]:
     """The runs that a figure may use: those of task sequences that are complete.
 
     Args:
@@ -20,7 +20,7 @@ def finished(runs: Iterable[StoredRun], only: str | None = None) -> list[Sequenc
     Raises:
         ValueError: If there is none.
     """
-    found = [run for run in runs if isinstance(run, SequenceRun)]
+    found = [run for run in runs if isinstance(run, SupervisedRun)]
     if not found:
         raise ValueError("no finished run of a sequence of tasks among these: nothing to draw")
     used = [run for run in found if only in (None, run.result.method)]
@@ -31,7 +31,7 @@ def finished(runs: Iterable[StoredRun], only: str | None = None) -> list[Sequenc
     return used
 
 
-def one_each(results: Iterable[Result]) -> dict[str, list[Group]]:
+def one_each(results: Iterable[Result]) -> dict[str, list[Group[Result]]]:
     """By preset, one group for each method.
 
     Raises:
@@ -53,12 +53,12 @@ def seeds_in_words(seeds: Sequence[int]) -> str:
     return f"seed {shown}" if len(seeds) == 1 else f"seeds {shown}"
 
 
-def options_in_words(group: Group) -> str:
+def options_in_words(group: Group[Result]) -> str:
     """Hyper-parameters as "mu=10 lam=400"."""
     return " ".join(f"{name}={_number(value)}" for name, value in group.options.items())
 
 
-def standing(runs: Sequence[SequenceRun]) -> list[str]:
+def standing(runs: Sequence[SupervisedRun]) -> list[str]:
     """Lines that say what a figure made of these runs stands on."""
     found: dict[str, list[Result]] = {}
     for run in runs:
@@ -88,7 +88,7 @@ def _network_lines(network: str, results: Sequence[Result]) -> list[str]:
     return [f"{network}: {scale_in_words(results[0])}. {methods}.{alone}"]
 
 
-def _method_in_words(alike: Sequence[Group]) -> str:
+def _method_in_words(alike: Sequence[Group[Result]]) -> str:
     """All groups of one method: hyper-parameters with all their values, and seeds."""
     values = {name: list(dict.fromkeys(_number(group.options[name]) for group in alike)) for name in alike[0].options}
     options = [f"{name}={'|'.join(found)}" for name, found in values.items()]

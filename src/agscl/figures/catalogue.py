@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agscl.experiments.records import SequenceRun, StoredRun
+from agscl.experiments.records import StoredRun, SupervisedRun
 from agscl.extras import require
 
 from . import ablation, capacity, curves, memory, pruning, tradeoff
@@ -160,7 +160,7 @@ BARS = "Mean over the seeds; bars are 95 % t intervals."
 AGS_CL_ALONE = partial(finished, only="ags-cl")
 
 
-def recorded(data: Callable[[Sequence[SequenceRun]], DataFrame]) -> Callable[[Sequence[Any], Path | None], DataFrame]:
+def recorded(data: Callable[[Sequence[SupervisedRun]], DataFrame]) -> Callable[[Sequence[Any], Path | None], DataFrame]:
     """A table that needs what runs recorded and no data set."""
     return lambda runs, data_root: data(runs)
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from agscl.experiments.groups import Group
-from agscl.experiments.records import SequenceRun
+from agscl.experiments.records import SupervisedRun
+from agscl.experiments.supervised.result import Result
 from agscl.metrics import average_accuracy_so_far, mean_interval
 
 from .captions import one_each, options_in_words
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from polars import DataFrame
 
 
-def data(runs: Sequence[SequenceRun]) -> DataFrame:
+def data(runs: Sequence[SupervisedRun]) -> DataFrame:
     """One row per method and task: mean over the seeds and half the width of its 95 % interval, in percent.
 
     Raises:
@@ -55,7 +56,7 @@ def _draw_method(rows: DataFrame, axes: Axes) -> None:
         axes.fill_between(steps, mean - half, mean + half, color=look.color, alpha=0.13, linewidth=0)
 
 
-def _rows(preset: str, group: Group) -> list[dict[str, object]]:
+def _rows(preset: str, group: Group[Result]) -> list[dict[str, object]]:
     curves = [average_accuracy_so_far(result.accuracy) for result in group.results]
     intervals = [mean_interval([100 * value for value in values]) for values in zip(*curves, strict=True)]
     common = {"panel": preset, "method": group.label, "options": options_in_words(group)}

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from agscl.experiments.groups import Group
-from agscl.experiments.records import SequenceRun
+from agscl.experiments.records import SupervisedRun
+from agscl.experiments.supervised.result import Result
 
 from .captions import one_each, options_in_words
 from .style import look_of
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 UNITS = ("B", "KB", "MB", "GB", "TB")
 
 
-def data(runs: Sequence[SequenceRun]) -> DataFrame:
+def data(runs: Sequence[SupervisedRun]) -> DataFrame:
     """One row per method: bytes kept after the last task, the most over its seeds.
 
     Raises:
@@ -66,7 +67,7 @@ def _draw_method(row: dict[str, Any], place: int, axes: Axes) -> None:
     axes.plot(everything, place, "o", color=color, markerfacecolor="white")
 
 
-def _row(preset: str, group: Group) -> dict[str, object]:
+def _row(preset: str, group: Group[Result]) -> dict[str, object]:
     last = [result.history.tasks[-1] for result in group.results]
     return {
         "panel": preset,

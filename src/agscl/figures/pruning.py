@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, get_args
 
 import torch
 
-from agscl.experiments.records import SequenceRun
+from agscl.experiments.records import SupervisedRun
 from agscl.experiments.states import State
-from agscl.experiments.supervised.presets import preset_named
+from agscl.experiments.supervised.presets import supervised_preset
 from agscl.experiments.supervised.run import LoadedRun, load_run, threads
 from agscl.metrics import aopc, mean_interval, prediction_curve, pruning_order
 from agscl.metrics.aopc import Order
@@ -40,7 +40,7 @@ Curves = dict[tuple[str, str], list[float]]
 """AOPC over `RATIOS` by stage and order."""
 
 
-def data(runs: Sequence[SequenceRun], data_root: Path | None) -> DataFrame:
+def data(runs: Sequence[SupervisedRun], data_root: Path | None) -> DataFrame:
     """One row per stage, order and share: AOPC over the seeds with half of its 95 % interval.
 
     Args:
@@ -84,9 +84,9 @@ def _rows(curves: Sequence[Curves]) -> Iterator[dict[str, object]]:
             yield {**row, "mean": interval.mean, "half_width": interval.half_width}
 
 
-def _curves(run: SequenceRun, data_root: Path | None) -> Curves:
+def _curves(run: SupervisedRun, data_root: Path | None) -> Curves:
     experiment, last = run.result.experiment, len(run.result.history.tasks) - 1
-    with threads(preset_named(experiment.preset).threads):
+    with threads(supervised_preset(experiment.preset).threads):
         loaded = load_run(experiment, data_root)
         found: Curves = {}
         for stage, task in {"task 1": 0, "all tasks": last}.items():

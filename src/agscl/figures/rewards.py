@@ -10,18 +10,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agscl.experiments.groups import Group, by_seed, groups
 from agscl.experiments.policies.comparison import (
     REFERENCE,
-    RLGroup,
     accumulated_over_time,
     by_task,
     not_measured,
-    references,
-    rl_groups,
-    rl_results,
 )
 from agscl.experiments.policies.result import PolicyResult
-from agscl.experiments.records import StoredRun
+from agscl.experiments.records import PolicyRun, StoredRun
 from agscl.metrics.reinforcement import bootstrap_mean
 
 from .captions import seeds_in_words
@@ -42,17 +39,17 @@ def select(runs: Sequence[StoredRun]) -> Sequence[PolicyResult]:
     Raises:
         ValueError: If there is none, fine-tuning of a seed is missing, or a method comes with several settings.
     """
-    results = rl_results(runs)
+    results = [run.result for run in runs if isinstance(run, PolicyRun)]
     if not results:
         raise ValueError("this figure needs finished runs of reinforcement learning, such as of cartpole3")
     seeds = {result.experiment.seed for result in results}
-    if missing := sorted(seeds - references(results, REFERENCE).keys()):
+    if missing := sorted(seeds - by_seed(results, REFERENCE).keys()):
         preset = results[0].experiment.preset
         raise ValueError(
             f"rewards are relative to {REFERENCE} of the same seed, and its run with seed {missing[0]} is missing: "
             f"agscl run {preset} --method {REFERENCE} --seed {missing[0]}"
         )
-    for group in rl_groups(results):
+    for group in groups(results):
         if group.label != group.method:
             raise ValueError(f"{group.method} comes with several settings: give runs of one of them")
     return results
@@ -66,7 +63,7 @@ def data(results: Sequence[PolicyResult], data_root: Path | None = None) -> Data
     """
     import polars
 
-    reference, found = references(results, REFERENCE), rl_groups(results)
+    reference, found = by_seed(results, REFERENCE), groups(results)
     rows = [row for group in found for row in (*_over_time(group, reference), *_by_task(group, reference))]
     table = polars.DataFrame(rows, infer_schema_length=None)
     return table.sort("panel", maintain_order=True)
@@ -83,24 +80,24 @@ def standing(results: Sequence[PolicyResult]) -> list[str]:
     down = "scaled down, a smoke test" if scale["scaled_down"] else "in full"
     frames = f" of {scale['frames_per_step']} frames" if scale["frames_per_step"] != 1 else ""
     steps = f"{scale['tasks']} tasks of {results[0].history.tasks[0].steps:,} agent steps{frames}"
-    methods = "; ".join(f"{group.label} ({seeds_in_words(group.seeds)})" for group in rl_groups(results))
+    methods = "; ".join(f"{group.label} ({seeds_in_words(group.seeds)})" for group in groups(results))
     return [f"{asked.preset} {down}: {steps}. {methods}.", *not_measured(results)]
 
 
-def _over_time(group: RLGroup, reference: Mapping[int, PolicyResult]) -> Iterator[dict[str, object]]:
+def _over_time(group: Group[PolicyResult], reference: Mapping[int, PolicyResult]) -> Iterator[dict[str, object]]:
     curves = [accumulated_over_time(result, reference[result.experiment.seed]) for result in group.results]
     for time in sorted(set.intersection(*(set(curve) for curve in curves))):
         mean, low, high = bootstrap_mean([curve[time] for curve in curves])
         yield {**_common(group, OVER_TIME), "time": time, "mean": mean, "low": low, "high": high}
 
 
-def _by_task(group: RLGroup, reference: Mapping[int, PolicyResult]) -> Iterator[dict[str, object]]:
+def _by_task(group: Group[PolicyResult], reference: Mapping[int, PolicyResult]) -> Iterator[dict[str, object]]:
     for task in by_task(group, reference):
         values = {"plasticity": task.plasticity.value, "stability": task.stability.value}
         yield {**_common(group, BY_TASK), "name": task.name, **values}
 
 
-def _common(group: RLGroup, panel: str) -> dict[str, object]:
+def _common(group: Group[PolicyResult], panel: str) -> dict[str, object]:
     return {"panel": panel, "method": group.label, "seeds": " ".join(map(str, group.seeds))}
 
 

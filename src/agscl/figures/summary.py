@@ -6,7 +6,8 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from agscl.experiments import Result, compare
+from agscl.experiments import Result
+from agscl.experiments.supervised.comparison import compare
 from agscl.extras import require
 
 if TYPE_CHECKING:

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from agscl.experiments.groups import Group
-from agscl.experiments.records import SequenceRun
+from agscl.experiments.records import SupervisedRun
 from agscl.experiments.supervised.aggregate import Row, aggregate
 from agscl.experiments.supervised.comparison import REFERENCE
+from agscl.experiments.supervised.result import Result
 
 from .captions import options_in_words
 from .style import LOOKS, Look, look_of
@@ -33,7 +34,7 @@ LINES: Mapping[str, Look] = {
 }
 
 
-def data(runs: Sequence[SequenceRun]) -> DataFrame:
+def data(runs: Sequence[SupervisedRun]) -> DataFrame:
     """One row per variant and strength: plasticity and stability over the seeds, with half of their 95 % intervals.
 
     Raises:
@@ -74,7 +75,7 @@ def _draw_line(rows: DataFrame, look: Look, axes: Axes) -> None:
         axes.annotate(f"{row['strength']:g}", place, (4, 4), textcoords="offset points", fontsize=6, color=look.color)
 
 
-def _preset_rows(preset: str, groups: Sequence[Group]) -> list[dict[str, object]]:
+def _preset_rows(preset: str, groups: Sequence[Group[Result]]) -> list[dict[str, object]]:
     drawn = [group for group in groups if group.method not in REFERENCES and _strength(group) is not None]
     require_alike(preset, drawn, varied=(*STRENGTHS, "cut"))
     _require_reference(preset, drawn, groups)
@@ -82,7 +83,7 @@ def _preset_rows(preset: str, groups: Sequence[Group]) -> list[dict[str, object]
     return [_row(preset, group, rows[group.label]) for group in drawn]
 
 
-def _require_reference(preset: str, drawn: Sequence[Group], groups: Sequence[Group]) -> None:
+def _require_reference(preset: str, drawn: Sequence[Group[Result]], groups: Sequence[Group[Result]]) -> None:
     there = {seed for group in groups if group.method == REFERENCE for seed in group.seeds}
     if missing := sorted({seed for group in drawn for seed in group.seeds} - there):
         raise ValueError(
@@ -91,12 +92,12 @@ def _require_reference(preset: str, drawn: Sequence[Group], groups: Sequence[Gro
         )
 
 
-def _strength(group: Group) -> float | None:
+def _strength(group: Group[Result]) -> float | None:
     values = [group.options[name] for name in STRENGTHS if name in group.options]
     return float(str(values[0]).replace("Infinity", "inf")) if values else None
 
 
-def _row(preset: str, group: Group, row: Row) -> dict[str, object]:
+def _row(preset: str, group: Group[Result], row: Row) -> dict[str, object]:
     method = ags_cl(group)
     measures = row.measures
     return {

@@ -22,7 +22,7 @@ def variant_of(method: AGSCL) -> str:
     return WITHOUT_CUT if method.rho > 0 else WITHOUT_BOTH
 
 
-def grouped(results: Iterable[Result]) -> dict[str, list[Group]]:
+def grouped(results: Iterable[Result]) -> dict[str, list[Group[Result]]]:
     """By preset, its groups.
 
     Raises:
@@ -31,13 +31,13 @@ def grouped(results: Iterable[Result]) -> dict[str, list[Group]]:
     return {preset: groups(own) for preset, own in by_preset(results).items()}
 
 
-def ags_cl(group: Group) -> AGSCL | None:
+def ags_cl(group: Group[Result]) -> AGSCL | None:
     """The method of a group, if it is AGS-CL."""
     method = group.results[0].experiment.method
     return method if isinstance(method, AGSCL) else None
 
 
-def require_alike(preset: str, groups: Sequence[Group], varied: Iterable[str]) -> None:
+def require_alike(preset: str, groups: Sequence[Group[Result]], varied: Iterable[str]) -> None:
     """Refuse groups of one method that differ in other hyper-parameters than the figure varies.
 
     A rho of 0 is AGS-CL without (I.2) and differs from no other.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from agscl.experiments import Preset, Result, preset_named
-from agscl.experiments.groups import groups, setting_of
-from agscl.experiments.records import SequenceRun
+from agscl.experiments import Result, preset_named
+from agscl.experiments.groups import by_setting, groups
+from agscl.experiments.records import SupervisedRun
 from agscl.experiments.supervised.aggregate import Row, aggregate
 
 
@@ -23,7 +22,7 @@ class Entry:
     """
 
     label: str
-    runs: tuple[SequenceRun, ...]
+    runs: tuple[SupervisedRun, ...]
     row: Row
 
     @property
@@ -48,7 +47,7 @@ class Benchmark:
     """
 
     entries: tuple[Entry, ...]
-    repeats: tuple[SequenceRun, ...]
+    repeats: tuple[SupervisedRun, ...]
 
     @property
     def name(self) -> str:
@@ -58,9 +57,8 @@ class Benchmark:
     @property
     def description(self) -> str:
         """What the tasks are, and how much of them was run."""
-        preset: Preset = preset_named(self.name)
         scale = self._first.scale_in_words()
-        return f"{preset.description}. {scale[0].upper()}{scale[1:]}."
+        return f"{preset_named(self.name).description}. {scale[0].upper()}{scale[1:]}."
 
     @property
     def num_tasks(self) -> int:
@@ -72,20 +70,18 @@ class Benchmark:
         return self.entries[0].runs[0].result
 
 
-def benchmarks(runs: Iterable[SequenceRun]) -> list[Benchmark]:
+def benchmarks(runs: Iterable[SupervisedRun]) -> list[Benchmark]:
     """Benchmarks in the order in which their runs come: runs of different settings are never mixed.
 
     Raises:
         ValueError: If two runs of one seed had different tasks, or the same settings and different outcomes.
     """
-    found: dict[str, list[SequenceRun]] = {}
-    for run in runs:
-        setting = json.dumps(setting_of(run.result.experiment), sort_keys=True)
-        found.setdefault(setting, []).append(run)
-    return [_benchmark(alike) for alike in found.values()]
+    runs = list(runs)
+    by_result = {id(run.result): run for run in runs}
+    return [_benchmark([by_result[id(result)] for result in alike]) for alike in by_setting(run.result for run in runs)]
 
 
-def _benchmark(runs: Sequence[SequenceRun]) -> Benchmark:
+def _benchmark(runs: Sequence[SupervisedRun]) -> Benchmark:
     results = [run.result for run in runs]
     by_result = {id(run.result): run for run in runs}
     entries = [

@@ -17,8 +17,7 @@ from typing import TypeVar
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from agscl.experiments.policies.comparison import policy_runs
-from agscl.experiments.records import IncompleteRun, SequenceRun, StoredRun
+from agscl.experiments.records import IncompleteRun, PolicyRun, StoredRun, SupervisedRun
 
 from .benchmark import Benchmark, benchmarks
 from .charts.colours import SERIES
@@ -48,9 +47,8 @@ def page(runs: Sequence[StoredRun]) -> bytes:
     Raises:
         ValueError: If a table of nodes or of evaluations is damaged.
     """
-    sorted_runs = benchmarks(run for run in runs if isinstance(run, SequenceRun))
-    policies = policy_runs(runs)
-    sorted_policies = policy_benchmarks(policies)
+    sorted_runs = benchmarks(run for run in runs if isinstance(run, SupervisedRun))
+    sorted_policies = policy_benchmarks(run for run in runs if isinstance(run, PolicyRun))
     chapters = [
         *(_chapter(benchmark, SECTIONS) for benchmark in sorted_runs),
         *(_chapter(benchmark, POLICY_SECTIONS) for benchmark in sorted_policies),
@@ -62,7 +60,7 @@ def page(runs: Sequence[StoredRun]) -> bytes:
     script = environment.get_template("page.js").render()
     content = environment.get_template("page.html").render(
         chapters=chapters,
-        cards=cards(runs, policies, repeats),
+        cards=cards(runs, repeats),
         incomplete=sum(isinstance(run, IncompleteRun) for run in runs),
         style=Markup(style),
         script=Markup(script),

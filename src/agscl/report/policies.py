@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from agscl.experiments.policies.comparison import REFERENCE, PolicyRun, RLGroup, references, rl_groups, rl_setting
+from agscl.experiments.groups import Group, by_seed, by_setting, groups
+from agscl.experiments.policies.comparison import REFERENCE
 from agscl.experiments.policies.result import PolicyResult
+from agscl.experiments.records import PolicyRun
 from agscl.figures.rewards import standing
 
 
@@ -19,7 +21,7 @@ class PolicyBenchmark:
         repeats: Runs that repeat another of the same seed and settings; they do not count.
     """
 
-    entries: tuple[RLGroup, ...]
+    entries: tuple[Group[PolicyResult], ...]
     repeats: tuple[PolicyRun, ...]
 
     @property
@@ -45,12 +47,12 @@ class PolicyBenchmark:
     @property
     def references(self) -> dict[int, PolicyResult]:
         """Fine-tuning by seed: what scores are relative to."""
-        return references(self.results, REFERENCE)
+        return by_seed(self.results, REFERENCE)
 
-    def compared(self, entry: RLGroup) -> RLGroup | None:
+    def compared(self, entry: Group[PolicyResult]) -> Group[PolicyResult] | None:
         """The runs of an entry that have fine-tuning of the same seed; `None` if there are none."""
         used = tuple(result for result in entry.results if result.experiment.seed in self.references)
-        return RLGroup(entry.label, used) if used else None
+        return Group[PolicyResult](entry.label, used) if used else None
 
 
 def policy_benchmarks(runs: Iterable[PolicyRun]) -> list[PolicyBenchmark]:
@@ -59,13 +61,12 @@ def policy_benchmarks(runs: Iterable[PolicyRun]) -> list[PolicyBenchmark]:
     Raises:
         ValueError: If two runs of one seed had the same settings and different outcomes.
     """
-    found: dict[tuple[object, ...], list[PolicyRun]] = {}
-    for run in runs:
-        found.setdefault(rl_setting(run.result.experiment), []).append(run)
-    return [_benchmark(alike) for alike in found.values()]
+    runs = list(runs)
+    by_result = {id(run.result): run for run in runs}
+    return [_benchmark([by_result[id(result)] for result in alike]) for alike in by_setting(run.result for run in runs)]
 
 
 def _benchmark(runs: Sequence[PolicyRun]) -> PolicyBenchmark:
-    entries = rl_groups(run.result for run in runs)
+    entries = groups(run.result for run in runs)
     counted = {id(result) for entry in entries for result in entry.results}
     return PolicyBenchmark(tuple(entries), tuple(run for run in runs if id(run.result) not in counted))

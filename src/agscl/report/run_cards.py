@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agscl.experiments.policies.comparison import PolicyRun
+from agscl.experiments.command import command
 from agscl.experiments.policies.result import PolicyResult
-from agscl.experiments.records import IncompleteRun, OtherRun, Record, SequenceRun, StoredRun
+from agscl.experiments.records import IncompleteRun, PolicyRun, Record, StoredRun, SupervisedRun, UnknownRun
 
 from .blocks import NOTHING, Table
-from .command import command, command_rl
 
 MOST = 300
 """Rows of a record that are shown; the file has the others."""
@@ -39,37 +38,32 @@ class Card:
     tables: Sequence[Table]
 
 
-def cards(runs: Iterable[StoredRun], policies: Iterable[PolicyRun], repeats: Collection[Path]) -> list[Card]:
+def cards(runs: Iterable[StoredRun], repeats: Collection[Path]) -> list[Card]:
     """A card for each run.
 
     Args:
         runs: All of them.
-        policies: Those of reinforcement learning.
         repeats: Folders of those that repeat another.
     """
-    learned = {run.folder.path: run for run in policies}
-    return [
-        _card(learned.get(run.folder.path, run), status=_REPEATED if run.folder.path in repeats else "complete")
-        for run in runs
-    ]
+    return [_card(run, status=_REPEATED if run.folder.path in repeats else "complete") for run in runs]
 
 
 _REPEATED = "repeats another run of these: not counted twice"
 
 
-def _card(run: StoredRun | PolicyRun, *, status: str) -> Card:
+def _card(run: StoredRun, *, status: str) -> Card:
     match run:
-        case SequenceRun():
+        case SupervisedRun():
             return _sequence(run, status)
         case PolicyRun():
             return _policy(run, status)
         case IncompleteRun():
             return _incomplete(run)
-        case OtherRun():
+        case UnknownRun():
             return _other(run)
 
 
-def _sequence(run: SequenceRun, status: str) -> Card:
+def _sequence(run: SupervisedRun, status: str) -> Card:
     experiment = run.result.experiment
     return Card(
         title=f"{experiment.preset}, {run.result.method}, seed {experiment.seed}",
@@ -78,8 +72,8 @@ def _sequence(run: SequenceRun, status: str) -> Card:
         command=command(experiment),
         facts=[("folder", str(run.folder.path)), *run.result.environment.items()],
         tables=[
-            Table("What was asked", ["setting", "value"], flattened(run.asked)),
-            Table("What was drawn", ["name", "value"], flattened(run.result.record)),
+            Table("Configuration", ["setting", "value"], flattened(run.config)),
+            Table("Drawn by the seed", ["name", "value"], flattened(run.result.record)),
         ],
     )
 
@@ -92,10 +86,10 @@ def _policy(run: PolicyRun, status: str) -> Card:
         title=f"{experiment.preset}, {run.result.method}, seed {experiment.seed}",
         status=". ".join([status, *again]),
         complete=status != _REPEATED,
-        command=command_rl(experiment),
+        command=command(experiment),
         facts=[("folder", str(run.folder.path)), *run.result.environment.items()],
         tables=[
-            Table("What was asked", ["setting", "value"], flattened(run.asked)),
+            Table("Configuration", ["setting", "value"], flattened(run.config)),
             _scores(run.result),
         ],
     )
@@ -114,34 +108,34 @@ def _score(score: float | None) -> str:
 def _incomplete(run: IncompleteRun) -> Card:
     far = f"{run.learned} of {run.tasks} tasks learned" if run.tasks is not None else "no task begun"
     return Card(
-        title=_title(run.asked),
+        title=_title(run.config),
         status=f"incomplete ({far}): not averaged in",
         complete=False,
         command=None,
         facts=[("folder", str(run.folder.path))],
-        tables=[Table("What was asked", ["setting", "value"], flattened(run.asked))],
+        tables=[Table("Configuration", ["setting", "value"], flattened(run.config))],
     )
 
 
-def _other(run: OtherRun) -> Card:
+def _other(run: UnknownRun) -> Card:
     return Card(
-        title=_title(run.asked),
+        title=_title(run.config),
         status="a kind of run that this page has no charts for: its record as it is",
         complete=True,
         command=None,
         facts=[("folder", str(run.folder.path))],
         tables=[
-            Table("What was asked", ["setting", "value"], flattened(run.asked)),
-            Table("What came out", ["name", "value"], flattened(run.record)),
+            Table("Configuration", ["setting", "value"], flattened(run.config)),
+            Table("Result", ["name", "value"], flattened(run.record)),
         ],
     )
 
 
-def _title(asked: Record) -> str:
-    method = asked.get("method")
+def _title(config: Record) -> str:
+    method = config.get("method")
     name = method.get("name") if isinstance(method, dict) else method
-    words = [str(asked.get("preset", "a run")), *([str(name)] if name is not None else [])]
-    return ", ".join([*words, *([f"seed {asked['seed']}"] if "seed" in asked else [])])
+    words = [str(config.get("preset", "a run")), *([str(name)] if name is not None else [])]
+    return ", ".join([*words, *([f"seed {config['seed']}"] if "seed" in config else [])])
 
 
 def flattened(record: Mapping[str, Any]) -> list[list[str]]:

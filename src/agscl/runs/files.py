@@ -74,8 +74,18 @@ def read_record(path: Path) -> dict[str, Any]:
         ValueError: If it is something else, is nested too deep, or holds a number that is not finite or too large.
         OSError: If it cannot be read.
     """
+    return parse_record(path.read_bytes(), path)
+
+
+def parse_record(content: bytes, path: Path) -> dict[str, Any]:
+    """The JSON object in the content of a file.
+
+    Raises:
+        ValueError: If it is something else, is nested too deep, or holds a number that is not finite or too large;
+            names ``path``.
+    """
     try:
-        record = from_json(path.read_bytes())
+        record = from_json(content)
     except ValueError as error:
         raise ValueError(f"{path} is no JSON: {error}") from error
     if not isinstance(record, dict):

@@ -1,13 +1,15 @@
-"""A run of reinforcement learning as a value: equal experiments are equal runs, and JSON holds all of it."""
+"""The configuration of a run of reinforcement learning."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
-from pydantic import ConfigDict, PlainSerializer, PlainValidator, ValidationError
+from pydantic import ConfigDict, PlainSerializer, PlainValidator
 
-from agscl.experiments.codec import adapter, explain, method_from_json, method_to_json, name_of
+from agscl.experiments.codec import method_from_json, method_to_json, name_of
+from agscl.experiments.kind import AnyExperiment
+from agscl.experiments.overrides import AS_PUBLISHED, Overrides
 from agscl.methods import AnyMethod
 from agscl.rl.settings import PPOTraining
 from agscl.runs.machine import AUTOMATIC
@@ -24,8 +26,8 @@ UNSUITED = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class PolicyExperiment:
-    """What is run: tasks and network by the preset's name, method, training, seed.
+class PolicyExperiment(AnyExperiment):
+    """Tasks and network by the preset's name, method, training, seed.
 
     Attributes:
         preset: Name of the preset.
@@ -62,19 +64,41 @@ class PolicyExperiment:
         """The preset."""
         return policy_preset(self.preset)
 
-    def to_json(self) -> bytes:
-        """The experiment as JSON; equal experiments give equal bytes."""
-        typed = self.from_json(adapter(PolicyExperiment).dump_json(self))  # where a float belongs, 1 becomes 1.0
-        return adapter(PolicyExperiment).dump_json(typed, indent=2) + b"\n"
+    @property
+    def added_options(self) -> dict[str, object]:
+        """Nothing: Stable-Baselines3 does not open the loss."""
+        return {}
+
+    @property
+    def overrides(self) -> Overrides:
+        """What is changed about the preset, other training settings than steps aside."""
+        steps = self.training.steps
+        return Overrides(
+            steps=None if steps == self.full.training.steps else steps, tasks=self.tasks, compute=self.compute
+        )
 
     @classmethod
-    def from_json(cls, text: bytes | str) -> PolicyExperiment:
-        """An experiment from what `to_json` made.
+    def of_preset(
+        cls, preset: str, method: AnyMethod, seed: int, overrides: Overrides = AS_PUBLISHED
+    ) -> PolicyExperiment:
+        """The preset with a method, scaled.
 
         Raises:
-            ValueError: If a key is unknown or missing, or a value is of the wrong type or out of its range.
+            ValueError: If something is unknown, out of range or not for reinforcement learning.
         """
-        try:
-            return adapter(PolicyExperiment).validate_json(text)
-        except ValidationError as error:
-            raise ValueError(explain(error, "experiment", cls)) from error
+        if overrides.cpr:
+            raise ValueError("--cpr adds a term to the loss, which Stable-Baselines3 does not open")
+        if overrides.epochs is not None or overrides.fraction != 1 or overrides.width != 1:
+            raise ValueError(
+                "--epochs, --fraction and --width are for data sets; reinforcement learning is scaled with --steps"
+            )
+        training = policy_preset(preset).training
+        training = training if overrides.steps is None else replace(training, steps=overrides.steps)
+        return cls(
+            preset=preset,
+            method=method,
+            training=training,
+            seed=seed,
+            tasks=overrides.tasks,
+            compute=overrides.compute,
+        )

@@ -11,6 +11,7 @@ from functools import partial
 from math import prod
 from typing import TYPE_CHECKING
 
+from agscl.experiments.kind import AnyPreset
 from agscl.methods import AGSCL, EWC, MAS, SI, WSN, AnyMethod, FineTuning, RWalk, SingleTask
 from agscl.models import MLP
 from agscl.models.actor_critic import NATURE, WIDE, ActorCritic, Filters, PixelTrunk
@@ -24,7 +25,7 @@ OFFICIAL_OMEGA = 400 / 19
 
 
 @dataclass(frozen=True)
-class PolicyPreset:
+class PolicyPreset(AnyPreset):
     """All of an experiment of reinforcement learning but the method and the seed.
 
     Attributes:
@@ -48,9 +49,9 @@ class PolicyPreset:
     threads: int | None = 1
 
     @property
-    def tuned(self) -> dict[str, AnyMethod]:
-        """All its methods by name."""
-        return {**self.methods, **self.baselines}
+    def needs(self) -> tuple[str, ...]:
+        """The games come with the extra."""
+        return ("extra rl",)
 
 
 def _games(number: int) -> Callable[[], Sequence[PolicyTask]]:

@@ -1,4 +1,4 @@
-"""What came out of a run of reinforcement learning: every evaluation, and each task's record."""
+"""The result of a run of reinforcement learning: every evaluation, and each task's record."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import ConfigDict
 
 from agscl.benchmarks.task import JSON
-from agscl.experiments.codec import name_of
-from agscl.experiments.supervised.result import FORMAT, read_result
+from agscl.experiments.kind import AnyResult
+from agscl.experiments.result_file import FORMAT, parse_result
 from agscl.rl.history import Evaluation, PolicyHistory, PolicyResumed, PolicyTaskFinished
 from agscl.runs import RunFolder
 from agscl.runs.tables import frame, read_table
@@ -39,23 +39,18 @@ COLUMNS = {
 
 
 @dataclass(frozen=True)
-class PolicyResult:
+class PolicyResult(AnyResult):
     """One finished run.
 
     Attributes:
-        experiment: What was asked.
-        history: What happened.
+        experiment: Its configuration.
+        history: Evaluations and tasks.
         environment: Versions and machine that it was run with.
     """
 
     experiment: PolicyExperiment
     history: PolicyHistory
     environment: Mapping[str, str]
-
-    @property
-    def method(self) -> str:
-        """Name of the method."""
-        return name_of(self.experiment.method)
 
     @property
     def names(self) -> list[str]:
@@ -67,6 +62,14 @@ class PolicyResult:
         found = {(e.after, e.task): e.score for e in self.history.evaluations if e.after == e.training}
         tasks = range(len(self.history.tasks))
         return [[found.get((after, task)) for task in tasks] for after in tasks]
+
+    def outcome(self) -> list[Evaluation]:
+        """All evaluations."""
+        return self.history.evaluations
+
+    def drawn(self) -> str:
+        """Nothing that could differ: the tasks are those of the preset."""
+        return "{}"
 
     def scale(self) -> dict[str, JSON]:
         """How much of the preset was run, in tasks and agent steps a task, and whether that is all."""
@@ -80,6 +83,15 @@ class PolicyResult:
             "steps_in_full": steps_in_full,
             "frames_per_step": full.frames_per_step,
         }
+
+    def scale_in_words(self) -> str:
+        """How much of the preset was run, for people."""
+        scale = self.scale()
+        steps = f"{self.experiment.training.steps_per_task:,} agent steps a task"
+        frames = f" ({scale['frames_per_step']} frames each)" if scale["frames_per_step"] != 1 else ""
+        if not scale["scaled_down"]:
+            return f"the preset in full: {steps}{frames}"
+        return f"scaled down: {scale['tasks']} tasks, {steps}{frames} instead of {scale['steps_in_full']:,}"
 
     def table(self) -> DataFrame:
         """Every evaluation, one row each."""
@@ -109,8 +121,17 @@ class PolicyResult:
             OSError: If its files cannot be read.
         """
         folder.require_complete()
-        experiment = PolicyExperiment.from_json(folder.experiment.read_bytes())
-        written = read_result(folder, _Written)
+        return cls.parse(PolicyExperiment.from_json(folder.experiment.read_bytes()), folder.result.read_bytes(), folder)
+
+    @classmethod
+    def parse(cls, experiment: PolicyExperiment, content: bytes, folder: RunFolder) -> PolicyResult:
+        """A result from the content of its file, with the table of evaluations from its folder.
+
+        Raises:
+            ValueError: If it is no whole result.
+            OSError: If the table cannot be read.
+        """
+        written = parse_result(content, folder.result, _Written)
         history = PolicyHistory(
             random_scores=list(written.random_scores),
             tasks=list(written.tasks),
@@ -123,7 +144,7 @@ class PolicyResult:
 
 @dataclass(frozen=True)
 class _Written:
-    """What `PolicyResult.read` needs of the file."""
+    """What is read of the file."""
 
     __pydantic_config__: ClassVar[ConfigDict] = {"extra": "ignore", "strict": True}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -13,9 +12,9 @@ from pydantic import ConfigDict, ValidationError
 from torch import Tensor
 
 from agscl.experiments.codec import adapter
+from agscl.experiments.result_file import environment
 from agscl.experiments.resuming import earlier_result
 from agscl.experiments.states import TaskStates, write_state
-from agscl.experiments.supervised.result import environment
 from agscl.experiments.supervised.run import EVERY, threads
 from agscl.extras import require
 from agscl.methods import WSN, SingleTask
@@ -72,7 +71,7 @@ def run_policies(
         learner, machine = load_policies(experiment)
         with folder.claimed(experiment.to_json(), resume=resume):
             progress = _learn(replace(learner, sinks=(JsonLines(folder.events), *sinks)), folder, machine, every)
-            return _finish(PolicyResult(experiment, progress, _environment(machine)), learner, folder)
+            return _finish(PolicyResult(experiment, progress, environment(machine, PACKAGES)), learner, folder)
 
 
 def load_policies(experiment: PolicyExperiment) -> tuple[PolicyLearner, Machine]:
@@ -191,14 +190,3 @@ class _Keeper:
         states = {name.removeprefix(RANDOM): t for name, t in found.tensors.items() if name.startswith(RANDOM)}
         restore(states, self._device)
         return record.progress, found.tensors
-
-
-def _environment(machine: Machine) -> dict[str, str]:
-    return {**environment(machine), **{name: found for name in PACKAGES if (found := _version(name))}}
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

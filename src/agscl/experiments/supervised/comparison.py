@@ -1,22 +1,107 @@
-"""Runs side by side: measures of each, plasticity included where fine-tuning is among them."""
+"""Runs of several methods and seeds as one table: every measure with its interval, and tests on the same seeds."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from agscl.metrics import plasticity
+from agscl.experiments.groups import Group, by_seed, groups
+from agscl.metrics import (
+    Difference,
+    Interval,
+    Range,
+    intransigence,
+    iqm_interval,
+    mean_interval,
+    paired_difference,
+    plasticity,
+)
 
 from .result import Result
 
 REFERENCE = "fine-tuning"
 """The method whose accuracy on each new task is what plasticity compares with."""
 
+UPPER_BOUND = "joint"
+"""The method whose accuracy on each task, learned with all before it, is what intransigence compares with."""
+
+
+COSTS = ("regularization_bytes", "memory_bytes", "seconds")
+"""Measures of what a method takes, not of how well it learns."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method over its seeds.
+
+    Attributes:
+        method: The method's name, with the hyper-parameters that tell it from another row of its name.
+        seeds: Seeds of its finished runs, ascending.
+        values: Each measure of each run by name; only measures that all its runs have.
+    """
+
+    method: str
+    seeds: tuple[int, ...]
+    values: Mapping[str, Sequence[float]]
+
+    @property
+    def measures(self) -> dict[str, Interval]:
+        """Mean and 95 % t interval of each measure by name."""
+        return {name: mean_interval(values) for name, values in self.values.items()}
+
+    @property
+    def robust(self) -> dict[str, Range]:
+        """Interquartile mean and 95 % bootstrap interval of each measure by name."""
+        return {name: iqm_interval(values) for name, values in self.values.items()}
+
+    def against(self, other: Row, measure: str) -> Difference | None:
+        """This method minus another in one measure, on the seeds that both have; `None` if there are none."""
+        both = [seed for seed in self.seeds if seed in other.seeds]
+        if not both or measure not in self.values or measure not in other.values:
+            return None
+        own, theirs = (dict(zip(row.seeds, row.values[measure], strict=True)) for row in (self, other))
+        return paired_difference([own[seed] for seed in both], [theirs[seed] for seed in both])
+
+
+def aggregate(results: Sequence[Result]) -> list[Row]:
+    """A row for each method with its hyper-parameters, in the order in which they come.
+
+    Plasticity compares each run with fine-tuning of the same seed, intransigence with joint training of the same
+    seed; a measure is left out where a run that it needs is missing.
+
+    Raises:
+        ValueError: If runs differ in more than method and seed, or two runs of one seed have different outcomes.
+    """
+    references = {name: by_seed(results, name) for name in (REFERENCE, UPPER_BOUND)}
+    return [_row(group, references) for group in groups(results)]
+
+
+def _row(group: Group[Result], references: Mapping[str, Mapping[int, Result]]) -> Row:
+    values: dict[str, list[float]] = {}
+    for result in group.results:
+        same_seed = {name: runs.get(result.experiment.seed) for name, runs in references.items()}
+        for name, value in _measures(result, same_seed).items():
+            values.setdefault(name, []).append(value)
+    complete = {name: measured for name, measured in values.items() if len(measured) == len(group.results)}
+    return Row(group.label, group.seeds, complete)
+
+
+def _measures(result: Result, references: Mapping[str, Result | None]) -> dict[str, float]:
+    compared = {}
+    if (free := references[REFERENCE]) is not None:
+        compared["plasticity"] = plasticity(result.accuracy, free.accuracy)
+    if (joint := references[UPPER_BOUND]) is not None:
+        compared["intransigence"] = intransigence(result.accuracy, joint.accuracy).mean().item()
+    last = result.history.tasks[-1]
+    costs: dict[str, float] = {
+        "regularization_bytes": float(last.regularization_bytes),
+        "memory_bytes": float(last.memory_bytes),
+        "seconds": sum(task.seconds for task in result.history.tasks),
+    }
+    return {**result.measures(), **compared, **costs}
+
 
 def compare(results: Sequence[Result]) -> dict[str, dict[str, float]]:
-    """Measures by name for each method, in the order of the runs."""
-    reference = next((result for result in results if result.method == REFERENCE), None)
-    return {result.method: {**result.measures(), **_plasticity(result, reference)} for result in results}
-
-
-def _plasticity(result: Result, reference: Result | None) -> dict[str, float]:
-    return {} if reference is None else {"plasticity": plasticity(result.accuracy, reference.accuracy)}
+    """Measures of one run of each method by label, costs left out."""
+    rows = aggregate(results)
+    return {row.method: {name: row.values[name][0] for name in row.values if name not in COSTS} for row in rows}

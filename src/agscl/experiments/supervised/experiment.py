@@ -1,25 +1,27 @@
-"""A run as a value: equal experiments are equal runs, and JSON holds all of it."""
+"""The configuration of a supervised run."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from pydantic import ConfigDict, PlainSerializer, PlainValidator, ValidationError
+from pydantic import ConfigDict, PlainSerializer, PlainValidator
 
 from agscl.benchmarks.options import LoadOptions
-from agscl.experiments.codec import adapter, explain, method_from_json, method_to_json
+from agscl.experiments.codec import method_from_json, method_to_json
+from agscl.experiments.kind import AnyExperiment
+from agscl.experiments.overrides import AS_PUBLISHED, Overrides
 from agscl.methods import AnyMethod
 from agscl.runs.machine import AUTOMATIC, Compute
 from agscl.training import Training
 
-from .presets import preset_named
+from .presets import supervised_preset
 
 
 @dataclass(frozen=True, kw_only=True)
-class Experiment:
-    """What is run: tasks and network by the preset's name, method, training, seed.
+class Experiment(AnyExperiment):
+    """Tasks and network by the preset's name, method, training, seed.
 
     Attributes:
         preset: Name of the preset.
@@ -34,6 +36,7 @@ class Experiment:
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = {"extra": "forbid", "strict": True}
+    not_settings: ClassVar[frozenset[str]] = frozenset({"method", "seed", "cpr"})
 
     preset: str
     method: Annotated[AnyMethod, PlainValidator(method_from_json), PlainSerializer(method_to_json)]
@@ -47,7 +50,7 @@ class Experiment:
 
     def __post_init__(self) -> None:
         """Refuse unknown presets, and seeds and scales that cannot be used."""
-        preset_named(self.preset)
+        supervised_preset(self.preset)
         self.load_options()
         if self.seed < 0:
             raise ValueError(f"seed must not be negative, got {self.seed}")
@@ -60,19 +63,44 @@ class Experiment:
         """How much of the preset's data is loaded, and from where (default: the platform's cache folder)."""
         return LoadOptions(tasks=self.tasks, fraction=self.fraction, data_root=data_root)
 
-    def to_json(self) -> bytes:
-        """The experiment as JSON; equal experiments give equal bytes."""
-        typed = self.from_json(adapter(Experiment).dump_json(self))  # where a float belongs, 1 becomes 1.0
-        return adapter(Experiment).dump_json(typed, indent=2) + b"\n"
+    @property
+    def added_options(self) -> dict[str, object]:
+        """CPR's strength, where it is used."""
+        return {"cpr": self.cpr} if self.cpr else {}
+
+    @property
+    def overrides(self) -> Overrides:
+        """What is changed about the preset, other training settings than epochs and ``on_divergence`` aside."""
+        epochs = self.training.epochs
+        return Overrides(
+            epochs=None if epochs == supervised_preset(self.preset).training.epochs else epochs,
+            on_divergence=self.training.on_divergence,
+            cpr=self.cpr,
+            tasks=self.tasks,
+            fraction=self.fraction,
+            width=self.width,
+            compute=self.compute,
+        )
 
     @classmethod
-    def from_json(cls, text: bytes | str) -> Experiment:
-        """An experiment from what `to_json` made.
+    def of_preset(cls, preset: str, method: AnyMethod, seed: int, overrides: Overrides = AS_PUBLISHED) -> Experiment:
+        """The preset with a method, scaled.
 
         Raises:
-            ValueError: If a key is unknown or missing, or a value is of the wrong type or out of its range.
+            ValueError: If something is unknown, out of range or not for data sets.
         """
-        try:
-            return adapter(Experiment).validate_json(text)
-        except ValidationError as error:
-            raise ValueError(explain(error, "experiment", cls)) from error
+        if overrides.steps is not None:
+            raise ValueError("--steps is for reinforcement learning; here there are --epochs and --fraction")
+        training = supervised_preset(preset).training
+        training = training if overrides.epochs is None else training.with_epochs(overrides.epochs)
+        return cls(
+            preset=preset,
+            method=method,
+            training=replace(training, on_divergence=overrides.on_divergence),
+            seed=seed,
+            tasks=overrides.tasks,
+            fraction=overrides.fraction,
+            cpr=overrides.cpr,
+            compute=overrides.compute,
+            width=overrides.width,
+        )

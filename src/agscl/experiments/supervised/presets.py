@@ -21,7 +21,7 @@ from agscl.benchmarks.sequences import (
     split_mnist,
 )
 from agscl.benchmarks.task import TaskSequence
-from agscl.experiments.policies.presets import POLICY_PRESETS
+from agscl.experiments.kind import AnyPreset
 from agscl.methods import AGSCL, EWC, HAT, MAS, SI, WSN, AnyMethod, FineTuning, Joint, LwF, RWalk, SingleTask
 from agscl.models import MLP, AlexNet32, ConvNet, MultiHead, OmniglotNet, Trunk, alexnet224, efficientnet_lite0
 from agscl.models.mlp import scaled
@@ -43,7 +43,7 @@ class Build(Protocol):
 
 
 @dataclass(frozen=True)
-class Preset:
+class Preset(AnyPreset):
     """All of an experiment but the method and the seed.
 
     Attributes:
@@ -52,9 +52,9 @@ class Preset:
         model: An untrained network for them, all its widths multiplied with a factor.
         training: How each task is trained.
         methods: Tuned methods by name; those compared when no method is chosen.
-        baselines: Other tuned methods by name; `agscl compare` runs these too.
         data: Names of the data sets it needs.
         threads: CPU threads while it runs (small networks are fastest on one); `None` leaves PyTorch's choice.
+        baselines: Other tuned methods by name; `agscl compare` runs these too.
     """
 
     description: str
@@ -67,23 +67,20 @@ class Preset:
     baselines: Mapping[str, AnyMethod] = field(default_factory=dict)
 
     @property
-    def tuned(self) -> dict[str, AnyMethod]:
-        """All tuned methods by name."""
-        return {**self.methods, **self.baselines}
+    def needs(self) -> tuple[str, ...]:
+        """Names of its data sets."""
+        return self.data
 
 
-def preset_named(name: str) -> Preset:
+def supervised_preset(name: str) -> Preset:
     """The preset of that name.
 
     Raises:
         ValueError: If there is none.
     """
-    if name not in PRESETS:
-        if name in POLICY_PRESETS:
-            command = f"agscl run {name} --method METHOD --seed N --out DIR"
-            raise ValueError(f"{name} is reinforcement learning: run it with {command}, then name the folders here")
-        raise ValueError(f"unknown preset {name!r}; there are: {', '.join([*PRESETS, *POLICY_PRESETS])}")
-    return PRESETS[name]
+    if name not in SUPERVISED_PRESETS:
+        raise ValueError(f"unknown preset {name!r} of data sets; there are: {', '.join(SUPERVISED_PRESETS)}")
+    return SUPERVISED_PRESETS[name]
 
 
 SEVEN = tuple(name for name in EIGHT if name != "facescrub")
@@ -171,7 +168,7 @@ def _baselines() -> dict[str, AnyMethod]:
     return {method.name: method for method in methods}
 
 
-PRESETS: Mapping[str, Preset] = {
+SUPERVISED_PRESETS: Mapping[str, Preset] = {
     "digits": Preset(
         description="5 tasks of 2 digits each; scikit-learn's 8x8 images",
         sequence=digits,

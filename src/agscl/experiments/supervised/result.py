@@ -1,40 +1,34 @@
-"""What came out of a run: the accuracy matrix, what follows from it, and each task's record."""
+"""The result of a supervised run: the accuracy matrix, the measures that follow from it, and each task's record."""
 
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from math import isnan
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
-import torch
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict
 from torch import Tensor
 
 from agscl import metrics
 from agscl.benchmarks.task import JSON
-from agscl.experiments.codec import adapter, explain, name_of
+from agscl.experiments.kind import AnyResult
+from agscl.experiments.result_file import FORMAT, parse_result
 from agscl.runs import RunFolder
-from agscl.runs.files import read_record
-from agscl.training import History, Machine, TaskFinished
+from agscl.training import History, TaskFinished
 
 from .experiment import Experiment
-from .presets import preset_named
-
-FORMAT = 1
-"""Of ``result.json``; counts up when a reader of the old one could not read the new one."""
+from .presets import supervised_preset
 
 
 @dataclass(frozen=True)
-class Result:
+class Result(AnyResult):
     """One finished run.
 
     Attributes:
-        experiment: What was asked.
-        history: What happened to each task.
+        experiment: Its configuration.
+        history: The record of each task.
         record: What the benchmark drew: order of tasks and classes, and the like.
         environment: Versions and machine that it was run with.
     """
@@ -45,9 +39,9 @@ class Result:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def method(self) -> str:
-        """Name of the method."""
-        return name_of(self.experiment.method)
+    def names(self) -> list[str]:
+        """Names of the tasks."""
+        return [task.name for task in self.history.tasks]
 
     @property
     def accuracy(self) -> Tensor:
@@ -60,9 +54,18 @@ class Result:
         names += ["forgetting", "backward_transfer"] if len(self.history.tasks) > 1 else []
         return {name: getattr(metrics, name)(self.accuracy) for name in names}
 
+    def outcome(self) -> list[list[float]]:
+        """The accuracy matrix; what was not measured is 0."""
+        outcome: list[list[float]] = self.accuracy.nan_to_num().tolist()
+        return outcome
+
+    def drawn(self) -> str:
+        """The order of tasks and classes and the like, written alike whether it was read from a folder or not."""
+        return json.dumps(self.record, sort_keys=True)
+
     def scale(self) -> dict[str, JSON]:
         """How much of the preset was run: tasks, epochs and share of the examples, and whether that is all."""
-        full = preset_named(self.experiment.preset).training.epochs
+        full = supervised_preset(self.experiment.preset).training.epochs
         tasks = {name: self.record[name] for name in ("tasks", "tasks_in_full") if name in self.record}
         epochs, fraction = self.experiment.training.epochs, self.experiment.fraction
         less = bool(self.record.get("scaled_down")) or epochs < full
@@ -102,54 +105,30 @@ class Result:
             OSError: If its files cannot be read.
         """
         folder.require_complete()
-        experiment = Experiment.from_json(folder.experiment.read_bytes())
-        written = read_result(folder, _Written)
-        return cls(experiment, History(written.tasks), written.sequence, written.environment)
+        return cls.parse(Experiment.from_json(folder.experiment.read_bytes()), folder.result.read_bytes(), folder)
+
+    @classmethod
+    def parse(cls, experiment: Experiment, content: bytes, folder: RunFolder) -> Result:
+        """A result from the content of its file.
+
+        Raises:
+            ValueError: If it is no whole result.
+        """
+        written = parse_result(content, folder.result, _Written)
+        tasks = written.tasks
+        if not tasks or any(len(task.accuracy) != number for number, task in enumerate(tasks, 1)):
+            raise ValueError(
+                "result.json: each task has one accuracy for every task up to it, and there is at least one"
+            )
+        return cls(experiment, History(tasks), written.sequence, written.environment)
 
 
 @dataclass(frozen=True)
 class _Written:
-    """What `Result.read` needs of the file."""
+    """What is read of the file."""
 
     __pydantic_config__: ClassVar[ConfigDict] = {"extra": "ignore", "strict": True}
 
     tasks: tuple[TaskFinished, ...]
     sequence: dict[str, Any]
     environment: dict[str, str]
-
-
-Written = TypeVar("Written")
-
-
-def read_result(folder: RunFolder, kind: type[Written]) -> Written:
-    """What stands in a run's ``result.json``, as a dataclass of the parts that are needed.
-
-    Raises:
-        ValueError: If it is damaged or was written in another format, or a part is missing or of the wrong type.
-        OSError: If it cannot be read.
-    """
-    check_format(folder, read_record(folder.result))
-    try:
-        return adapter(kind).validate_json(folder.result.read_bytes())
-    except ValidationError as error:
-        raise ValueError(explain(error, str(folder.result), kind)) from error
-
-
-def check_format(folder: RunFolder, record: Mapping[str, Any]) -> None:
-    """Refuse a result of another version of the format; those written before it was counted are of format 1.
-
-    Raises:
-        ValueError: If it is.
-    """
-    if (found := record.get("format", 1)) != FORMAT:
-        raise ValueError(
-            f"{folder.path} was written in format {found!r}, this version of agscl reads format {FORMAT}: "
-            "install the version that wrote it (see environment in its result.json)"
-        )
-
-
-def environment(machine: Machine) -> dict[str, str]:
-    """Versions and machine of this process, for the record of a run."""
-    packages = {name: version(name) for name in ("agscl", "torch", "numpy")}
-    system = {"python": platform.python_version(), "machine": platform.machine(), "system": platform.system()}
-    return {**system, **packages, "compute": str(machine), "threads": str(torch.get_num_threads())}

@@ -12,6 +12,7 @@ import torch
 
 from agscl.benchmarks.needed import require_sets
 from agscl.benchmarks.task import TaskSequence
+from agscl.experiments.result_file import environment
 from agscl.experiments.resuming import earlier_result
 from agscl.experiments.states import TaskStates, write_state
 from agscl.guard import protect
@@ -24,8 +25,8 @@ from agscl.runs.tables import evaluations, write_table
 from agscl.training import Every, History, Interruption, JsonLines, Keeper, Learner, Sink, learn_sequence
 
 from .experiment import Experiment
-from .presets import preset_named
-from .result import Result, environment
+from .presets import supervised_preset
+from .result import Result
 
 if TYPE_CHECKING:
     from polars import DataFrame
@@ -58,7 +59,7 @@ def load_run(experiment: Experiment, data_root: Path | None = None) -> LoadedRun
     Raises:
         ValueError: If data is missing, or the experiment cannot be run.
     """
-    require_sets(preset_named(experiment.preset).data, data_root)
+    require_sets(supervised_preset(experiment.preset).data, data_root)
     with seeded(experiment.seed):
         return _load(experiment, data_root)
 
@@ -92,7 +93,7 @@ def run(
     """
     if (earlier := earlier_result(experiment, folder, Result.read, resume=resume)) is not None:
         return earlier
-    preset = preset_named(experiment.preset)
+    preset = supervised_preset(experiment.preset)
     require_sets(preset.data, data_root)
     with seeded(experiment.seed), threads(preset.threads):
         loaded = _load(experiment, data_root)
@@ -139,7 +140,7 @@ def _load(experiment: Experiment, data_root: Path | None) -> LoadedRun:
 
 
 def _sequence(experiment: Experiment, data_root: Path | None) -> TaskSequence:
-    preset = preset_named(experiment.preset)
+    preset = supervised_preset(experiment.preset)
     device = str(experiment.compute.find_device())
     options = replace(experiment.load_options(data_root), device=device)
     sequence = preset.sequence(experiment.seed, options)
@@ -149,7 +150,7 @@ def _sequence(experiment: Experiment, data_root: Path | None) -> TaskSequence:
 
 
 def _learner(experiment: Experiment, sequence: TaskSequence) -> Learner:
-    model = preset_named(experiment.preset).model(sequence, experiment.width)
+    model = supervised_preset(experiment.preset).model(sequence, experiment.width)
     machine = experiment.compute.resolve(model)
     model.to(machine.device)
     example_inputs = torch.zeros(2, *sequence.input_shape, device=machine.device)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from agscl.experiments.policies.comparison import RLGroup
+from agscl.experiments.groups import Group
+from agscl.experiments.policies.result import PolicyResult
 from agscl.metrics.interval import Interval, mean_interval
 from agscl.report.benchmark import Benchmark, Entry
 from agscl.report.blocks import Figure, Table, duration, size, with_interval
@@ -91,7 +92,7 @@ def _per_epoch(entry: Entry) -> str:
     return duration(mean_interval([sum(t.seconds for t in run) / max(sum(t.epochs for t in run), 1) for run in tasks]))
 
 
-def _of_policies(entry: RLGroup) -> Cost:
+def _of_policies(entry: Group[PolicyResult]) -> Cost:
     """Steps a second are those of training: rollouts and updates, evaluations aside."""
     runs = [result.history.tasks for result in entry.results]
     measures = {

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from agscl.experiments.policies.comparison import RLGroup, begin
+from agscl.experiments.groups import Group
+from agscl.experiments.policies.comparison import begin
 from agscl.experiments.policies.result import PolicyResult
 from agscl.metrics.reinforcement import bootstrap_mean
 from agscl.report.blocks import Figure, with_range
@@ -45,7 +46,7 @@ def _panel(benchmark: PolicyBenchmark, task: int, name: str) -> Figure:
     )
 
 
-def _curve(style: int, entry: RLGroup, task: int) -> Curve:
+def _curve(style: int, entry: Group[PolicyResult], task: int) -> Curve:
     """The mean over the seeds at every time that all of them have."""
     runs = [_scores(result, task) for result in entry.results]
     times = sorted(set.intersection(*(set(run) for run in runs)))

@@ -1,0 +1,165 @@
+"""What every kind of run has: a preset, an experiment and a result. Two kinds stand side by side, see `kinds`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import ClassVar, Self
+
+from pydantic import ValidationError
+
+from agscl.methods import AnyMethod
+from agscl.runs.machine import Compute
+
+from .codec import adapter, explain, method_options, name_of
+from .overrides import AS_PUBLISHED, Overrides
+
+
+class AnyPreset(ABC):
+    """All of an experiment but the method and the seed.
+
+    Attributes:
+        description: One line.
+        methods: Tuned methods by name; those compared when no method is chosen.
+        baselines: Other tuned methods by name; `agscl compare` runs these too.
+        threads: CPU threads while it runs; `None` leaves PyTorch's choice.
+    """
+
+    description: str
+    methods: Mapping[str, AnyMethod]
+    baselines: Mapping[str, AnyMethod]
+    threads: int | None
+
+    @property
+    @abstractmethod
+    def needs(self) -> Sequence[str]:
+        """Data sets or extras that it needs."""
+
+    @property
+    def tuned(self) -> dict[str, AnyMethod]:
+        """All tuned methods by name."""
+        return {**self.methods, **self.baselines}
+
+
+class AnyExperiment(ABC):
+    """A run as a value: equal experiments are equal runs, and JSON holds all of it.
+
+    It has no fields of its own, so that a kind decides on their order in ``experiment.json``.
+
+    Attributes:
+        preset: Name of the preset.
+        method: The method with its hyper-parameters.
+        seed: Draws everything random.
+        compute: Device, precision and layout.
+    """
+
+    preset: str
+    method: AnyMethod
+    seed: int
+    compute: Compute
+
+    not_settings: ClassVar[frozenset[str]] = frozenset({"method", "seed"})
+    """Fields in which runs that are compared may differ."""
+
+    @property
+    def method_name(self) -> str:
+        """Name of the method."""
+        return name_of(self.method)
+
+    @property
+    def options(self) -> dict[str, object]:
+        """Hyper-parameters of the method by name; CPR's strength is one where it is used."""
+        return {**method_options(self.method), **self.added_options}
+
+    @property
+    @abstractmethod
+    def added_options(self) -> Mapping[str, object]:
+        """What is added to the method, by name."""
+
+    def setting(self) -> dict[str, object]:
+        """All but method and seed, by name: what runs must have in common to be compared."""
+        setting: dict[str, object] = {}
+        for field in fields(self):  # type: ignore[arg-type] # every kind of experiment is a dataclass
+            value = getattr(self, field.name)
+            if field.name in self.not_settings:
+                continue
+            if is_dataclass(value):
+                setting |= {f"{field.name}.{part.name}": getattr(value, part.name) for part in fields(value)}
+            else:
+                setting[field.name] = value
+        return setting
+
+    @classmethod
+    @abstractmethod
+    def of_preset(cls, preset: str, method: AnyMethod, seed: int, overrides: Overrides = AS_PUBLISHED) -> Self:
+        """The preset with a method, changed as the overrides say.
+
+        Raises:
+            ValueError: If something is unknown, out of range, or means nothing to this kind of run.
+        """
+
+    @property
+    @abstractmethod
+    def overrides(self) -> Overrides:
+        """What is changed about the preset, as far as overrides can say it."""
+
+    def to_json(self) -> bytes:
+        """The experiment as JSON; equal experiments give equal bytes."""
+        kind = type(self)
+        typed = kind.from_json(adapter(kind).dump_json(self))  # where a float belongs, 1 becomes 1.0
+        return adapter(kind).dump_json(typed, indent=2) + b"\n"
+
+    @classmethod
+    def from_json(cls, text: bytes | str) -> Self:
+        """An experiment from what `to_json` made.
+
+        Raises:
+            ValueError: If a key is unknown or missing, or a value is of the wrong type or out of its range.
+        """
+        try:
+            return adapter(cls).validate_json(text)
+        except ValidationError as error:
+            raise ValueError(explain(error, "experiment", cls)) from error
+
+
+class AnyResult(ABC):
+    """One finished run.
+
+    Attributes:
+        experiment: Its configuration.
+        environment: Versions and machine that it was run with.
+    """
+
+    experiment: AnyExperiment
+    environment: Mapping[str, str]
+
+    @property
+    def method(self) -> str:
+        """Name of the method."""
+        return self.experiment.method_name
+
+    @property
+    @abstractmethod
+    def names(self) -> list[str]:
+        """Names of the tasks."""
+
+    @abstractmethod
+    def outcome(self) -> object:
+        """What two runs of one experiment must have in common."""
+
+    @abstractmethod
+    def drawn(self) -> str:
+        """What the seed drew besides weights, as JSON: two runs of one seed are compared only if it is equal."""
+
+    @abstractmethod
+    def scale(self) -> Mapping[str, object]:
+        """How much of the preset was run, and whether that is all."""
+
+    @abstractmethod
+    def scale_in_words(self) -> str:
+        """How much of the preset was run, for people."""
+
+    @abstractmethod
+    def to_json(self) -> bytes:
+        """The content of ``result.json``."""

@@ -1,0 +1,68 @@
+"""``result.json``: its format, and how it is checked and read, for every kind of run."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from pydantic import ValidationError
+
+from agscl.runs.files import parse_record
+from agscl.runs.machine import Machine
+
+from .codec import adapter, explain
+
+FORMAT = 1
+"""Counts up when a reader of the old one could not read the new one."""
+
+Parts = TypeVar("Parts")
+
+
+def parse_result(content: bytes, path: Path, parts: type[Parts]) -> Parts:
+    """The parts of a result that are needed, as a dataclass of them.
+
+    Raises:
+        ValueError: If it is damaged or was written in another format, or a part is missing or of the wrong type.
+    """
+    check_format(parse_record(content, path), path)
+    try:
+        return adapter(parts).validate_json(content)
+    except ValidationError as error:
+        raise ValueError(explain(error, str(path), parts)) from error
+
+
+def check_format(record: Mapping[str, Any], path: Path) -> None:
+    """Refuse a result of another version of the format; those written before it was counted are of format 1.
+
+    Raises:
+        ValueError: If it is.
+    """
+    if (version_found := record.get("format", 1)) != FORMAT:
+        raise ValueError(
+            f"{path.parent} was written in format {version_found!r}, this version of agscl reads format {FORMAT}: "
+            "install the version that wrote it (see environment in its result.json)"
+        )
+
+
+def environment(machine: Machine, packages: Iterable[str] = ()) -> dict[str, str]:
+    """Versions and machine of this process, for the record of a run.
+
+    Args:
+        machine: Where and how it computes.
+        packages: Optional packages whose versions matter as well, where they are installed.
+    """
+    system = {"python": platform.python_version(), "machine": platform.machine(), "system": platform.system()}
+    versions = {name: version(name) for name in ("agscl", "torch", "numpy")}
+    optional = {name: installed for name in packages if (installed := _version(name)) is not None}
+    return {**system, **versions, "compute": str(machine), "threads": str(torch.get_num_threads()), **optional}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
