@@ -9,7 +9,9 @@ import torch
 from safetensors.torch import load_file
 
 from agscl import AGSCL, FineTuning, metrics
-from agscl.experiments import PRESETS, Experiment, Result, compare, run
+from agscl.experiments import Experiment, run
+from agscl.experiments.supervised.comparison import compare
+from agscl.experiments.supervised.presets import SUPERVISED_PRESETS
 from agscl.runs import RunFolder
 from agscl.training import Training
 
@@ -47,8 +49,8 @@ def test_the_folder_holds_what_was_asked_what_happened_and_what_came_out(finishe
 def test_the_final_weights_are_in_the_folder(finished):
     _, folder = finished
     tensors = load_file(folder.state)
-    sequence = PRESETS["digits"].sequence(EXPERIMENT.seed)
-    model = PRESETS["digits"].model(sequence)
+    sequence = SUPERVISED_PRESETS["digits"].sequence(EXPERIMENT.seed)
+    model = SUPERVISED_PRESETS["digits"].model(sequence)
     prefix = "model."
     weights = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
     model.load_state_dict(weights)
@@ -75,7 +77,7 @@ def test_a_run_leaves_the_number_of_threads_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "set_num_threads", lambda number: (chosen.append(number), set_threads(number)))
     before = torch.get_num_threads()
     run(replace(EXPERIMENT, training=Training(epochs=1)), RunFolder(tmp_path))
-    assert chosen == [PRESETS["digits"].threads, before]
+    assert chosen == [SUPERVISED_PRESETS["digits"].threads, before]
     assert torch.get_num_threads() == before
 
 
@@ -108,7 +110,7 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
 
 def test_runs_are_compared_by_the_same_measures_and_plasticity_by_fine_tuning(finished):
     result = finished[0]
-    reference = Result(replace(EXPERIMENT, method=FineTuning()), result.history, {})
+    reference = replace(result, experiment=replace(EXPERIMENT, method=FineTuning()))
     compared = compare([result, reference])
     assert compared["ags-cl"] == compared["fine-tuning"]
     assert compared["ags-cl"]["plasticity"] == pytest.approx(1)
