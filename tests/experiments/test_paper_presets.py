@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from agscl.benchmarks.options import LoadOptions
-from agscl.experiments import PRESETS, Experiment
+from agscl.experiments import PRESETS, Experiment, run
 from agscl.experiments.many import run_many
-from agscl.experiments.supervised import presets, run
+from agscl.experiments.supervised import presets
 from agscl.models import alexnet224
 from agscl.runs import RunFolder
 from agscl.training import Training
