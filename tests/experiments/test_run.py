@@ -13,7 +13,7 @@ from agscl.experiments import Experiment, run
 from agscl.experiments.supervised.comparison import compare
 from agscl.experiments.supervised.presets import SUPERVISED_PRESETS
 from agscl.runs import RunFolder
-from agscl.training import Training
+from agscl.training import Compute, Training
 
 EXPERIMENT = Experiment(
     preset="digits", method=AGSCL(mu=1, lam=400), training=Training(epochs=2, batch_size=64), seed=3
@@ -60,10 +60,12 @@ def test_the_final_weights_are_in_the_folder(finished):
     assert any(name.startswith("guard.") for name in tensors)
 
 
-def test_the_same_experiment_gives_the_same_run(finished, tmp_path):
-    again = run(EXPERIMENT, RunFolder(tmp_path))
-    assert [task.accuracy for task in again.history.tasks] == [task.accuracy for task in finished[0].history.tasks]
-    assert RunFolder(tmp_path).state.read_bytes() == finished[1].state.read_bytes()
+def test_the_same_experiment_gives_the_same_run(tmp_path, precision):
+    experiment = replace(EXPERIMENT, compute=Compute(device="cpu", precision=precision))
+    folders = [RunFolder(tmp_path / name) for name in ("one", "two")]
+    one, two = ([task.accuracy for task in run(experiment, folder).history.tasks] for folder in folders)
+    assert one == two
+    assert folders[0].state.read_bytes() == folders[1].state.read_bytes()
 
 
 def test_another_seed_gives_another_run(finished, tmp_path):

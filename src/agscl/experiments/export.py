@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 import time
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from agscl.extras import require
 from agscl.nodes import compact, dead_nodes, removable
 from agscl.runs.files import tensor_bytes, write_bytes
 from agscl.training.evaluation import EVALUATION_BATCH
@@ -104,7 +104,8 @@ def export(loaded: LoadedRun, tasks: Sequence[int], out: Path) -> Exported:
             weights, or a file computes something else.
         OSError: If the folder cannot be written.
     """
-    _require_packages()
+    for package in ONNX_PACKAGES:
+        require(package, extra="export")
     if out.is_dir() and any(out.iterdir()):
         raise ValueError(f"{out} is not empty: choose a new folder with --out")
     model = loaded.learner.model.cpu().eval()
@@ -124,12 +125,6 @@ def export(loaded: LoadedRun, tasks: Sequence[int], out: Path) -> Exported:
         write_bytes(out / name, content)
     write_bytes(out / "model.json", _description(exported, after, loaded))
     return exported
-
-
-def _require_packages() -> None:
-    for name in ONNX_PACKAGES:
-        if importlib.util.find_spec(name) is None:
-            raise ValueError(f"{name} is needed for an export: pip install 'agscl[export]'")
 
 
 def _require_plain(loaded: LoadedRun) -> None:
