@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 from agscl.methods.freezing import stays_at_zero
 from agscl.methods.method import Network, Training
 from agscl.nodes import NodeLayer, Slice, removable
+from agscl.nodes.layers import kind_of
 from agscl.nodes.surgery.compact import cut_out, kept_positions, part
 from agscl.nodes.surgery.copies import plain_copy, random_like
 from agscl.nodes.surgery.reach import all_zero, sealed_nodes, zero_readings
@@ -131,10 +132,10 @@ class _Small:
         free = _free_places(network, frozen)
         for name, module in network.model.named_modules():
             small = self._model.get_submodule(name)
-            if isinstance(module, nn.modules.batchnorm._NormBase):
-                small.forward = partial(_dense_norm, module, self._along(f"{name}.weight", f"{name}.running_mean"))
+            if (on_all_channels := kind_of(module).on_all_channels) is not None:
+                small.forward = partial(on_all_channels, module, self._along(f"{name}.weight", f"{name}.running_mean"))
             elif is_sparable(module) and (parts := self._parts(f"{name}.weight", free)) is not None:
-                small.forward = spared(small, parts)  # type: ignore[arg-type]
+                small.forward = spared(small, parts)
 
     def fits(self, drop: Nodes) -> bool:
         """Whether this was made for these nodes."""
@@ -233,23 +234,8 @@ def _free_places(network: Network, frozen: Nodes) -> dict[tuple[str, int], Tenso
     return places
 
 
-def _dense_norm(module: nn.Module, channels: Tensor | None, x: Tensor) -> Tensor:
-    """A norm layer on all its channels, dead ones zero: their statistics go on as in the dense model."""
-    if channels is None:
-        output: Tensor = module(x)
-        return output
-    sizes = [x.shape[0], _num_channels(module), *x.shape[2:]]
-    dense: Tensor = module(x.new_zeros(sizes).index_copy(1, channels, x))
-    return dense.index_select(1, channels)
-
-
 def _device(network: Network) -> torch.device:
     return next(iter(network.parameters.values())).device
-
-
-def _num_channels(module: Any) -> int:
-    count: int = module.num_features
-    return count
 
 
 def _any(nodes: Nodes) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .widened import make_plain
+from agscl.nodes.layers.widened import make_plain
 
 
 def several(example_inputs: Any) -> tuple[Any, ...]:

@@ -99,6 +99,10 @@ class Call:
             raise self.refusal("it mixes positions that hold different nodes")
         return ids
 
+    def elementwise(self) -> AnyLabel:
+        """The label of a result computed element by element: units pass, and their activation can be read here."""
+        return Label(self.label.ids, frozenset({self.node})) if isinstance(self.label, Label) else self.label
+
     def made(self, ids: Tensor, dim: int) -> AnyLabel:
         """The label of a result whose dimension `dim` holds the given new units; in a head there are none."""
         return HEAD if self.in_head else Label(spread(ids, self.value.ndim, dim), frozenset({self.node}))
@@ -116,6 +120,10 @@ class Call:
         for source in label.sources:
             before = self.ledger.readings.get(source, label.ids.flatten()[:0])
             self.ledger.readings[source] = torch.cat([before, label.ids.flatten()]).unique()
+
+
+Rule = Callable[[Call], Any]
+"""Takes a call, writes into its ledger, returns the label (or tuple of labels) of its result."""
 
 
 def _name(operation: Any) -> str:
