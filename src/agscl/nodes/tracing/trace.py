@@ -34,6 +34,13 @@ def trace(
     The model is traced in eval mode on the example inputs; nothing about it changes. Positions in the graph lie on the
     model's device, so move the model first.
 
+    >>> print(trace(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), torch.ones(2, 3)))
+    4 nodes in 1 layers
+    0: 4 nodes
+        in   0.weight[0..3], 0.bias[0..3]
+        out  2.weight[:, 0..3]
+    heads: 2
+
     Args:
         model: Any module that torch.fx can follow.
         example_inputs: A batch for ``model(*example_inputs)``; a single tensor stands for itself. Two samples do.
