@@ -22,6 +22,7 @@ from agscl.methods.freezing import stays_at_zero
 from agscl.methods.method import Network, Training
 from agscl.nodes import NodeLayer, Slice, removable
 from agscl.nodes.layers import kind_of
+from agscl.nodes.slices import mark
 from agscl.nodes.surgery.compact import cut_out, kept_positions, part
 from agscl.nodes.surgery.copies import plain_copy, random_like
 from agscl.nodes.surgery.reach import all_zero, sealed_nodes, zero_readings
@@ -222,16 +223,10 @@ def _is_relu(model: nn.Module, source: Any) -> bool:
 
 
 def _free_places(network: Network, frozen: Nodes) -> dict[tuple[str, int], Tensor]:
-    """Positions of weights that need gradients, by tensor and dimension, where some do not."""
-    places: dict[tuple[str, int], Tensor] = {}
-    for layer in network.graph.layers:
-        if layer.name in frozen and frozen[layer.name].any():
-            for piece in layer.incoming + layer.outgoing:
-                size = network.state[piece.parameter].shape[piece.dim]
-                place = (piece.parameter, piece.dim)
-                mask = places.setdefault(place, torch.ones(size, dtype=torch.bool, device=piece.index.device))
-                mask[piece.index[frozen[layer.name]].flatten()] = False
-    return places
+    """Positions of weights that need gradients, by tensor and dimension."""
+    layers = [layer for layer in network.graph.layers if layer.name in frozen]
+    pieces = ((piece, frozen[layer.name]) for layer in layers for piece in layer.incoming + layer.outgoing)
+    return {place: ~mask for place, mask in mark(pieces, network.state).items()}
 
 
 def _device(network: Network) -> torch.device:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from agscl.nodes.graph import NodeLayer
-from agscl.nodes.slices import lay_out
+from agscl.nodes.slices import mark
 
 
 class InferenceCost(NamedTuple):
@@ -79,6 +79,6 @@ def _kept(
     """How many numbers of each parameter neither make nor read a removed node."""
     pieces = [(piece, removed[layer.name]) for layer in layers for piece in layer.incoming + layer.outgoing]
     gone = {name: torch.zeros_like(parameter, dtype=torch.bool) for name, parameter in parameters.items()}
-    for (name, _), mask in lay_out(pieces, parameters, False).items():
-        gone[name] |= mask
+    for (name, dim), positions in mark(pieces, parameters).items():
+        gone[name].index_fill_(dim, positions.nonzero().flatten(), True)
     return {name: int((~mask).sum()) for name, mask in gone.items()}

@@ -15,7 +15,6 @@ from agscl.nodes.tracing.units import NO_UNIT
 
 from .kind import LayerKind, Magnitude, Product, Sums
 from .per_sample import FLOATS_AT_ONCE, products
-from .weights import consume, produce
 from .widened import Widened
 
 _Conv = nn.modules.conv._ConvNd
@@ -26,12 +25,12 @@ def convolution(call: Call) -> AnyLabel:
     weight, groups = call.argument("weight", 1), call.argument("groups", 6) or 1
     channel_dim = 1 - weight.ndim
     if groups == 1:
-        consume(call, weight, column_dim=1, input_dim=channel_dim)
-    elif weight.shape[1] == 1 and isinstance(call.label, Label):
-        return _filter(call, call.label, weight, channel_dim, groups)
-    else:
-        _consume_groups(call, weight, groups, channel_dim)
-    return produce(call, weight, row_dim=0, output_dim=channel_dim)
+        call.consume(weight, column_dim=1, input_dim=channel_dim)
+    elif isinstance(call.label, Label):
+        if weight.shape[1] == 1:
+            return _filter(call, call.label, weight, channel_dim, groups)
+        _consume_groups(call, call.label, weight, channel_dim, groups)
+    return call.produce(weight, row_dim=0, output_dim=channel_dim)
 
 
 def transposed_convolution(call: Call) -> AnyLabel:
@@ -39,8 +38,8 @@ def transposed_convolution(call: Call) -> AnyLabel:
     weight, groups = call.argument("weight", 1), call.argument("groups", 6) or 1
     channel_dim = 1 - weight.ndim
     if groups == 1:
-        consume(call, weight, column_dim=0, input_dim=channel_dim)
-        return produce(call, weight, row_dim=1, output_dim=channel_dim)
+        call.consume(weight, column_dim=0, input_dim=channel_dim)
+        return call.produce(weight, row_dim=1, output_dim=channel_dim)
     if groups == weight.shape[0] and isinstance(call.label, Label):
         return _filter(call, call.label, weight, channel_dim, groups)
     raise call.refusal("transposed convolutions are known plain or depthwise, not in groups")
@@ -62,15 +61,13 @@ def _filter(call: Call, label: Label, weight: Tensor, channel_dim: int, channels
     return call.made(outputs, channel_dim)
 
 
-def _consume_groups(call: Call, weight: Tensor, groups: int, channel_dim: int) -> None:
+def _consume_groups(call: Call, label: Label, weight: Tensor, channel_dim: int, groups: int) -> None:
     """Grouped convolution: a column serves all groups and a row one group, so inputs are tied by one of the two.
 
     Tied are the inputs of a group (cut by its rows) or those at the same position in every group (cut by their
     column), whichever leaves more nodes.
     """
-    label, width = call.label, weight.shape[1]
-    if not isinstance(label, Label):
-        return
+    width = weight.shape[1]
     ids = call.along(label, channel_dim, groups * width).reshape(groups, width)
     if (ids == NO_UNIT).any():
         raise call.refusal("one group reads nodes and the model's input together")

@@ -10,15 +10,14 @@ from agscl.nodes.tracing.labels import AnyLabel
 
 from .kind import LayerKind, Magnitude, Product, Sums
 from .per_sample import products
-from .weights import consume, produce
 from .widened import Widened
 
 
 def linear(call: Call) -> AnyLabel:
     """``y = W x + b``: columns read units, rows and bias make them."""
     weight = call.argument("weight", 1)
-    consume(call, weight, column_dim=1, input_dim=-1)
-    return produce(call, weight, row_dim=0, output_dim=-1)
+    call.consume(weight, column_dim=1, input_dim=-1)
+    return call.produce(weight, row_dim=0, output_dim=-1)
 
 
 def _fit(layer: nn.Linear) -> None:

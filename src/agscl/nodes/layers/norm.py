@@ -12,13 +12,12 @@ from agscl.nodes.tracing.labels import AnyLabel, Label
 
 from .kind import LayerKind, Magnitude, Sums
 from .per_sample import affine
-from .weights import own
 
 
 def batch_norm(call: Call) -> AnyLabel:
     """Batch and instance norm: every channel for itself."""
-    own(call, call.ledger.incoming, [call.argument("weight", 3), call.argument("bias", 4)])
-    own(call, call.ledger.statistics, [call.argument("running_mean", 1), call.argument("running_var", 2)])
+    call.own(call.ledger.incoming, call.argument("weight", 3), call.argument("bias", 4))
+    call.own(call.ledger.statistics, call.argument("running_mean", 1), call.argument("running_var", 2))
     return call.elementwise()
 
 
@@ -29,7 +28,7 @@ def group_norm(call: Call) -> AnyLabel:
         ids = call.along(label, 1, call.value.shape[1])
         for group in ids.chunk(call.argument("num_groups", 1)):
             call.ledger.units.tie(group)
-    own(call, call.ledger.incoming, [call.argument("weight", 2), call.argument("bias", 3)])
+    call.own(call.ledger.incoming, call.argument("weight", 2), call.argument("bias", 3))
     return call.elementwise()
 
 
@@ -37,7 +36,7 @@ def layer_norm(call: Call) -> AnyLabel:
     """All that is normalised together is one node."""
     label, pair = call.label, [call.argument("weight", 2), call.argument("bias", 3)]
     if not isinstance(label, Label):
-        own(call, call.ledger.incoming, pair)
+        call.own(call.ledger.incoming, *pair)
         return label
     if any(size != 1 for size in label.ids.shape[: -len(call.argument("normalized_shape", 1))]):
         raise call.refusal("its scale serves positions that hold different nodes")

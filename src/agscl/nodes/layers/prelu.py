@@ -8,14 +8,13 @@ from agscl.nodes.tracing.call import Call
 from agscl.nodes.tracing.labels import AnyLabel
 
 from .kind import LayerKind
-from .weights import own
 
 
 def prelu(call: Call) -> AnyLabel:
     """A ReLU with learned slopes: one for each channel, or one for all."""
     slopes = call.argument("weight", 1)
     if slopes.numel() > 1:
-        own(call, call.ledger.incoming, [slopes])
+        call.own(call.ledger.incoming, slopes)
     else:
         call.ledger.shared.add(call.place(slopes, 0)[0])
     return call.elementwise()

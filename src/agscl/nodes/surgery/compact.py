@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from agscl.nodes.graph import NodeGraph
 from agscl.nodes.layers import kind_of
-from agscl.nodes.slices import fill
+from agscl.nodes.slices import fill, mark
 from agscl.nodes.tracing.trace import eval_mode
 
 from .copies import plain_copy, random_like, several
@@ -31,6 +31,15 @@ def compact(model: nn.Module, graph: NodeGraph, drop: Nodes, example_inputs: Any
     The copy computes what the model computes wherever the dropped nodes contribute exactly zero to all that is kept,
     see `agscl.nodes.inert_nodes`. It is checked once on random weights, so that a forward that relies on the number of
     nodes is found out.
+
+    >>> from agscl import trace
+    >>> model, x = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), torch.ones(2, 3)
+    >>> compact(model, trace(model, x), {"0": torch.tensor([True, False, False, True])}, x)
+    Sequential(
+      (0): Linear(in_features=3, out_features=2, bias=True)
+      (1): ReLU()
+      (2): Linear(in_features=2, out_features=2, bias=True)
+    )
 
     Args:
         model: The traced model; it is not changed.
@@ -74,9 +83,18 @@ def part(tensor: Tensor, kept: Mapping[int, Tensor]) -> Tensor:
 def kept_positions(graph: NodeGraph, drop: Nodes, tensors: Mapping[str, Tensor]) -> dict[str, dict[int, Tensor]]:
     """What stays of each tensor that is touched when nodes go."""
     positions: dict[str, dict[int, Tensor]] = defaultdict(dict)
-    for (name, dim), mask in _masks(graph, drop, tensors).items():
-        positions[name][dim] = mask.nonzero().flatten()
+    for (name, dim), dropped in _dropped(graph, drop, tensors).items():
+        if dropped.any():
+            positions[name][dim] = (~dropped).nonzero().flatten()
     return dict(positions)
+
+
+def _dropped(graph: NodeGraph, drop: Nodes, tensors: Mapping[str, Tensor]) -> dict[tuple[str, int], Tensor]:
+    """Which positions go, by tensor and dimension: bool."""
+    layers = [layer for layer in graph.layers if layer.name in drop]
+    return mark(
+        ((piece, drop[la.name]) for la in layers for piece in la.incoming + la.outgoing + la.statistics), tensors
+    )
 
 
 def removable(model: nn.Module, graph: NodeGraph, drop: Nodes, example_inputs: Any) -> dict[str, Tensor]:
@@ -110,14 +128,13 @@ def _structural(model: nn.Module, graph: NodeGraph, drop: Nodes) -> dict[str, Te
     left = {name: nodes.clone() for name, nodes in drop.items()}
     while True:
         stay = {(name, 0): rows for name, rows in _torn_groups(model, graph, left).items()}
-        for position, mask in _masks(graph, left, tensors).items():
-            if not mask.any():
-                stay[position] = torch.arange(len(mask), device=mask.device) == 0
+        for entry, dropped in _dropped(graph, left, tensors).items():
+            if dropped.all():
+                stay[entry] = torch.arange(len(dropped), device=dropped.device) == 0
         before = {name: nodes.clone() for name, nodes in left.items()}
-        for layer in graph.layers:
-            for piece in layer.incoming + layer.outgoing if layer.name in left else ():
-                if (piece.parameter, piece.dim) in stay:
-                    left[layer.name] &= ~stay[piece.parameter, piece.dim][piece.index].any(dim=1)
+        for layer in [layer for layer in graph.layers if layer.name in left]:
+            for piece in [piece for piece in layer.incoming + layer.outgoing if (piece.parameter, piece.dim) in stay]:
+                left[layer.name] &= ~stay[piece.parameter, piece.dim][piece.index].any(dim=1)
         if all(torch.equal(left[name], nodes) for name, nodes in before.items()):
             return left
 
@@ -125,50 +142,23 @@ def _structural(model: nn.Module, graph: NodeGraph, drop: Nodes) -> dict[str, Te
 def _torn_groups(model: nn.Module, graph: NodeGraph, drop: Nodes) -> dict[str, Tensor]:
     """Rows of grouped convolutions that are in a group of which not everything goes, by name of the weight."""
     torn: dict[str, Tensor] = {}
+    layers = [layer for layer in graph.layers if layer.name in drop]
+    rows = mark(((piece, drop[layer.name]) for layer in layers for piece in layer.incoming), _state(model))
     for path, module in model.named_modules():
-        groups = kind_of(module).num_groups(module)
+        groups, name = kind_of(module).num_groups(module), f"{path}.weight"
         if groups > 1:
             weight = module.get_parameter("weight")
-            rows = _dropped_rows(graph, drop, f"{path}.weight", weight)
-            inputs = _dropped_inputs(graph, drop, path, weight, groups)
-            whole = rows.view(groups, -1).all(dim=1) & inputs.view(groups, -1).all(dim=1)
-            torn[f"{path}.weight"] = ~whole.repeat_interleave(len(rows) // groups)
+            num_rows, width = weight.shape[:2]
+            read = any(site.module == path for layer in graph.layers for site in layer.sites)
+            # a depthwise filter between a node's parts reads no node of its own and goes with its rows
+            inputs = torch.full((groups * width,), not read and width == 1, device=weight.device)
+            for layer in layers:
+                for site in [site for site in layer.sites if site.module == path]:
+                    inputs[site.index[drop[layer.name]].flatten()] = True
+            made = rows.get((name, 0), torch.zeros(num_rows, dtype=torch.bool, device=weight.device))
+            whole = made.view(groups, -1).all(dim=1) & inputs.view(groups, width).all(dim=1)
+            torn[name] = ~whole.repeat_interleave(num_rows // groups)
     return torn
-
-
-def _dropped_rows(graph: NodeGraph, drop: Nodes, name: str, weight: Tensor) -> Tensor:
-    """Rows whose output nodes go."""
-    rows = torch.zeros(weight.shape[0], dtype=torch.bool, device=weight.device)
-    for layer in graph.layers:
-        for piece in layer.incoming:
-            if piece.parameter == name and layer.name in drop:
-                rows[piece.index[drop[layer.name]].flatten()] = True
-    return rows
-
-
-def _dropped_inputs(graph: NodeGraph, drop: Nodes, path: str, weight: Tensor, groups: int) -> Tensor:
-    """Input channels whose nodes go; a depthwise filter between a node's parts goes with its rows."""
-    sites = [(layer, site) for layer in graph.layers for site in layer.sites if site.module == path]
-    depthwise_in_a_node = not sites and weight.shape[1] == 1
-    dropped = torch.full((groups * weight.shape[1],), depthwise_in_a_node, device=weight.device)
-    for layer, site in sites:
-        if layer.name in drop:
-            dropped[site.index[drop[layer.name]].flatten()] = True
-    return dropped
-
-
-def _masks(graph: NodeGraph, drop: Nodes, tensors: Mapping[str, Tensor]) -> dict[tuple[str, int], Tensor]:
-    """Which positions stay, by tensor and dimension, where any go."""
-    masks: dict[tuple[str, int], Tensor] = {}
-    for layer in graph.layers:
-        if layer.name in drop and drop[layer.name].any():
-            for piece in layer.incoming + layer.outgoing + layer.statistics:
-                size = tensors[piece.parameter].shape[piece.dim]
-                mask = masks.setdefault(
-                    (piece.parameter, piece.dim), torch.ones(size, dtype=torch.bool, device=piece.index.device)
-                )
-                mask[piece.index[drop[layer.name]].flatten()] = False
-    return masks
 
 
 @torch.no_grad()

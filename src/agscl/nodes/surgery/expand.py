@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from agscl.nodes.graph import NodeGraph, NodeLayer
 from agscl.nodes.layers import WIDENED, kind_of
 from agscl.nodes.layers.widened import widen
-from agscl.nodes.slices import fill
+from agscl.nodes.slices import fill, mark
 
 from .copies import plain_copy
 from .resize import replace_tensors
@@ -57,6 +57,13 @@ def expand(model: nn.Module, graph: NodeGraph, layer: str, nodes: int, retrace: 
 
     What comes into a new node is drawn from its modules' own initialisers, what goes out of it is zero. The old part of
     every layer is computed as before, in calls of the same shapes, so that outputs keep their bits.
+
+    >>> from agscl import trace
+    >>> model, x = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), torch.ones(2, 3)
+    >>> before = model(x)
+    >>> expansion = expand(model, trace(model, x), "0", 2, lambda grown: trace(grown, x))
+    >>> expansion.graph.num_nodes, torch.equal(model(x), before)
+    (6, True)
 
     Args:
         model: Changed in place: its tensors of the layer and of what reads it are replaced.
@@ -141,10 +148,10 @@ def _places(
     """
     places: dict[str, dict[int, Tensor]] = {}
     grown = _layer(new, layer.name)
-    for piece in grown.incoming + grown.outgoing + grown.statistics:
-        mask = torch.ones(state[piece.parameter].shape[piece.dim], dtype=torch.bool, device=piece.index.device)
-        mask[piece.index[layer.num_nodes :].flatten()] = False
-        places.setdefault(piece.parameter, {})[piece.dim] = mask.nonzero().flatten()
+    pieces = grown.incoming + grown.outgoing + grown.statistics
+    added = torch.arange(grown.num_nodes, device=pieces[0].index.device) >= layer.num_nodes
+    for (name, dim), mask in mark(((piece, added) for piece in pieces), state).items():
+        places.setdefault(name, {})[dim] = (~mask).nonzero().flatten()
     for old, later in zip(graph.layers, new.layers, strict=True):
         for before, after in zip(old.incoming + old.outgoing, later.incoming + later.outgoing, strict=True):
             moved = places.get(before.parameter, {}).get(before.dim)
