@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from agscl.nodes.graph import NodeGraph
 from agscl.nodes.layers import kind_of
 from agscl.nodes.slices import fill, mark
-from agscl.nodes.tracing.trace import eval_mode
+from agscl.nodes.tracing.trace import arguments, eval_mode
 
-from .copies import plain_copy, random_like, several
+from .copies import plain_copy, random_like
 from .resize import replace_tensors
 
 Nodes = Mapping[str, Tensor]
@@ -165,7 +165,7 @@ def _torn_groups(model: nn.Module, graph: NodeGraph, drop: Nodes) -> dict[str, T
 def _agrees(model: nn.Module, graph: NodeGraph, drop: Nodes, example_inputs: Any) -> bool:
     """Whether the copy without the nodes computes the same on random weights and inputs, in double precision."""
     generator = torch.Generator().manual_seed(0)
-    inputs = tuple(_double(random_like(value, generator)) for value in several(example_inputs))
+    inputs = tuple(_double(random_like(value, generator)) for value in arguments(example_inputs))
     whole = plain_copy(model).double()
     for tensor in _state(whole).values():
         if tensor.is_floating_point():

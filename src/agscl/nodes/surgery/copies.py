@@ -11,11 +11,6 @@ from torch import Tensor, nn
 from agscl.nodes.layers.widened import make_plain
 
 
-def several(example_inputs: Any) -> tuple[Any, ...]:
-    """Example inputs as positional arguments; a single tensor stands for itself."""
-    return (example_inputs,) if isinstance(example_inputs, Tensor) else tuple(example_inputs)
-
-
 def random_like(value: Any, generator: torch.Generator) -> Any:
     """Random numbers in the place of a tensor's, where it holds numbers and not indices."""
     if not isinstance(value, Tensor) or not value.is_floating_point():

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from agscl.nodes.activity import Activity
 from agscl.nodes.graph import NodeGraph, Slice
 from agscl.nodes.slices import fill
-from agscl.nodes.tracing.trace import eval_mode
+from agscl.nodes.tracing.trace import arguments, eval_mode
 
-from .copies import plain_copy, random_like, several
+from .copies import plain_copy, random_like
 
 MATRIX = 2
 """From so many dimensions up a tensor reads inputs."""
@@ -67,7 +67,7 @@ def silent_nodes(model: nn.Module, graph: NodeGraph, example_inputs: Any) -> dic
     trial = plain_copy(model)
     state = dict(trial.state_dict())
     generator = torch.Generator().manual_seed(0)
-    inputs = tuple(random_like(value, generator) for value in several(example_inputs))
+    inputs = tuple(random_like(value, generator) for value in arguments(example_inputs))
     silent = _no_nodes(graph)
     while True:
         constant = {layer.name: all_zero(_matrices(layer.incoming, state), state) for layer in graph.layers}

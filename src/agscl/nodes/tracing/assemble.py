@@ -133,14 +133,11 @@ def _head_modules(model: nn.Module, outputs: list[_Unit]) -> tuple[str, ...]:
 
 def _head(model: nn.Module, name: str) -> Head:
     module = model.get_submodule(name)
-    tasks: tuple[tuple[str, ...], ...] = ()
-    if isinstance(module, nn.ModuleList | nn.ModuleDict):
-        tasks = tuple(_names(f"{name}.{child}", member) for child, member in module.named_children())
-    return Head(name, tasks, _names(name, module))
-
-
-def _names(prefix: str, module: nn.Module) -> tuple[str, ...]:
-    return tuple(f"{prefix}.{name}" for name, _ in module.named_parameters())
+    members = list(module.named_children()) if isinstance(module, nn.ModuleList | nn.ModuleDict) else []
+    tasks = tuple(
+        tuple(f"{name}.{child}.{local}" for local, _ in member.named_parameters()) for child, member in members
+    )
+    return Head(name, tasks, tuple(f"{name}.{local}" for local, _ in module.named_parameters()))
 
 
 def _outgoing(model: nn.Module, layer: NodeLayer, heads: tuple[Head, ...], called: set[str]) -> tuple[Slice, ...]:
@@ -171,21 +168,13 @@ def _probe(graph: fx.Graph, sources: list[fx.Node], num_inputs: int) -> fx.Graph
     """The part of the graph that computes the given operations from the inputs; they become its outputs."""
     probe = fx.Graph()
     copies: dict[fx.Node, fx.Node] = {}
-    wanted = _needed(sources) | set([node for node in graph.nodes if node.op == "placeholder"][:num_inputs])
+    needed = {*sources, *[node for node in graph.nodes if node.op == "placeholder"][:num_inputs]}
+    for node in reversed(graph.nodes):
+        if node in needed:
+            needed.update(node.all_input_nodes)
     for node in graph.nodes:
-        if node in wanted:
+        if node in needed:
             copies[node] = probe.node_copy(node, copies.__getitem__)
     probe.output(tuple(copies[source] for source in sources))
     probe.lint()
     return probe
-
-
-def _needed(sources: Iterable[fx.Node]) -> set[fx.Node]:
-    needed: set[fx.Node] = set()
-    waiting = list(sources)
-    while waiting:
-        node = waiting.pop()
-        if node not in needed:
-            needed.add(node)
-            waiting.extend(node.all_input_nodes)
-    return needed
