@@ -21,6 +21,8 @@ from torch.optim import Optimizer
 from agscl.methods.freezing import stays_at_zero
 from agscl.methods.method import Network, Training
 from agscl.nodes import NodeLayer, Slice, removable
+from agscl.nodes.layers import kind_of
+from agscl.nodes.slices import mark
 from agscl.nodes.surgery.compact import cut_out, kept_positions, part
 from agscl.nodes.surgery.copies import plain_copy, random_like
 from agscl.nodes.surgery.reach import all_zero, sealed_nodes, zero_readings
@@ -131,10 +133,10 @@ class _Small:
         free = _free_places(network, frozen)
         for name, module in network.model.named_modules():
             small = self._model.get_submodule(name)
-            if isinstance(module, nn.modules.batchnorm._NormBase):
-                small.forward = partial(_dense_norm, module, self._along(f"{name}.weight", f"{name}.running_mean"))
+            if (on_all_channels := kind_of(module).on_all_channels) is not None:
+                small.forward = partial(on_all_channels, module, self._along(f"{name}.weight", f"{name}.running_mean"))
             elif is_sparable(module) and (parts := self._parts(f"{name}.weight", free)) is not None:
-                small.forward = spared(small, parts)  # type: ignore[arg-type]
+                small.forward = spared(small, parts)
 
     def fits(self, drop: Nodes) -> bool:
         """Whether this was made for these nodes."""
@@ -221,35 +223,14 @@ def _is_relu(model: nn.Module, source: Any) -> bool:
 
 
 def _free_places(network: Network, frozen: Nodes) -> dict[tuple[str, int], Tensor]:
-    """Positions of weights that need gradients, by tensor and dimension, where some do not."""
-    places: dict[tuple[str, int], Tensor] = {}
-    for layer in network.graph.layers:
-        if layer.name in frozen and frozen[layer.name].any():
-            for piece in layer.incoming + layer.outgoing:
-                size = network.state[piece.parameter].shape[piece.dim]
-                place = (piece.parameter, piece.dim)
-                mask = places.setdefault(place, torch.ones(size, dtype=torch.bool, device=piece.index.device))
-                mask[piece.index[frozen[layer.name]].flatten()] = False
-    return places
-
-
-def _dense_norm(module: nn.Module, channels: Tensor | None, x: Tensor) -> Tensor:
-    """A norm layer on all its channels, dead ones zero: their statistics go on as in the dense model."""
-    if channels is None:
-        output: Tensor = module(x)
-        return output
-    sizes = [x.shape[0], _num_channels(module), *x.shape[2:]]
-    dense: Tensor = module(x.new_zeros(sizes).index_copy(1, channels, x))
-    return dense.index_select(1, channels)
+    """Positions of weights that need gradients, by tensor and dimension."""
+    layers = [layer for layer in network.graph.layers if layer.name in frozen]
+    pieces = ((piece, frozen[layer.name]) for layer in layers for piece in layer.incoming + layer.outgoing)
+    return {place: ~mask for place, mask in mark(pieces, network.state).items()}
 
 
 def _device(network: Network) -> torch.device:
     return next(iter(network.parameters.values())).device
-
-
-def _num_channels(module: Any) -> int:
-    count: int = module.num_features
-    return count
 
 
 def _any(nodes: Nodes) -> bool:

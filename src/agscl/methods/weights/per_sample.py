@@ -19,8 +19,7 @@ from torch.func import functional_call, grad, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from agscl.methods.method import Learned, Network
-
-from .closed_forms import LAYERS, Magnitude
+from agscl.nodes.layers import CLOSED_FORMS, Magnitude
 
 Targets = tuple[Tensor, ...]
 """What one differentiation needs beside the outputs: tensors with one entry a sample."""
@@ -102,7 +101,7 @@ class _Watch:
     def __init__(self, model: nn.Module, parameters: Mapping[str, Tensor]) -> None:
         self.parameters = parameters
         self.records: list[_Record] = []
-        self._layers = [module for module in model.modules() if type(module) in LAYERS]
+        self._layers = [module for module in model.modules() if type(module) in CLOSED_FORMS]
 
     def __enter__(self) -> _Watch:
         self._handles = [layer.register_forward_hook(self._record) for layer in self._layers]
@@ -149,7 +148,7 @@ class _Pass:
         sums: dict[str, Tensor] = {}
         for record, gradient in zip(wanted, gradients, strict=True):
             if gradient is not None:
-                rule = LAYERS[type(record.layer)]
+                rule = CLOSED_FORMS[type(record.layer)]
                 for local, total in rule(record.layer, record.input, gradient, self.magnitude):
                     parameter = record.layer.get_parameter(local)
                     if id(parameter) in names:
