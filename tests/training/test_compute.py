@@ -35,13 +35,13 @@ def pictures(in_memory):
     return TaskSequence("pictures", tasks, (3, 8, 8))
 
 
-def fresh(sequence, machine, sinks=(), *, live=False):
+def fresh(sequence, machine, loggers=(), *, live=False):
     torch.manual_seed(0)
     model = MultiHead(Small(), 12, sequence.num_classes)
     method = agscl.AGSCL(mu=0.1, lam=math.inf, rho=0)
     guard = agscl.protect(model, method, example_inputs=torch.zeros(2, 3, 8, 8), heads="heads")
     training = Training(epochs=4, batch_size=20, optimizer="sgd", learning_rate=0.1)
-    return Learner(model, guard, training, torch.Generator().manual_seed(1), sinks, machine=machine, live=live)
+    return Learner(model, guard, training, torch.Generator().manual_seed(1), loggers, machine=machine, live=live)
 
 
 def learned(sequence, machine):

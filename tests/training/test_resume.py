@@ -17,17 +17,18 @@ from torch import nn
 import agscl
 from agscl.benchmarks.task import Task, TaskSequence
 from agscl.models import MultiHead
-from agscl.runs.checkpoint import CheckpointFolder
+from agscl.runs import RunFolder
+from agscl.runs.checkpointer import Checkpointer
+from agscl.runs.events import JsonLines
 from agscl.runs.machine import DTYPES, Machine
 from agscl.runs.random import capture, restore, seeded
 from agscl.training import (
     EpochFinished,
     Every,
     Interruption,
-    JsonLines,
-    Keeper,
     Learner,
     RateLowered,
+    SequenceProgress,
     Stopped,
     Training,
     learn_sequence,
@@ -97,14 +98,16 @@ class Noisy(nn.Module):
         return self.act(self.second(self.drop(self.act(self.norm(self.first(x))))))
 
 
-def learner(sequence, method, training, keeper=None, sinks=(), *, live=False, precision="fp32"):
+def learner(sequence, method, training, checkpointer=None, loggers=(), *, live=False, precision="fp32"):
     torch.manual_seed(0)
     model = MultiHead(Noisy(), 8, sequence.num_classes)
     guard = agscl.protect(model, method, example_inputs=torch.zeros(2, 6), heads="heads")
     joint = isinstance(method, agscl.Joint)
     generator = torch.Generator().manual_seed(1)
     machine = Machine(dtype=DTYPES[precision])
-    return Learner(model, guard, training, generator, sinks, joint=joint, machine=machine, keeper=keeper, live=live)
+    return Learner(
+        model, guard, training, generator, loggers, joint=joint, machine=machine, checkpointer=checkpointer, live=live
+    )
 
 
 def fused(sequence, fuse):
@@ -115,9 +118,9 @@ def fused(sequence, fuse):
 def run(sequence, method, training, path, *, batches=math.inf, every=1, **options):
     """One process' life: from the newest checkpoint until the end or the power cut."""
     with seeded(5):
-        events = path / "events.jsonl"
-        keeper = Keeper(CheckpointFolder(path / "checkpoint"), events, Every(math.inf, every), Interruption())
-        who = learner(sequence, method, training, keeper, [JsonLines(events)], **options)
+        folder = RunFolder(path)
+        checkpointer = Checkpointer(SequenceProgress, folder, Every(math.inf, every))
+        who = learner(sequence, method, training, checkpointer, [JsonLines(folder.events)], **options)
         history = learn_sequence(who, fused(sequence, Fuse(batches)))
     return final(who, history)
 
@@ -203,7 +206,7 @@ def test_events_of_a_life_that_was_lost_are_cut(sequence, tmp_path):
 
 @dataclass(frozen=True)
 class Preemption:
-    """A sink that asks for the end when the first epoch is over, as SIGTERM would."""
+    """A logger that asks for the end when the first epoch is over, as SIGTERM would."""
 
     interruption: Interruption
 
@@ -214,12 +217,12 @@ class Preemption:
 
 def test_a_signal_saves_and_stops(sequence, tmp_path):
     undisturbed = run(sequence, METHODS["si"], TRAINING, tmp_path, every=None)
-    keeper = Keeper(CheckpointFolder(tmp_path / "checkpoint"), tmp_path / "e", Every(math.inf), Interruption())
+    checkpointer = Checkpointer(SequenceProgress, RunFolder(tmp_path), Every(math.inf))
     with seeded(5):
-        who = learner(sequence, METHODS["si"], TRAINING, keeper, [Preemption(keeper.interruption)])
+        who = learner(sequence, METHODS["si"], TRAINING, checkpointer, [Preemption(checkpointer.interruption)])
         with pytest.raises(Stopped, match="--resume"):
             learn_sequence(who, fused(sequence, Fuse(math.inf)))
-    assert keeper.folder.latest() is not None
+    assert checkpointer.checkpoints.latest() is not None
     assert same(run(sequence, METHODS["si"], TRAINING, tmp_path), undisturbed)
 
 
@@ -245,11 +248,11 @@ def test_a_seed_holds_for_its_context_only():
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def exploding(sequence, training, sinks):
+def exploding(sequence, training, loggers):
     torch.manual_seed(0)
     model = MultiHead(nn.Sequential(nn.Linear(6, 8), nn.ReLU()), 8, sequence.num_classes)
     guard = agscl.protect(model, agscl.FineTuning(), example_inputs=torch.zeros(2, 6), heads="heads")
-    return Learner(model, guard, training, torch.Generator().manual_seed(1), sinks)
+    return Learner(model, guard, training, torch.Generator().manual_seed(1), loggers)
 
 
 WILD = Training(epochs=3, batch_size=16, learning_rate=1e30, optimizer="sgd", decay=1e8, floor=1e-9)
@@ -262,9 +265,9 @@ def test_divergence_stops_with_the_step_and_advice(sequence):
 
 def test_divergence_restores_the_start_of_the_epoch_with_a_lower_rate(sequence, make_examples):
     remembered = []
-    sink = type("Sink", (), {"emit": lambda self, event: remembered.append(event)})()
+    logger = type("Logger", (), {"emit": lambda self, event: remembered.append(event)})()
     training = replace(WILD, on_divergence="restore")
-    history = learn_sequence(exploding(sequence, training, [sink]), sequence)
+    history = learn_sequence(exploding(sequence, training, [logger]), sequence)
     rates = [event.learning_rate for event in remembered if isinstance(event, RateLowered)]
     assert rates[0] == pytest.approx(1e22)
     assert history.accuracy.tril().isfinite().all()

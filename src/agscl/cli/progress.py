@@ -20,12 +20,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from agscl.training import EpochFinished, Event, RateLowered, Resumed, Sink, TaskFinished, TaskStarted
+from agscl.runs.events import Logger
+from agscl.training import EpochFinished, Event, RateLowered, Resumed, TaskFinished, TaskStarted
 
 
 @contextmanager
-def progress(console: Console, method: str) -> Iterator[Sink]:
-    """A sink that shows a run's events for as long as the context lasts."""
+def progress(console: Console, method: str) -> Iterator[Logger[Event]]:
+    """A logger that shows a run's events for as long as the context lasts."""
     if not console.is_terminal:
         yield PlainProgress(console, method)
         return

@@ -21,9 +21,9 @@ from agscl.experiments.policies.result import PolicyResult
 from agscl.experiments.policies.run import run_policies
 from agscl.methods import AnyMethod
 from agscl.metrics.interval import Range
-from agscl.rl.events import Event, PolicyTaskStarted, Sink, Updated
-from agscl.rl.history import Evaluation, PolicyTaskFinished
+from agscl.rl.history import Evaluation, PolicyEvent, PolicyTaskFinished, PolicyTaskStarted, Updated
 from agscl.runs import RunFolder
+from agscl.runs.events import Logger
 from agscl.runs.export import export
 
 from .comparison import View
@@ -181,8 +181,8 @@ def _number(score: float | None) -> str:
 
 
 @contextmanager
-def progress(console: Console, method: str) -> Iterator[Sink]:
-    """A sink that shows a run's events for as long as the context lasts."""
+def progress(console: Console, method: str) -> Iterator[Logger[PolicyEvent]]:
+    """A logger that shows a run's events for as long as the context lasts."""
     if not console.is_terminal:
         yield PlainProgress(console, method)
         return
@@ -203,7 +203,7 @@ class LiveProgress:
     method: str
     _bars: list[TaskID] = field(default_factory=list)
 
-    def emit(self, event: Event) -> None:
+    def emit(self, event: PolicyEvent) -> None:
         """Show one event."""
         match event:
             case PolicyTaskStarted():
@@ -227,7 +227,7 @@ class PlainProgress:
     console: Console
     method: str
 
-    def emit(self, event: Event) -> None:
+    def emit(self, event: PolicyEvent) -> None:
         """Write a line for what is worth one."""
         if isinstance(event, Evaluation):
             where = f"steps={event.time} training={event.training + 1} task={event.task + 1} name={event.name}"

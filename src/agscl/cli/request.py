@@ -8,9 +8,8 @@ from pathlib import Path
 
 from agscl.experiments import Preset, method_from_options
 from agscl.experiments.policies.presets import PolicyPreset
-from agscl.experiments.supervised.run import EVERY
 from agscl.methods import AnyMethod
-from agscl.training import Every
+from agscl.runs.checkpointer import EVERY, Every
 
 from .scale import Scale
 
