@@ -15,7 +15,7 @@ from .kind import Product
 
 
 class Widened:
-    """A layer with new rows or columns; its classes are made by `widen` and end by `make_plain`.
+    """A layer with new rows or columns: what `widen` makes of a plain one, until `make_plain`.
 
     Attributes:
         plain: The class of the layer before.
