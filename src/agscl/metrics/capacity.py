@@ -45,8 +45,11 @@ def used_capacity(layers: Iterable[NodeLayer], before: Mapping[str, Tensor], aft
         before: State dict at the end of the task before (after its re-initialisation).
         after: State dict after learning the task (before its re-initialisation).
     """
-    frozen = torch.cat([_frozen(layer, before, after) for layer in layers])
-    return frozen.double().mean().item()
+    frozen = []
+    for layer in layers:
+        old, new = gather(layer.incoming, before), gather(layer.incoming, after)
+        frozen.append((old == new).all(dim=1) & (old != 0).any(dim=1))
+    return torch.cat(frozen).double().mean().item()
 
 
 def used_capacity_by_layer(
@@ -86,9 +89,3 @@ def node_states(
         pairs = zip((importance[name] > 0).tolist(), zero.tolist(), strict=True)
         states[name] = ["frozen" if needed else "dead" if is_zero else "free" for needed, is_zero in pairs]
     return states
-
-
-def _frozen(layer: NodeLayer, before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> Tensor:
-    old, new = gather(layer.incoming, before), gather(layer.incoming, after)
-    unchanged, alive = (old == new).all(dim=1), (old != 0).any(dim=1)
-    return unchanged & alive
