@@ -12,8 +12,9 @@ from markupsafe import Markup
 
 from agscl.report.blocks import Table
 
+from .axes import task_ticks
 from .colours import task_colour
-from .svg import add, drawing, markup, task_ticks, write
+from .svg import add, drawing, markup, write
 
 if TYPE_CHECKING:
     from polars import DataFrame
@@ -156,9 +157,9 @@ def _cells(layer: LayerStates, columns: int, label: str) -> Markup:
     add(root, "path", d=_dots(range(nodes), columns), class_="cell free")
     add(root, "path", d=_dots(layer.dead[-1], columns), class_="cell dead")
     for task in sorted(set(first) - {NEVER}):
-        own = [node for node, found in enumerate(first) if found == task]
+        frozen = [node for node, needed in enumerate(first) if needed == task]
         colour = task_colour(task, tasks)
-        add(root, "path", d=_dots(own, columns), class_="cell", stroke=colour, data_task=task)
+        add(root, "path", d=_dots(frozen, columns), class_="cell", stroke=colour, data_task=task)
     return markup(root)
 
 
