@@ -6,11 +6,14 @@ import io
 import polars
 import pytest
 
+from agscl.experiments import Overrides, experiment_of, run
 from agscl.experiments.records import read_runs
 from agscl.figures.captions import provenance
 from agscl.figures.catalogue import FIGURES, figure_named, make
 from agscl.figures.palette import LOOKS, OTHERS, looks
+from agscl.figures.pruning import RATIOS
 from agscl.methods import EWC, MAS, METHODS
+from agscl.runs import RunFolder
 from figures.recorded import FULL, PLAIN, result, write, write_incomplete
 
 pytest.importorskip("matplotlib")
@@ -148,8 +151,8 @@ def test_a_figure_names_its_runs_and_is_the_same_every_time(tmp_path):
     made = make(figure_named("4"), found, ".svg")
     assert made.caption[1] == (
         "digits: scaled down: 2 of 5 tasks, at most 2 instead of 40 epochs, 100% of the training examples. AGS-CL "
-        "mu=10 lam=400 eta=0.9 rho=0.3 proximal=epoch cut=True (seeds 0-1); fine-tuning (seed 0). One seed, so no interval: "
-        "fine-tuning."
+        "mu=10 lam=400 eta=0.9 rho=0.3 proximal=epoch cut=True (seeds 0-1); fine-tuning (seed 0). One seed, so no "
+        "interval: fine-tuning."
     )
     assert made.caption[1].encode() in made.image
     assert make(figure_named("4"), found, ".svg").image == made.image
@@ -165,6 +168,15 @@ def test_every_figure_can_be_drawn(name, tmp_path):
     )
     made = make(figure_named(name), found, ".svg")
     assert made.image.startswith(b"<?xml")
+
+
+def test_figure_3_asks_the_states_of_a_run_again(tmp_path):
+    experiment = experiment_of("digits", FULL, seed=0, overrides=Overrides(tasks=2, epochs=1, fraction=0.2))
+    run(experiment, RunFolder(tmp_path))
+    made = make(figure_named("3"), read_runs([tmp_path]), ".svg")
+    assert made.image.startswith(b"<?xml")
+    assert len(made.table) == 2 * 3 * len(RATIOS)
+    assert set(made.table.filter(polars.col("ratio") == 0)["mean"]) == {0.0}  # nothing is pruned yet
 
 
 def test_a_long_sequence_of_all_methods_is_drawn(tmp_path):

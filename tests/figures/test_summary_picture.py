@@ -25,7 +25,7 @@ def result(method, rows, sparsity=None, used=None):
 
 
 AGS = result(AGSCL(mu=1, lam=1), [[0.5], [0.75, 1.0]], sparsity=0.25, used=0.5)
-FINE = result(FineTuning(), [[1.0], [0.0, 1.0]])
+FINE = result(FineTuning(), [[1.0], [0.0, 1.0]], used=0.1)
 
 
 def axis():

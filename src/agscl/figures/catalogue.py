@@ -18,7 +18,7 @@ from agscl.extras import require
 from . import ablation, capacity, curves, memory, pruning, rewards, runs_needed, tradeoff
 from .captions import left_out, provenance
 from .selection import finished
-from .style import SETTINGS
+from .style import SETTINGS, SOFT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -135,7 +135,7 @@ def _arrange(figure: Figure, rows: int, handles: Mapping[str, Any], texts: Seque
             bbox_to_anchor=(0.005, (print_height - 0.02) / height), columnspacing=1.4, handlelength=2.4,
         )  # fmt: skip
     figure.text(
-        0.012, 0.06 / height, "\n".join(small), fontsize=6, color="#666666", ha="left", va="bottom", linespacing=1.25
+        0.012, 0.06 / height, "\n".join(small), fontsize=6, color=SOFT, ha="left", va="bottom", linespacing=1.25
     )
 
 

@@ -10,6 +10,7 @@ from agscl.experiments.words import size
 
 from .palette import looks
 from .selection import columns, one_each
+from .style import SOFT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,13 +42,13 @@ def draw(table: DataFrame, axes: Axes) -> None:
     from matplotlib.ticker import FuncFormatter
 
     axes.set_xscale("log")
-    axes.plot([], [], "o", color="#555555", label="regularization parameters alone")
-    axes.plot([], [], "o", color="#555555", markerfacecolor="white", label="everything that is kept")
+    axes.plot([], [], "o", color=SOFT, label="regularization parameters alone")
+    axes.plot([], [], "o", color=SOFT, markerfacecolor="white", label="everything that is kept")
     look_of, ordered = looks(table["method"]), table.sort(*BYTES, descending=True)
     for row, (method, alone, everything) in enumerate(ordered.select("method", *BYTES).iter_rows()):
         color = look_of[method].color
         if everything == 0:
-            axes.text(0.01, row, "nothing", transform=axes.get_yaxis_transform(), va="center", color="#666666")
+            axes.text(0.01, row, "nothing", transform=axes.get_yaxis_transform(), va="center", color=SOFT)
             continue
         if alone:
             axes.plot([alone, everything], [row, row], color=color, linewidth=1.2, alpha=0.5)

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from polars import Series
 
+SOFT = "#666666"
+"""Grey of small print, and of what belongs to no method."""
+
 SETTINGS: Mapping[str, Any] = {
     "axes.axisbelow": True,
     "axes.edgecolor": "#4d4d4d",

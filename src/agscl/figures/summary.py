@@ -71,7 +71,7 @@ def draw_matrix(axis: Axes, result: Result) -> None:
 def draw_capacity(axis: Axes, results: Sequence[Result]) -> None:
     """Sparsity (solid) and used capacity (dashed) after each task, for methods that rate nodes."""
     look_of = looks(result.method for result in results)
-    for result in results:
+    for result in (result for result in results if result.history.tasks[0].sparsity is not None):
         for name, dashes in zip(SHARES, ("-", "--"), strict=True):
             curve, look = share_curve([result], name), look_of[result.method]
             if curve:

@@ -93,7 +93,7 @@ def benchmarks(runs: Iterable[FinishedRun[R]]) -> list[Benchmark[R]]:
         ValueError: If two runs of one seed had different tasks, or the same settings and different outcomes.
     """
     run_of = {id(run.result): run for run in runs}
-    found = []
+    sorted_runs = []
     for alike in by_setting(run.result for run in run_of.values()):
         together = groups(alike)
         look_of = looks(group.label for group in together)
@@ -102,5 +102,5 @@ def benchmarks(runs: Iterable[FinishedRun[R]]) -> list[Benchmark[R]]:
             for group in together
         ]
         repeats = tuple(run_of[id(result)] for result in alike if id(result) in run_of)
-        found.append(Benchmark(tuple(entries), repeats))
-    return found
+        sorted_runs.append(Benchmark(tuple(entries), repeats))
+    return sorted_runs
