@@ -53,7 +53,7 @@ class Kind:
     data: Callable[[Sequence[Any], Path | None], DataFrame]
     draw: Callable[[DataFrame, Axes], None]
     note: str
-    methods: runs_needed.Plan
+    methods: runs_needed.MethodsNeeded
     widths: Sequence[float] = (1.0,)
     select: Callable[[Sequence[StoredRun]], Sequence[Any]] = finished
     remarks: Callable[[Sequence[Any]], Iterable[str]] = lambda results: ()
