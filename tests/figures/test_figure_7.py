@@ -66,8 +66,8 @@ def test_figure_7_has_the_curve_of_the_sum_and_the_place_of_every_task(tmp_path)
     assert places["stability"].to_list() == pytest.approx([10 / 15, 1])
     assert b"<svg" in figure.image
     assert (
-        "cartpole3: scaled down: 2 tasks, 256 agent steps a task instead of 30,000. AGS-CL mu=0.1 lam=100 eta=0.9 "
-        "rho=0.3 proximal=epoch cut=True (seed 0); fine-tuning (seed 0). One seed, so no interval: AGS-CL, fine-tuning."
+        "cartpole3: scaled down: 2 tasks, 256 agent steps a task instead of 30,000. ags-cl mu=0.1 lam=100 eta=0.9 "
+        "rho=0.3 proximal=epoch cut=True (seed 0); fine-tuning (seed 0). One seed, so no interval: ags-cl, fine-tuning."
     ) in figure.caption
 
 
@@ -83,6 +83,6 @@ def test_recorded_runs_are_compared_with_fine_tuning(tmp_path, capsys) -> None:
     assert main(["compare", str(tmp_path)]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "cartpole3: random actions 0, fine-tuning 1" in shown
-    assert "scaled down: 2 tasks, 256 agent steps a task instead of 30,000; seeds 0" in shown
+    assert "scaled down: 2 tasks, 256 agent steps a task instead of 30,000; seed 0" in shown
     assert main(["compare", str(tmp_path / "ags-cl")]) == 2
     assert "scores are relative to fine-tuning: add its runs" in capsys.readouterr().err

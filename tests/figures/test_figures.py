@@ -150,7 +150,7 @@ def test_a_figure_names_its_runs_and_is_the_same_every_time(tmp_path):
     found = runs(tmp_path, *over_seeds(FULL), result(PLAIN))
     made = make(figure_named("4"), found, ".svg")
     assert made.caption[1] == (
-        "digits: scaled down: 2 of 5 tasks, at most 2 instead of 40 epochs, 100% of the training examples. AGS-CL "
+        "digits: scaled down: 2 of 5 tasks, at most 2 instead of 40 epochs, 100% of the training examples. ags-cl "
         "mu=10 lam=400 eta=0.9 rho=0.3 proximal=epoch cut=True (seeds 0-1); fine-tuning (seed 0). One seed, so no "
         "interval: fine-tuning."
     )

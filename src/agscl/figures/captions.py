@@ -9,11 +9,12 @@ from agscl.experiments.kind import AnyResult
 from agscl.experiments.records import IncompleteRun, StoredRun
 from agscl.experiments.words import ONE_SEED, options, seeds, value_of_option
 
-from .palette import title_of
-
 
 def provenance(results: Sequence[AnyResult]) -> Iterator[str]:
-    """A line for each setting: how much of which preset was run, by which methods with which hyper-parameters."""
+    """A line for each setting: how much of which preset was run, by which methods with which hyper-parameters.
+
+    Methods have the names that commands and configurations give them.
+    """
     for alike in by_setting(results):
         entries = groups(alike)
         methods = []
@@ -22,8 +23,8 @@ def provenance(results: Sequence[AnyResult]) -> Iterator[str]:
             values = {name: [value_of_option(group.options[name]) for group in same] for name in same[0].options}
             shown = options({name: "|".join(dict.fromkeys(tried)) for name, tried in values.items()})
             of_seeds = " or ".join(dict.fromkeys(seeds(group.seeds) for group in same))
-            methods.append(f"{title_of(f'{method} {shown}')} ({of_seeds})")
-        single = list(dict.fromkeys(title_of(group.method) for group in entries if len(group.seeds) == 1))
+            methods.append(f"{f'{method} {shown}'.rstrip()} ({of_seeds})")
+        single = list(dict.fromkeys(group.method for group in entries if len(group.seeds) == 1))
         alone = f" {ONE_SEED.capitalize()}: {', '.join(single)}." if single else ""
         yield f"{alike[0].experiment.preset}: {alike[0].scale_in_words()}. {'; '.join(methods)}.{alone}"
 
