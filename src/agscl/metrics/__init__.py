@@ -28,4 +28,5 @@ from .interval import iqm_interval as iqm_interval
 from .interval import mean_interval as mean_interval
 from .interval import paired_difference as paired_difference
 from .measures import MEASURES as MEASURES
+from .measures import POLICY_MEASURES as POLICY_MEASURES
 from .measures import Measure as Measure

@@ -31,6 +31,10 @@ def aopc(scores: Sequence[float]) -> list[float]:
 
     Returns:
         One value for each score, in its units; the first is 0.
+
+    Example:
+        >>> aopc([1.0, 0.5, 0.25])
+        [0.0, 0.25, 0.4166666666666667]
     """
     values = torch.tensor(scores, dtype=torch.float64)
     drops = values[:1] - values
@@ -61,6 +65,16 @@ def prediction_curve(
 
     Raises:
         ValueError: If the ratios do not ascend from 0 to 1.
+
+    Example:
+        >>> from agscl.nodes import trace
+        >>> model = nn.Sequential(nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 1, bias=False))
+        >>> for parameter in model.parameters():
+        ...     _ = nn.init.ones_(parameter)
+        >>> x = torch.ones(1, 1)
+        >>> layers = trace(model, x, heads="2").layers
+        >>> prediction_curve(model, layers, {"0": torch.tensor([1, 0])}, lambda: model(x).item(), [0, 0.5, 1])
+        [4.0, 2.0, 0.0]
     """
     if sorted(ratios) != list(ratios) or not all(0 <= ratio <= 1 for ratio in ratios):
         raise ValueError(f"ratios of pruning ascend and lie in [0, 1], got {list(ratios)}")
@@ -82,6 +96,10 @@ def pruning_order(
         importance: Importance of each layer's nodes, such as `Guard.importance`.
         order: Highest importance first, lowest first, or at random. Ties go by position.
         generator: Draws the random order; needed for that one alone.
+
+    Example:
+        >>> pruning_order({"fc1": torch.tensor([0.5, 0.0, 2.0])}, "highest")["fc1"].tolist()
+        [2, 0, 1]
     """
     if order == "random":
         return {name: torch.randperm(len(omega), generator=generator) for name, omega in importance.items()}

@@ -28,7 +28,20 @@ class InferenceCost(NamedTuple):
 
 
 def dead_nodes(layers: Iterable[NodeLayer], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """By layer, which nodes have exact zeros for all that comes into them: bool, shape ``(num_nodes,)``."""
+    """By layer, which nodes have exact zeros for all that comes into them: bool, shape ``(num_nodes,)``.
+
+    Args:
+        layers: The model's nodes, `NodeGraph.layers`.
+        state: The model's weights by name, such as its state dict.
+
+    Example:
+        >>> from agscl.nodes import trace
+        >>> model = nn.Sequential(nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 1))
+        >>> layers = trace(model, torch.zeros(1, 1), heads="2").layers
+        >>> weights = {"0.weight": torch.tensor([[1.0], [0.0]]), "0.bias": torch.zeros(2)}
+        >>> dead_nodes(layers, weights)["0"].tolist()
+        [False, True]
+    """
     return {layer.name: (gather(layer.incoming, state) == 0).all(dim=1) for layer in layers}
 
 
@@ -42,6 +55,15 @@ def inference_cost(
         layers: Its nodes, `NodeGraph.layers`.
         dead: By layer, which nodes are removed; see `dead_nodes`. All false: the cost of the full model.
         answer: Calls the model on one sample, such as ``lambda: model(x[:1], task)``; only what it uses is counted.
+
+    Example:
+        >>> from agscl.nodes import trace
+        >>> model, x = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), torch.zeros(1, 3)
+        >>> layers = trace(model, x, heads="2").layers
+        >>> for weights in (model[0].weight, model[0].bias):
+        ...     _ = weights.data[1:].zero_()  # three of four nodes are dead
+        >>> inference_cost(model, layers, dead_nodes(layers, model.state_dict()), lambda: model(x))
+        InferenceCost(flops=10, parameters=8)
     """
     with _positions(model) as positions, torch.no_grad():
         answer()
