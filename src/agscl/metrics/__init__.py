@@ -1,4 +1,4 @@
-"""What was kept and what was learned: pure functions of accuracy matrices, importances and weights."""
+"""Measures of what was learned and kept: pure functions of accuracy matrices, importances and weights."""
 
 from .accuracy import average_accuracy as average_accuracy
 from .accuracy import average_accuracy_so_far as average_accuracy_so_far

@@ -204,7 +204,7 @@ def _matrix(accuracies: ArrayLike, at_least: int = 1) -> Tensor:
         raise ValueError(f"an accuracy matrix is square, (T, T); got shape {tuple(matrix.shape)}")
     if len(matrix) < at_least:
         raise ValueError(f"this measure compares tasks and needs at least {at_least}; got {len(matrix)}")
-    if matrix[_learned(matrix)].isnan().any():
+    if matrix[torch.ones_like(matrix, dtype=torch.bool).tril()].isnan().any():
         raise ValueError("an accuracy of a task that was learned already is NaN (on or below the diagonal)")
     return matrix
 
@@ -222,10 +222,6 @@ def tensor_of(accuracies: ArrayLike) -> Tensor:
     if isinstance(accuracies, Tensor):
         return accuracies.detach().double()
     return torch.from_numpy(np.array(accuracies, dtype=np.float64))
-
-
-def _learned(matrix: Tensor) -> Tensor:
-    return torch.ones_like(matrix, dtype=torch.bool).tril()
 
 
 def _vector(accuracies: ArrayLike, matrix: Tensor) -> Tensor:

@@ -48,13 +48,13 @@ def prediction_curve(
     score: Callable[[], float],
     ratios: Sequence[float],
 ) -> list[float]:
-    """The score of a model as more and more of its nodes are pruned; the model is given back as it was.
+    """The score of a model as more and more of its nodes are pruned; its weights are restored at the end.
 
     The same share of every layer is pruned (importances of different layers have different scales). A pruned node
     has zeros for all that comes into it, so that it says nothing to any layer behind it.
 
     Args:
-        model: Any traced model; pruned in place meanwhile.
+        model: Any traced model; pruned in place, and restored at the end.
         layers: Its nodes, `NodeGraph.layers`.
         ranking: By layer, its nodes in the order of pruning, int64, shape ``(num_nodes,)``; see `pruning_order`.
         score: What the model is worth now, such as its accuracy on a task.
@@ -80,11 +80,17 @@ def prediction_curve(
         raise ValueError(f"ratios of pruning ascend and lie in [0, 1], got {list(ratios)}")
     state = {name: tensor.detach() for name, tensor in [*model.named_parameters(), *model.named_buffers()]}
     kept = {piece.parameter: state[piece.parameter].clone() for layer in layers for piece in layer.incoming}
+    scores = []
     try:
-        return [_pruned_score(state, layers, ranking, score, ratio) for ratio in ratios]
+        for ratio in ratios:
+            for layer in layers:
+                first = ranking[layer.name][: round(ratio * layer.num_nodes)]
+                fill(layer.incoming, state, first.to(layer.incoming[0].index.device), 0.0)
+            scores.append(score())
     finally:
         for name, tensor in kept.items():
             state[name].copy_(tensor)
+    return scores
 
 
 def pruning_order(
@@ -104,16 +110,3 @@ def pruning_order(
     if order == "random":
         return {name: torch.randperm(len(omega), generator=generator) for name, omega in importance.items()}
     return {name: omega.cpu().argsort(descending=order == "highest", stable=True) for name, omega in importance.items()}
-
-
-def _pruned_score(
-    state: Mapping[str, Tensor],
-    layers: Sequence[NodeLayer],
-    ranking: Mapping[str, Tensor],
-    score: Callable[[], float],
-    ratio: float,
-) -> float:
-    for layer in layers:
-        first = ranking[layer.name][: round(ratio * layer.num_nodes)]
-        fill(layer.incoming, state, first.to(layer.incoming[0].index.device), 0.0)
-    return score()

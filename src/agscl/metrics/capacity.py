@@ -66,7 +66,8 @@ def used_capacity(layers: Iterable[NodeLayer], before: Mapping[str, Tensor], aft
         >>> used_capacity(layers, before, after)
         0.75
     """
-    frozen = torch.cat([_frozen(layer, before, after) for layer in layers])
+    pairs = [(gather(layer.incoming, before), gather(layer.incoming, after)) for layer in layers]
+    frozen = torch.cat([(old == new).all(dim=1) & (old != 0).any(dim=1) for old, new in pairs])
     return frozen.double().mean().item()
 
 
@@ -111,15 +112,9 @@ def node_states(
         >>> node_states(layers, {"0": torch.tensor([0.5, 0.0, 0.0])}, state)
         {'0': ['frozen', 'dead', 'free']}
     """
-    return {layer.name: _states(importance[layer.name], gather(layer.incoming, state)) for layer in layers}
-
-
-def _states(importance: Tensor, incoming: Tensor) -> list[str]:
-    pairs = zip((importance > 0).tolist(), (incoming == 0).all(dim=1).tolist(), strict=True)
-    return ["frozen" if needed else "dead" if zero else "free" for needed, zero in pairs]
-
-
-def _frozen(layer: NodeLayer, before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> Tensor:
-    old, new = gather(layer.incoming, before), gather(layer.incoming, after)
-    unchanged, alive = (old == new).all(dim=1), (old != 0).any(dim=1)
-    return unchanged & alive
+    states = {}
+    for layer in layers:
+        needed, zero = importance[layer.name] > 0, (gather(layer.incoming, state) == 0).all(dim=1)
+        pairs = zip(needed.tolist(), zero.tolist(), strict=True)
+        states[layer.name] = ["frozen" if need else "dead" if nothing else "free" for need, nothing in pairs]
+    return states

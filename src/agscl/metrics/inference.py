@@ -80,7 +80,7 @@ def inference_cost(
 @contextmanager
 def _positions(model: nn.Module) -> Iterator[dict[str, int]]:
     """How many positions each module with parameters of its own computes, over all its calls in the context."""
-    found: dict[str, int] = {}
+    positions: dict[str, int] = {}
     names = {
         module: name
         for name, module in model.named_modules()
@@ -89,11 +89,11 @@ def _positions(model: nn.Module) -> Iterator[dict[str, int]]:
 
     def count(module: nn.Module, inputs: Any, output: Tensor) -> None:
         channels = output.shape[-1] if isinstance(module, nn.Linear) else output.shape[1]
-        found[names[module]] = found.get(names[module], 0) + output.numel() // channels
+        positions[names[module]] = positions.get(names[module], 0) + output.numel() // channels
 
     handles = [module.register_forward_hook(count) for module in names]
     try:
-        yield found
+        yield positions
     finally:
         for handle in handles:
             handle.remove()

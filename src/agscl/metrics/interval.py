@@ -22,7 +22,7 @@ RESAMPLES = 10_000
 """Bootstrap samples: the ends of an interval are then reproducible to about a hundredth of its width."""
 
 EXACT_PAIRS = 16
-"""Up to so many pairs, all sign flips are tried; beyond, as many as `RESAMPLES` are drawn."""
+"""Up to this number of pairs, all sign flips are tried; beyond, `RESAMPLES` are drawn."""
 
 
 class Interval(NamedTuple):

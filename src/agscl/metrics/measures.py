@@ -1,4 +1,4 @@
-"""What each number is: its title, its unit, which direction is better, its formula and where it comes from."""
+"""The registry of measures: title, unit, better direction, formula and source of each."""
 
 from __future__ import annotations
 

@@ -145,8 +145,8 @@ def reward_transfer(curves: ArrayLike, reference_curves: ArrayLike) -> float:
         >>> reward_transfer([[0.5, 1.0]], [[0.0, 1.0]])
         0.5
     """
-    own, alone = (tensor_of(values).clamp(0, 1).mean(dim=-1) for values in (curves, reference_curves))
-    return _mean(torch.where(alone < 1, (own - alone) / (1 - alone), torch.nan))
+    area, reference = (tensor_of(values).clamp(0, 1).mean(dim=-1) for values in (curves, reference_curves))
+    return _mean(torch.where(reference < 1, (area - reference) / (1 - reference), torch.nan))
 
 
 def isolated_forgetting(scores: ArrayLike) -> Tensor:
@@ -163,7 +163,8 @@ def isolated_forgetting(scores: ArrayLike) -> Tensor:
         >>> isolated_forgetting([[0.0, 0.0], [4.0, 1.0], [1.0, 2.0]]).tolist()
         [[nan, 0.75], [nan, nan]]
     """
-    return torch.where(_upper(scores), _changes(scores, -1), torch.nan)
+    changes = _changes(scores)
+    return torch.where(torch.ones_like(changes, dtype=torch.bool).triu(diagonal=1), -changes, torch.nan)
 
 
 def isolated_transfer(scores: ArrayLike) -> Tensor:
@@ -180,22 +181,18 @@ def isolated_transfer(scores: ArrayLike) -> Tensor:
         >>> isolated_transfer([[0.0, 0.0], [4.0, 1.0], [1.0, 2.0]]).tolist()
         [[nan, nan], [0.5, nan]]
     """
-    return torch.where(_upper(scores).T, _changes(scores, 1), torch.nan)
+    changes = _changes(scores)
+    return torch.where(torch.ones_like(changes, dtype=torch.bool).tril(diagonal=-1), changes, torch.nan)
 
 
-def _changes(scores: ArrayLike, sign: int) -> Tensor:
+def _changes(scores: ArrayLike) -> Tensor:
     """Change of each task's score (row) by learning each task (column), over the task's largest absolute score."""
     raw = tensor_of(scores)
     if raw.ndim != 2 or raw.shape[0] != raw.shape[1] + 1:  # noqa: PLR2004
         raise ValueError(f"scores before any task and after each have shape (T + 1, T), got {tuple(raw.shape)}")
     largest = raw.nan_to_num().abs().amax(dim=0)
-    changes = sign * raw.diff(dim=0).T
+    changes = raw.diff(dim=0).T
     return torch.where(largest[:, None] > 0, changes / largest[:, None], 0.0 * changes)
-
-
-def _upper(scores: ArrayLike) -> Tensor:
-    tasks = tensor_of(scores).shape[1]
-    return torch.ones(tasks, tasks, dtype=torch.bool).triu(diagonal=1)
 
 
 def _square(A: ArrayLike) -> Tensor:
