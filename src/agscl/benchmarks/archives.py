@@ -114,7 +114,7 @@ class _Frugal:
         self.seek, self.tell = file.seek, file.tell
 
     def read(self, size: int) -> bytes:
-        """Read so many bytes, at most `CHUNK`."""
+        """Read ``size`` bytes, at most `CHUNK`."""
         return self._file.read(min(size, CHUNK))
 
 

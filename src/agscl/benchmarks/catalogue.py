@@ -1,4 +1,4 @@
-"""The data sets that the benchmarks are made of: what they should look like and where they come from.
+"""The catalogue of data sets: name, shape, classes, format, checksums and origin of each.
 
 Checksums are those that torchvision and the sets' own pages publish.
 """

@@ -34,6 +34,11 @@ class Pipeline:
         zoom: Where a generator is given, do not pad and crop but cut out boxes of random size and shape,
             scaled to ``resize``.
         permutation: Order of the pixels of an image, shape ``(H * W,)``: permuted MNIST.
+
+    Example:
+        >>> pipeline = Pipeline(mean=(0.5,), std=(0.25,), pad=2)
+        >>> pipeline(torch.full((1, 1, 28, 28), 255, dtype=torch.uint8)).shape
+        torch.Size([1, 1, 32, 32])
     """
 
     mean: tuple[float, ...]
@@ -101,7 +106,7 @@ class Pipeline:
 
 
 def _random_crop(images: Tensor, side: int, generator: torch.Generator) -> Tensor:
-    """Cut a square of ``side`` pixels out of each image, each at its own random place."""
+    """Cut a square of ``side`` pixels out of each image, each at its own random position."""
     windows = images.unfold(2, side, 1).unfold(3, side, 1)
     tops, lefts = (
         torch.randint(places, (len(images),), generator=generator).to(images.device) for places in windows.shape[2:4]
@@ -142,6 +147,12 @@ class ImageExamples:
         pipeline: How a batch of images becomes inputs.
         rows: Which images are meant, int64 of shape ``(M,)``; all of them when not given.
         device: Where batches are prepared and delivered; default: where ``images`` are.
+
+    Example:
+        >>> images, labels = torch.zeros(5, 1, 8, 8, dtype=torch.uint8), torch.arange(5)
+        >>> examples = ImageExamples(images, labels, Pipeline(mean=(0.5,), std=(0.25,)))
+        >>> [len(labels) for _, labels in examples.batches(2)]
+        [2, 2, 1]
     """
 
     def __init__(

@@ -30,7 +30,7 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True)
 class RawSet:
-    """What a reader found.
+    """A data set as a reader streams it.
 
     Attributes:
         classes: Names of the classes, in label order; what is no text in them is written as an escape.

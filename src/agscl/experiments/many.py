@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import torch
 
-from agscl.benchmarks.needed import require_sets
+from agscl.benchmarks.cache import require_sets
 from agscl.extras import require
 from agscl.runs import RunFolder
 

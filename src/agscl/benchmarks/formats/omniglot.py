@@ -12,18 +12,18 @@ from agscl.benchmarks.errors import DataError
 from agscl.benchmarks.raw import RawSet
 
 from .decode import Sample, decoded, is_image
-from .source import Place
+from .source import Source
 
 HALVES = ("images_background", "images_evaluation")
 
 
-def read_omniglot(place: Place) -> RawSet | None:
+def read_omniglot(source: Source) -> RawSet | None:
     """Read both halves, 30 and 20 alphabets in the original."""
-    halves = [place.find(name) for name in HALVES]
+    halves = [source.find(name) for name in HALVES]
     if all(half is None for half in halves):
         return None
     alphabets = sorted(
-        (alphabet for name in HALVES for alphabet in place.need(name).iterdir() if alphabet.is_dir()),
+        (alphabet for name in HALVES for alphabet in source.need(name).iterdir() if alphabet.is_dir()),
         key=lambda alphabet: alphabet.name,
     )
     characters = [(alphabet, character) for alphabet in alphabets for character in _folders(alphabet)]
@@ -33,9 +33,9 @@ def read_omniglot(place: Place) -> RawSet | None:
         for path in sorted(filter(is_image, character.iterdir()))
     ]
     if not samples:
-        raise DataError(f"{place.path} holds no characters")
+        raise DataError(f"{source.path} holds no characters")
     names = tuple(f"{alphabet.name}/{character.name}" for alphabet, character in characters)
-    return RawSet(names, place.shape, len(samples), decoded(samples, place.shape, invert=True))
+    return RawSet(names, source.shape, len(samples), decoded(samples, source.shape, invert=True))
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -18,20 +18,20 @@ from numpy.typing import NDArray
 
 from agscl.benchmarks.errors import DataError
 
-from .source import Place
+from .source import Source
 
 FRAME_BYTES = 9
 """The opcode and a size of eight bytes."""
 
 
-def read_pickle(place: Place, path: Path) -> dict[str, Any]:
+def read_pickle(source: Source, path: Path) -> dict[str, Any]:
     """Read a pickled dictionary of arrays, strings and numbers; `array` gets an array out of it.
 
     Raises:
         DataError: If the file's checksum is not known or differs, or it holds anything else.
     """
     content = path.read_bytes()
-    if not place.checksums.passes(path, content) and not place.vouched:
+    if not source.checksums.passes(path, content) and not source.vouched:
         raise DataError(
             f"{path} is a pickle, which can run code when read, and its checksum is not known: "
             "give the checksum of the file or archive that you trust (--checksum)"

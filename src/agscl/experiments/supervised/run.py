@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from agscl.benchmarks.needed import require_sets
+from agscl.benchmarks.cache import require_sets
 from agscl.benchmarks.task import TaskSequence
 from agscl.experiments.resuming import earlier_result
 from agscl.experiments.states import TaskStates, write_state
