@@ -99,14 +99,10 @@ def _read(entry: DataSet, source: Source, scratch: Path, report: Report) -> RawS
         source = _unpacked(source, [source.path], scratch, report)
     elif (raw := read_npz(source) or entry.reader(source)) is not None:
         return raw
-    elif archives := _known_archives(entry, source.path):
-        source = _unpacked(source, archives, scratch, report)
+    elif source.path.is_dir():
+        known = [path for path in sorted(source.path.iterdir()) if path.name in entry.checksums and is_archive(path)]
+        source = _unpacked(source, known, scratch, report) if known else source
     return entry.reader(source) or read_folder(source)
-
-
-def _known_archives(entry: DataSet, path: Path) -> list[Path]:
-    children = sorted(path.iterdir()) if path.is_dir() else []
-    return [child for child in children if child.name in entry.checksums and is_archive(child)]
 
 
 def _unpacked(source: Source, archives: list[Path], scratch: Path, report: Report) -> Source:

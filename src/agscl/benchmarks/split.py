@@ -47,11 +47,6 @@ class Parts:
         """Shape of one input of the tasks."""
         return self.pipeline.shape(self.images.image_shape)
 
-    @property
-    def _streamed(self) -> bool:
-        stream = self.options.stream
-        return self.images.images.nbytes > STREAMED_FROM if stream is None else stream
-
     def task(self, name: str, classes: Sequence[int] | None = None) -> Task:
         """The task of telling these classes apart (default: all); labels are positions in ``classes``."""
         every = len(self.images.classes)
@@ -65,7 +60,8 @@ class Parts:
         labels = position[self.images.labels[rows]]
         rows, labels = rows[labels >= 0], labels[labels >= 0]
         pixels, device = self.images.images, self.options.device
-        if self._streamed:
+        streamed = pixels.nbytes > STREAMED_FROM if self.options.stream is None else self.options.stream
+        if streamed:
             return ImageExamples(pixels, labels, self.pipeline, rows=rows, device=device)
         return ImageExamples(pixels[rows].to(device), labels, self.pipeline)
 

@@ -6,8 +6,6 @@ Ink is dark in the originals and bright in the cache, as in MNIST. Each class is
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from agscl.benchmarks.errors import DataError
 from agscl.benchmarks.raw import RawSet
 
@@ -26,7 +24,12 @@ def read_omniglot(source: Source) -> RawSet | None:
         (alphabet for name in HALVES for alphabet in source.need(name).iterdir() if alphabet.is_dir()),
         key=lambda alphabet: alphabet.name,
     )
-    characters = [(alphabet, character) for alphabet in alphabets for character in _folders(alphabet)]
+    characters = [
+        (alphabet, character)
+        for alphabet in alphabets
+        for character in sorted(alphabet.iterdir())
+        if character.is_dir()
+    ]
     samples = [
         Sample(path, label, is_test=False)
         for label, (_, character) in enumerate(characters)
@@ -36,7 +39,3 @@ def read_omniglot(source: Source) -> RawSet | None:
         raise DataError(f"{source.path} holds no characters")
     names = tuple(f"{alphabet.name}/{character.name}" for alphabet, character in characters)
     return RawSet(names, source.shape, len(samples), decoded(samples, source.shape, invert=True))
-
-
-def _folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir())

@@ -115,22 +115,16 @@ class _ArraysOnly(pickle.Unpickler):
         stand_ins = {
             "numpy.ndarray": _Array,
             "numpy.dtype": _Type,
-            "numpy._core.multiarray._reconstruct": self._empty,
+            "numpy._core.multiarray._reconstruct": lambda *_: _Array(),
             "numpy._core.numeric._frombuffer": self._filled,
-            "_codecs.encode": self._encoded,
+            "_codecs.encode": lambda text, _: text.encode("latin1"),
         }
         full = f"{module.replace('numpy.core', 'numpy._core')}.{name}"
         if full not in stand_ins:
             raise pickle.UnpicklingError(f"refers to {module}.{name}")
         return stand_ins[full]
 
-    def _empty(self, *_: object) -> _Array:
-        return _Array()
-
     def _filled(self, content: bytes, kind: _Type, shape: tuple[int, ...], order: str) -> _Array:
         made = _Array()
         made.fill(content, kind, shape, order)
         return made
-
-    def _encoded(self, text: str, _: object) -> bytes:
-        return text.encode("latin1")
