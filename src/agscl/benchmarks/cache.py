@@ -101,7 +101,10 @@ class Cache:
         self.root = default_root() if root is None else Path(root)
 
     def manifest(self, name: str) -> Manifest:
-        """What is recorded of a set.
+        """The manifest of a set.
+
+        Args:
+            name: Name of the set.
 
         Raises:
             DataError: If it is not here, or its record is damaged or of another version.
@@ -128,6 +131,9 @@ class Cache:
 
         Sizes, shapes and labels are always checked, checksums of sets up to 1 GiB too.
 
+        Args:
+            name: Name of the set.
+
         Raises:
             DataError: If the set is not here, or a file is missing, truncated or changed.
         """
@@ -140,6 +146,9 @@ class Cache:
 
     def verify(self, name: str) -> Manifest:
         """Read a whole set and compare it with its checksums.
+
+        Args:
+            name: Name of the set.
 
         Raises:
             DataError: If a file is missing, truncated or changed; names the file.
@@ -154,6 +163,12 @@ class Cache:
         """Write a set, replacing one of the same name; nothing changes unless all of it could be written.
 
         Call it while holding :meth:`locked`.
+
+        Args:
+            name: Name of the set.
+            raw: Its images.
+            source: Name of the file or folder that they are from.
+            report: Told about progress.
         """
         with self.scratch(name) as folder:
             manifest = _write_arrays(folder, name, raw, source, report)
@@ -170,7 +185,11 @@ class Cache:
 
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:
-        """Keep other processes from writing this set meanwhile; also clears up after any that died."""
+        """Keep other processes from writing this set meanwhile; also clears up after any that died.
+
+        Args:
+            name: Name of the set.
+        """
         self._record(name)
         self.root.mkdir(parents=True, exist_ok=True)
         with FileLock(self.root / f".{name}.lock"):
@@ -180,7 +199,11 @@ class Cache:
 
     @contextmanager
     def scratch(self, name: str) -> Iterator[Path]:
-        """A temporary folder beside the sets, removed at the end unless it was renamed."""
+        """A temporary folder beside the sets, removed at the end unless it was renamed.
+
+        Args:
+            name: Name of the set.
+        """
         folder = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".part", dir=self.root))
         folder.chmod(0o755)
         try:

@@ -19,7 +19,7 @@ class Checksums:
 
     Attributes:
         known: Digest (md5 or sha256, hexadecimal) of each original file, by the file's name.
-        trusted: Further digests, of files that the user vouches for, whatever their names.
+        trusted: Further digests, of files that the user trusts under any name.
     """
 
     known: Mapping[str, str]

@@ -30,7 +30,7 @@ def import_set(
     checksums: Iterable[str] = (),
     report: Report = no_report,
 ) -> Manifest:
-    """Read a data set from somebody's files and keep it in the cache.
+    """Read a data set from a user's files and keep it in the cache.
 
     Args:
         name: Which data set of the catalogue it is.
@@ -51,6 +51,11 @@ def import_set(
 
 def download_set(name: str, cache: Cache | None = None, report: Report = no_report) -> Manifest:
     """Download a data set through torchvision and keep it in the cache; an intact one is left alone.
+
+    Args:
+        name: Which data set of the catalogue.
+        cache: Where to keep it; default: the platform's cache folder.
+        report: Told about progress.
 
     Raises:
         DataError: If torchvision has no such set (says where to get it), or the download failed.
@@ -77,7 +82,15 @@ def import_entry(
     trusted: frozenset[str] = frozenset(),
     report: Report = no_report,
 ) -> Manifest:
-    """Like :func:`import_set`, for any entry, in the catalogue or not."""
+    """Like :func:`import_set`, for any entry, in the catalogue or not.
+
+    Args:
+        entry: The entry.
+        path: As in `import_set`.
+        cache: Where to keep it.
+        trusted: Checksums of files that the user trusts.
+        report: Told about progress.
+    """
     if not path.exists():
         raise DataError(f"{path} does not exist")
     checksums = Checksums(entry.checksums, trusted)

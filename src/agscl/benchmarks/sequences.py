@@ -50,7 +50,14 @@ def cifar100(
 def cifar10_100(
     seed: int = 0, options: LoadOptions | None = None, *, num_tasks: int = 10, shuffle_classes: bool = True
 ) -> TaskSequence:
-    """CIFAR-10 as the first task, then CIFAR-100 in ``num_tasks`` tasks; each with its own statistics."""
+    """CIFAR-10 as the first task, then CIFAR-100 in ``num_tasks`` tasks; each with its own statistics.
+
+    Args:
+        seed: Draws the order of classes, or of tasks, and the validation examples.
+        options: Scale, device and so on.
+        num_tasks: Number of tasks of CIFAR-100, of equal size.
+        shuffle_classes: As for :func:`cifar100`.
+    """
     options = options or LoadOptions()
     first = prepare(_load("cifar10", options), seed, options)
     rest = cifar100(seed, options, num_tasks=num_tasks, shuffle_classes=shuffle_classes)
@@ -147,14 +154,27 @@ def eight(seed: int = 0, options: LoadOptions | None = None, *, sets: Sequence[s
 def split_mnist(
     seed: int = 0, options: LoadOptions | None = None, *, num_tasks: int = 5, shuffle_classes: bool = True
 ) -> TaskSequence:
-    """MNIST, 5 tasks of 2 digits."""
+    """MNIST, 5 tasks of 2 digits.
+
+    Args:
+        seed: Draws the order of classes, or of tasks, and the validation examples.
+        options: Scale, device and so on.
+        num_tasks: Number of tasks of equal size.
+        shuffle_classes: As for :func:`cifar100`.
+    """
     options = options or LoadOptions()
     parts = prepare(_load("mnist", options), seed, options, flip=False)
     return split_classes("split-mnist", parts, seed, num_tasks, shuffle_classes=shuffle_classes)
 
 
 def permuted_mnist(seed: int = 0, options: LoadOptions | None = None, *, num_tasks: int = 10) -> TaskSequence:
-    """All ten digits in every task, each task with its own fixed order of the pixels (the first: natural)."""
+    """All ten digits in every task, each task with its own fixed order of the pixels (the first: natural).
+
+    Args:
+        seed: Draws the pixel orders and the validation examples.
+        options: Scale, device and so on.
+        num_tasks: Number of tasks.
+    """
     options = options or LoadOptions()
     parts = prepare(_load("mnist", options), seed, options, flip=False)
     orders = pixel_orders(num_tasks, math.prod(parts.images.image_shape), seed)

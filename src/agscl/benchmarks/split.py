@@ -48,7 +48,12 @@ class Parts:
         return self.pipeline.shape(self.images.image_shape)
 
     def task(self, name: str, classes: Sequence[int] | None = None) -> Task:
-        """The task of telling these classes apart (default: all); labels are positions in ``classes``."""
+        """The task of telling these classes apart (default: all); labels are positions in ``classes``.
+
+        Args:
+            name: Name of the task.
+            classes: Positions of its classes in the set.
+        """
         every = len(self.images.classes)
         chosen = torch.arange(every) if classes is None else torch.tensor(classes)
         position = torch.full((every,), -1, dtype=torch.int64)

@@ -85,7 +85,7 @@ class Certificate:
     Attributes:
         tasks: Names of the tasks.
         examples: Test examples of each.
-        precision: That the logits were computed in; certificates without it were given in the run's own precision.
+        precision: Of the logits; certificates without it were given in the precision of the run.
         logits: SHA-256 of each task's logits right after it was learned.
         states: SHA-256 of each state file, by its name in the run folder.
         drifts: Every task after every later one.

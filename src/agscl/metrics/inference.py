@@ -1,4 +1,4 @@
-"""What an answer costs: parameters that are alive, and floating point operations that depend on them."""
+"""Inference cost: parameters that are alive, and the floating point operations on them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class InferenceCost(NamedTuple):
 
 
 def dead_nodes(layers: Iterable[NodeLayer], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """By layer, which nodes have exact zeros for all that comes into them: bool, shape ``(num_nodes,)``.
+    """By layer, which nodes have only zeros as incoming weights: bool, shape ``(num_nodes,)``.
 
     Args:
         layers: The model's nodes, `NodeGraph.layers`.
@@ -48,7 +48,7 @@ def dead_nodes(layers: Iterable[NodeLayer], state: Mapping[str, Tensor]) -> dict
 def inference_cost(
     model: nn.Module, layers: Sequence[NodeLayer], dead: Mapping[str, Tensor], answer: Callable[[], Any]
 ) -> InferenceCost:
-    """What one answer costs once dead nodes are removed, with all that comes into them and all that reads them.
+    """Cost of one answer without dead nodes: without their incoming weights and those that read them.
 
     Args:
         model: Any traced model.

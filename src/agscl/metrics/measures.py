@@ -124,8 +124,7 @@ MEASURES: Mapping[str, Measure] = {
 }
 """Every number that tables, figures and reports show, by the name that records use.
 
-Where the same word means another formula for policies, the measure of policies has the name of its own that
-`POLICY_MEASURES` gives it.
+Where the same word means another formula for policies, `POLICY_MEASURES` says under which name theirs is here.
 
 Example:
     >>> MEASURES["forgetting"].title == MEASURES["reward_forgetting"].title

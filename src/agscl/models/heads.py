@@ -46,6 +46,10 @@ class MultiHead(nn.Module):
         """Logits of one task, shape ``(B, num_classes[task])``, or of all tasks as a list.
 
         With a task, only its head is computed.
+
+        Args:
+            x: Inputs of the trunk.
+            task: Number of the task; all tasks by default.
         """
         features = self.trunk(x)
         if task is None:

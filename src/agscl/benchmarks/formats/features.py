@@ -46,7 +46,12 @@ def _part(source: Source, name: str, *, is_test: bool) -> Piece:
 
 
 def resized(images: Pixels, shape: Shape) -> Pixels:
-    """Images scaled to ``(H, W)`` of ``shape``, bilinearly and antialiased; as they are if they fit."""
+    """Images scaled to ``(H, W)`` of ``shape``, bilinearly and antialiased; as they are if they fit.
+
+    Args:
+        images: uint8, shape ``(n, C, H, W)``.
+        shape: ``(C, H, W)`` of the result.
+    """
     if images.shape[2:] == shape[1:]:
         return images
     scaled = functional.interpolate(torch.from_numpy(images).float(), size=shape[1:], mode="bilinear", antialias=True)
