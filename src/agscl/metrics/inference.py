@@ -33,15 +33,21 @@ def inference_cost(
 
     Operations with a weight that no layer of its own holds are counted in full.
 
-    >>> model, x = nn.Linear(3, 2), torch.ones(1, 3)
-    >>> inference_cost(model, (), {}, lambda: model(x))
-    InferenceCost(flops=12, parameters=8)
-
     Args:
         model: Any model.
         layers: Its nodes, `NodeGraph.layers`; none for the cost of the full model.
         removed: By layer, which nodes are removed, such as `zero_nodes`: bool, shape ``(num_nodes,)``.
         answer: Calls the model on one sample, such as ``lambda: model(x[:1], task)``; only what it uses is counted.
+
+    Example:
+        >>> from agscl.metrics import zero_nodes
+        >>> from agscl.nodes import trace
+        >>> model, x = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), torch.zeros(1, 3)
+        >>> layers = trace(model, x, heads="2").layers
+        >>> for weights in (model[0].weight, model[0].bias):
+        ...     _ = weights.data[1:].zero_()  # three of four nodes get nothing
+        >>> inference_cost(model, layers, zero_nodes(layers, model.state_dict()), lambda: model(x))
+        InferenceCost(flops=10, parameters=8)
     """
     parameters = dict(model.named_parameters())
     gone = {name: torch.zeros_like(parameter, dtype=torch.bool) for name, parameter in parameters.items()}

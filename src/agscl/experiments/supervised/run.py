@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from agscl.benchmarks.needed import require_sets
+from agscl.benchmarks.cache import require_sets
 from agscl.benchmarks.task import TaskSequence
 from agscl.experiments.result_file import environment
 from agscl.experiments.running import Ready, earlier_result, run_ready
