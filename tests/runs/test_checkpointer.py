@@ -9,7 +9,7 @@ import torch
 
 from agscl.rl.history import Evaluation, PolicyResumed, PolicyTaskFinished, PolicyTaskStarted, Updated
 from agscl.runs import RunFolder
-from agscl.runs.checkpointer import Checkpointer, Every, Snapshot
+from agscl.runs.checkpointer import Checkpointer, Every, RunState
 from agscl.runs.events import as_record
 from agscl.runs.interruption import Stopped
 from agscl.training import EpochFinished, RateLowered, Resumed, TaskFinished, TaskStarted
@@ -26,7 +26,7 @@ def checkpointer(path, steps=None, kind=Counted):
 
 
 def state(number):
-    return Snapshot(Counted(number), {"w": torch.full((2,), float(number))})
+    return RunState(Counted(number), {"w": torch.full((2,), float(number))})
 
 
 def test_it_writes_every_few_steps_and_gives_the_newest_back(tmp_path):
