@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from torch import nn
 
 import agscl
 from agscl.experiments.policies.presets import POLICY_PRESETS
-from agscl.methods import EWC, MAS, SI, WSN, RWalk, SingleTask
+from agscl.methods import EWC, MAS, SI, WSN, RWalk, SingleTask, StepHooks
 from agscl.rl.cartpole import cartpole_tasks
 from agscl.rl.history import Evaluation, PolicyTaskFinished
 from agscl.rl.learn import learn_sequence, task_ppo
@@ -97,17 +98,22 @@ def test_the_proximal_step_comes_once_an_epoch_with_the_present_learning_rate() 
     learner = poles(agscl.AGSCL(mu=0.1, lam=100.0), tasks=1)
     rates, steps = [], []
     protection = learner.guard._protection
-    plain_epoch, plain_step = protection.after_epoch, protection.after_step
-    protection.after_epoch = lambda: (rates.append(_rate(protection)), plain_epoch())
-    protection.after_step = lambda step: (steps.append(step), plain_step(step))
+    holding = protection.holding
+
+    @contextmanager
+    def recorded(task):
+        with holding(task) as hooks:
+            yield StepHooks(
+                hooks.before_step,
+                lambda step: (steps.append(step), hooks.after_step(step)),
+                lambda: (rates.append(task.optimizer.param_groups[0]["lr"]), hooks.after_epoch()),
+            )
+
+    protection.holding = recorded
     learn_sequence(learner)
     assert len(steps) == QUICK.updates * QUICK.epochs * QUICK.steps_per_epoch
     falling = [QUICK.learning_rate * (1 - update / QUICK.updates) for update in range(1, QUICK.updates + 1)]
     assert rates == pytest.approx([rate for rate in falling for _ in range(QUICK.epochs)])
-
-
-def _rate(protection):
-    return protection._training.optimizer.param_groups[0]["lr"]
 
 
 def test_a_guard_that_does_nothing_leaves_ppo_as_it_is() -> None:

@@ -20,6 +20,7 @@ from agscl.models import MultiHead
 from agscl.runs import RunFolder
 from agscl.runs.checkpointer import Checkpointer
 from agscl.runs.events import JsonLines
+from agscl.runs.machine import DTYPES, Machine
 from agscl.runs.random import capture, restore, seeded
 from agscl.training import (
     EpochFinished,
@@ -97,13 +98,16 @@ class Noisy(nn.Module):
         return self.act(self.second(self.drop(self.act(self.norm(self.first(x))))))
 
 
-def learner(sequence, method, training, checkpointer=None, loggers=(), *, live=False):
+def learner(sequence, method, training, checkpointer=None, loggers=(), *, live=False, precision="fp32"):
     torch.manual_seed(0)
     model = MultiHead(Noisy(), 8, sequence.num_classes)
     guard = agscl.protect(model, method, example_inputs=torch.zeros(2, 6), heads="heads")
     joint = isinstance(method, agscl.Joint)
     generator = torch.Generator().manual_seed(1)
-    return Learner(model, guard, training, generator, loggers, joint=joint, checkpointer=checkpointer, live=live)
+    machine = Machine(dtype=DTYPES[precision])
+    return Learner(
+        model, guard, training, generator, loggers, joint=joint, machine=machine, checkpointer=checkpointer, live=live
+    )
 
 
 def fused(sequence, fuse):
@@ -111,12 +115,12 @@ def fused(sequence, fuse):
     return TaskSequence(sequence.name, tuple(tasks), sequence.input_shape)
 
 
-def run(sequence, method, training, path, *, batches=math.inf, every=1, live=False):
+def run(sequence, method, training, path, *, batches=math.inf, every=1, **options):
     """One process' life: from the newest checkpoint until the end or the power cut."""
     with seeded(5):
         folder = RunFolder(path)
         checkpointer = Checkpointer(SequenceProgress, folder, Every(math.inf, every))
-        who = learner(sequence, method, training, checkpointer, [JsonLines(folder.events)], live=live)
+        who = learner(sequence, method, training, checkpointer, [JsonLines(folder.events)], **options)
         history = learn_sequence(who, fused(sequence, Fuse(batches)))
     return final(who, history)
 
@@ -171,14 +175,14 @@ def test_a_run_that_died_once_equals_the_undisturbed_one(batches, every, in_memo
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 @pytest.mark.parametrize("name", ["ags-cl", "ags-cl-hard"])
-def test_a_run_on_the_live_nodes_goes_on_with_the_same_nodes(name, optimizer, sequence, tmp_path_factory):
-    training = replace(TRAINING, optimizer=optimizer)
-    undisturbed = run(sequence, METHODS[name], training, tmp_path_factory.mktemp("whole"), every=None, live=True)
+def test_a_run_on_the_live_nodes_goes_on_with_the_same_nodes(name, optimizer, precision, sequence, tmp_path_factory):
+    training, options = replace(TRAINING, optimizer=optimizer), {"live": True, "precision": precision}
+    undisturbed = run(sequence, METHODS[name], training, tmp_path_factory.mktemp("whole"), every=None, **options)
     folder = tmp_path_factory.mktemp("cut")
     for batches in (5, 14, 6, 20):
         with suppress(PowerCutError):
-            run(sequence, METHODS[name], training, folder, batches=batches, live=True)
-    assert same(run(sequence, METHODS[name], training, folder, live=True), undisturbed)
+            run(sequence, METHODS[name], training, folder, batches=batches, **options)
+    assert same(run(sequence, METHODS[name], training, folder, **options), undisturbed)
 
 
 def test_momentum_goes_on_as_well(sequence, tmp_path_factory):

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
-from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
@@ -51,9 +50,10 @@ def start(request: Request) -> None:
 
 def _draw(results: Sequence[Result], folder: RunFolder) -> str:
     """Draw the picture if matplotlib is there; returns the line that says where things are."""
-    if find_spec("matplotlib") is None:
-        return f"run folder: {folder.path} (no picture: pip install 'agscl[report]')"
-    write_bytes(folder.picture, picture(results))
+    try:
+        write_bytes(folder.picture, picture(results))
+    except MissingExtraError as error:
+        return f"run folder: {folder.path} (no picture: {error})"
     return f"run folder: {folder.path}, picture: {folder.picture}"
 
 
