@@ -78,7 +78,7 @@ class OfAnotherKind:
 
 def test_a_checkpoint_of_another_kind_of_run_is_refused(tmp_path):
     checkpointer(tmp_path).write(lambda: state(1))
-    with pytest.raises(ValueError, match="holds no checkpoints of this agscl: start anew"):
+    with pytest.raises(ValueError, match="holds no checkpoints of this kind of run: begin again in a new folder"):
         checkpointer(tmp_path, kind=OfAnotherKind).resume()
 
 

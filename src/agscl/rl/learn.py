@@ -23,7 +23,7 @@ from agscl.runs.events import emit
 from agscl.runs.random import capture, restore
 from agscl.runs.tensors import load_optimizer, optimizer_tensors, prefixed, under
 
-from .evaluation import Protocol
+from .evaluation import EvaluationProtocol
 from .history import Evaluation, PolicyHistory, PolicyResumed, PolicyTaskFinished, PolicyTaskStarted, Updated
 from .learner import PolicyLearner
 from .policy import MultiHeadPolicy, outputs
@@ -66,7 +66,7 @@ class _Run:
     def __init__(self, learner: PolicyLearner, history: PolicyHistory) -> None:
         self.learner, self.history = learner, history
         training = learner.training
-        self._protocol = Protocol(training.episodes, training.max_episode, learner.seed, learner.shape)
+        self._protocol = EvaluationProtocol(training.episodes, training.max_episode, learner.seed, learner.shape)
         self._optimizer: Mapping[str, Tensor] = {}
         self._started = 0.0
 

@@ -96,5 +96,5 @@ class PPOTraining:
         return self.steps_per_update // self.batch_size
 
     def evaluates_after(self, update: int) -> bool:
-        """Whether an evaluation is due after so many updates of a task, its end aside."""
+        """Whether an evaluation is due after the n-th update of a task, its end aside."""
         return update * self.evaluations // self.updates > (update - 1) * self.evaluations // self.updates

@@ -11,7 +11,7 @@ import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor
 
-from .checkpoint import Checkpoint, CheckpointFolder
+from .checkpoint import AGAIN, Checkpoint, CheckpointFolder
 from .folder import RunFolder
 from .interruption import Interruption
 
@@ -26,8 +26,8 @@ class Every:
     """How often a checkpoint is written: whatever comes first.
 
     Attributes:
-        seconds: At most so often, and never so often that it takes 1 % of the time.
-        steps: After so many steps, or updates of a policy; `None` leaves it to the seconds.
+        seconds: Least time between two checkpoints; more where writing one takes over 1 % of it.
+        steps: Steps, or updates of a policy, between two checkpoints; `None` leaves it to the seconds.
     """
 
     seconds: float = 60.0
@@ -154,7 +154,7 @@ class Checkpointer(Generic[P]):
         try:
             record = self._record.validate_json(checkpoint.record)
         except ValidationError as error:
-            raise ValueError(f"{self.checkpoints.path} holds no checkpoints of this agscl: start anew") from error
+            raise ValueError(f"{self.checkpoints.path} holds no checkpoints of this kind of run: {AGAIN}") from error
         torch.set_num_threads(record.threads)  # sums are split between threads, so their last digits depend on it
         self._cut_events(record.events)
         return RunState(record.progress, checkpoint.tensors)
