@@ -45,8 +45,8 @@ def test_everything_but_the_environments_goes_on_exactly(method) -> None:
     whole = learner_of(method, memory := Remember())
     finished = learn_sequence(whole)
     assert len(memory.saved) == 2 * QUICK.updates
-    for snapshot in memory.saved[:-1]:
-        again = learner_of(method, Remember(snapshot))
+    for state in memory.saved[:-1]:
+        again = learner_of(method, Remember(state))
         resumed = learn_sequence(again)
         assert resumed.evaluations == finished.evaluations
         for name, tensor in whole.state().items():

@@ -57,7 +57,7 @@ def run_policies(
     from agscl.rl.learn import learn_sequence
 
     with seeded(experiment.seed), threads(experiment.full.threads):
-        learner = load_policies(experiment)
+        learner = _load(experiment)
 
         def learn(loggers: Sequence[Logger[PolicyEvent]], checkpointer: Checkpointer[PolicyHistory]) -> PolicyResult:
             history = learn_sequence(replace(learner, loggers=loggers, checkpointer=checkpointer))
@@ -67,7 +67,7 @@ def run_policies(
         return run_ready(ready, folder, loggers, resume=resume, every=every)
 
 
-def load_policies(experiment: PolicyExperiment) -> PolicyLearner:
+def _load(experiment: PolicyExperiment) -> PolicyLearner:
     """The learner of an experiment: tasks, network and guard, untrained, drawn from the global generators.
 
     Raises:

@@ -100,30 +100,25 @@ def run(
 
 
 def _load(experiment: Experiment, data_root: Path | None) -> LoadedRun:
-    sequence = _sequence(experiment, data_root)
-    return LoadedRun(experiment, sequence, _learner(experiment, sequence))
-
-
-def _sequence(experiment: Experiment, data_root: Path | None) -> TaskSequence:
-    preset = supervised_preset(experiment.preset)
-    device = str(experiment.compute.find_device())
-    options = replace(experiment.load_options(data_root), device=device)
+    preset, compute = supervised_preset(experiment.preset), experiment.compute
+    options = replace(experiment.load_options(data_root), device=str(compute.find_device()))
     sequence = preset.sequence(experiment.seed, options)
     if experiment.tasks is not None and len(sequence.tasks) < experiment.tasks:
         raise ValueError(f"{experiment.preset} has {len(sequence.tasks)} tasks, {experiment.tasks} were asked for")
-    return sequence
-
-
-def _learner(experiment: Experiment, sequence: TaskSequence) -> Learner:
-    model = supervised_preset(experiment.preset).model(sequence, experiment.width)
-    machine = experiment.compute.resolve(model)
+    model = preset.model(sequence, experiment.width)
+    machine = compute.resolve(model)
     model.to(machine.device)
     example_inputs = torch.zeros(2, *sequence.input_shape, device=machine.device)
     method = CPR(experiment.method, experiment.cpr) if experiment.cpr else experiment.method
-    guard = protect(model, method, example_inputs=example_inputs, heads="heads")
-    if experiment.compute.compile:
+    learner = Learner(
+        model=model,
+        guard=protect(model, method, example_inputs=example_inputs, heads="heads"),
+        training=experiment.training,
+        generator=torch.Generator().manual_seed(experiment.seed),
+        joint=isinstance(experiment.method, Joint),
+        machine=machine,
+        live=compute.live,
+    )
+    if compute.compile:
         model.compile()
-    generator = torch.Generator().manual_seed(experiment.seed)
-    joint = isinstance(experiment.method, Joint)
-    live = experiment.compute.live
-    return Learner(model, guard, experiment.training, generator, joint=joint, machine=machine, live=live)
+    return LoadedRun(experiment, sequence, learner)
