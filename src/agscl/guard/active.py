@@ -147,13 +147,13 @@ class ActiveNetwork:
         network = self._network
         generator = torch.Generator().manual_seed(0)
         inputs = tuple(random_like(value[:2], generator) if isinstance(value, Tensor) else value for value in args)
-        drop = self._interrupted or self._find_inactive(inputs)
-        self._interrupted, self._inactive = {}, drop
+        inactive = self._interrupted or self._find_inactive(inputs)
+        self._interrupted, self._inactive = {}, inactive
         frozen = sealed_nodes(network.graph, network.parameters, self._frozen) if self._frozen else {}
-        if self._small is None or not self._small.fits(drop):
-            drop_now = removable(network.model, network.graph, drop, inputs) if _any(drop) else {}
-            worth = _any(drop_now) or _any(frozen)
-            self._small = _Small(network, drop_now, frozen, drop) if worth else None
+        if self._small is None or not self._small.fits(inactive):
+            drop = removable(network.model, network.graph, inactive, inputs) if _any(inactive) else {}
+            worth = _any(drop) or _any(frozen)
+            self._small = _Small(network, drop, frozen, inactive) if worth else None
         self._stale = False
 
     def _find_inactive(self, inputs: tuple[Any, ...]) -> Nodes:
@@ -164,8 +164,8 @@ class ActiveNetwork:
 class _Small:
     """A model without the dropped nodes that computes with parts of the dense tensors."""
 
-    def __init__(self, network: Network, drop: Nodes, frozen: Nodes, asked: Nodes) -> None:
-        self._network, self._asked, self.dropped = network, asked, drop
+    def __init__(self, network: Network, drop: Nodes, frozen: Nodes, inactive: Nodes) -> None:
+        self._network, self._inactive, self.dropped = network, inactive, drop
         self._kept = kept_positions(network.graph, drop, network.state)
         self._model = cut_out(network.model, self._kept)
         self._names = [name for name, _ in (*self._model.named_parameters(), *self._model.named_buffers())]
@@ -178,9 +178,9 @@ class _Small:
             elif is_sparable(module) and (parts := self._parts(f"{name}.weight", free)) is not None:
                 small.forward = spared(small, parts)  # type: ignore[arg-type]
 
-    def fits(self, drop: Nodes) -> bool:
+    def fits(self, inactive: Nodes) -> bool:
         """Whether this was made for these nodes."""
-        return all(torch.equal(nodes, self._asked[name]) for name, nodes in drop.items())
+        return all(torch.equal(nodes, self._inactive[name]) for name, nodes in inactive.items())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         for module, small in self._pairs:

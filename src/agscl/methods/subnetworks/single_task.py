@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from agscl.methods.freezing import untrained
 from agscl.methods.method import Learned, Memory, Network, Protection, RunningTask, StepHooks, same_shapes
@@ -40,7 +40,7 @@ class SeparateModels(Protection):
         self._own = OwnTensors({**network.common, **network.buffers})
         self._first = {name: tensor.detach().clone() for name, tensor in self._common().items()}
         self._begun = torch.tensor(True)
-        replace_tensors_in_forward(network.model, self._own.names, self._present)
+        replace_tensors_in_forward(network.model, self._own.names, self._own.shown)
 
     @contextmanager
     def holding(self, task: RunningTask) -> Iterator[StepHooks]:
@@ -98,6 +98,3 @@ class SeparateModels(Protection):
 
     def _common(self) -> dict[str, Tensor]:
         return {**self._network.common, **self._network.buffers}
-
-    def _present(self, name: str, module: nn.Module, own: Tensor) -> Tensor:
-        return self._own.present(name, own)

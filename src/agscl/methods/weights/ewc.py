@@ -28,6 +28,10 @@ class EWC:
         merge: ``"sum"`` of the tasks' Fisher, or their ``"running-mean"`` with the last weights as the anchor, as in
             the official AGS-CL code.
         fisher: Which Fisher, see `agscl.methods.weights.fisher.fisher_diagonal`.
+
+    >>> EWC(lam=400.0, decay=0.9)
+    Traceback (most recent call last):
+    ValueError: decay applies to online=True only
     """
 
     name: ClassVar[str] = "ewc"

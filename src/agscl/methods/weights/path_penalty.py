@@ -60,9 +60,9 @@ class StepRecorder:
         """Remember weights and gradients; call it before anything else changes the gradients."""
         self._names = [name for name, p in self._parameters.items() if p.grad is not None]
         if self._names:
-            present = [grad for name in self._names if (grad := self._parameters[name].grad) is not None]
+            current = [grad for name in self._names if (grad := self._parameters[name].grad) is not None]
             gradients = [self._gradients[name] for name in self._names]
-            torch._foreach_copy_(gradients, present)
+            torch._foreach_copy_(gradients, current)
             if isinstance(step.scale, Tensor) or step.scale != 1:
                 torch._foreach_div_(gradients, step.scale)
             torch._foreach_copy_([self._before[name] for name in self._names], self._weights())
