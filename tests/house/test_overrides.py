@@ -1,7 +1,6 @@
 """A class is abstract or final: nothing concrete of one class of the library is overridden by another."""
 
 import ast
-import importlib
 import inspect
 import pkgutil
 import textwrap
@@ -57,7 +56,8 @@ def is_docstring(line: ast.stmt) -> bool:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_no_class_overrides_a_concrete_member_of_another(name: str) -> None:
-    assert list(overridden(classes(importlib.import_module(name)), "agscl.")) == []
+    module = pytest.importorskip(name, reason="an extra is missing")
+    assert list(overridden(classes(module), "agscl.")) == []
 
 
 class Hooks(ABC):
