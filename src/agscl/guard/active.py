@@ -134,7 +134,8 @@ class ActiveNetwork:
 
     def _forward(self, *args: Any, **kwargs: Any) -> Any:
         if self._stale and self._network.model.training:
-            with torch.autocast(_device(self._network).type, enabled=False):
+            device = next(iter(self._network.parameters.values())).device
+            with torch.autocast(device.type, enabled=False):
                 self._look(self._signature.bind(*args, **kwargs).args)
         wants_gradient = any(isinstance(value, Tensor) and value.requires_grad for value in (*args, *kwargs.values()))
         if self._stale or self._small is None or wants_gradient:
@@ -147,7 +148,10 @@ class ActiveNetwork:
         network = self._network
         generator = torch.Generator().manual_seed(0)
         inputs = tuple(random_like(value[:2], generator) if isinstance(value, Tensor) else value for value in args)
-        inactive = self._interrupted or self._find_inactive(inputs)
+        inactive = self._interrupted
+        if not inactive and self._unpenalised:
+            found = inactive_nodes(network, self._task.optimizer, inputs)
+            inactive = {name: found[name] & nodes for name, nodes in self._unpenalised.items()}
         self._interrupted, self._inactive = {}, inactive
         frozen = sealed_nodes(network.graph, network.parameters, self._frozen) if self._frozen else {}
         if self._small is None or not self._small.fits(inactive):
@@ -155,10 +159,6 @@ class ActiveNetwork:
             worth = _any(drop) or _any(frozen)
             self._small = _Small(network, drop, frozen, inactive) if worth else None
         self._stale = False
-
-    def _find_inactive(self, inputs: tuple[Any, ...]) -> Nodes:
-        inactive = inactive_nodes(self._network, self._task.optimizer, inputs)
-        return {name: inactive[name] & nodes for name, nodes in self._unpenalised.items()}
 
 
 class _Small:
@@ -217,28 +217,22 @@ def inactive_nodes(network: Network, optimizer: Optimizer, inputs: tuple[Any, ..
         By layer, bool, shape ``(num_nodes,)``.
     """
     silent = zero_readings(plain_copy(network.model), network.graph, inputs)
-    momentum = _momentum(network, optimizer)
-    return {
-        layer.name: _is_inactive(network, layer, momentum) & silent[layer.name] & stays_at_zero(optimizer)
-        for layer in network.graph.layers
-    }
+    state, momentum = network.state, _momentum(network, optimizer)
 
+    def still(slices: Iterable[Slice]) -> Tensor:
+        moving = [piece for piece in slices if piece.parameter in momentum]
+        zero = all_zero(slices, state)
+        return zero & all_zero(moving, momentum) if moving else zero
 
-def _is_inactive(network: Network, layer: NodeLayer, momentum: Mapping[str, Tensor]) -> Tensor:
-    state = network.state
-    unfed = all_zero(layer.incoming, state) & _unmoved(layer.incoming, momentum)
-    if _read_behind_relu(network, layer):
-        return unfed
-    return unfed & all_zero(layer.outgoing, state) & _unmoved(layer.outgoing, momentum)
-
-
-def _unmoved(slices: Iterable[Slice], momentum: Mapping[str, Tensor]) -> Tensor | bool:
-    moving = [piece for piece in slices if piece.parameter in momentum]
-    return all_zero(moving, momentum) if moving else True
+    inactive = {}
+    for layer in network.graph.layers:
+        nodes = silent[layer.name] & still(layer.incoming) & stays_at_zero(optimizer)
+        inactive[layer.name] = nodes if _read_behind_relu(network, layer) else nodes & still(layer.outgoing)
+    return inactive
 
 
 def _momentum(network: Network, optimizer: Optimizer) -> dict[str, Tensor]:
-    """By parameter, where the optimizer has any memory of past gradients: its state's magnitudes, summed."""
+    """By parameter, where the optimizer has any memory of past gradients: the largest magnitude in its state."""
     found: dict[str, Tensor] = {}
     for name, parameter in network.parameters.items():
         kept = [t for t in optimizer.state.get(parameter, {}).values() if isinstance(t, Tensor)]
@@ -250,16 +244,16 @@ def _momentum(network: Network, optimizer: Optimizer) -> dict[str, Tensor]:
 
 def _read_behind_relu(network: Network, layer: NodeLayer) -> bool:
     """Whether all readers of a layer's nodes get the output of a ReLU, pooled or moved at most."""
-    sources = network.graph.probe.output_node().args[0]
-    assert isinstance(sources, tuple)
-    return all(_is_relu(network.model, sources[reading.output]) for reading in layer.readings)
-
-
-def _is_relu(model: nn.Module, source: Any) -> bool:
-    assert isinstance(source, fx.Node)
-    if source.op == "call_module":
-        return isinstance(model.get_submodule(str(source.target)), _RELU_MODULES)
-    return source.target in _RELU_FUNCTIONS or source.target in ("relu", "relu_")
+    sources: Any = network.graph.probe.output_node().args[0]
+    for reading in layer.readings:
+        source: fx.Node = sources[reading.output]
+        if source.op == "call_module":
+            behind = isinstance(network.model.get_submodule(str(source.target)), _RELU_MODULES)
+        else:
+            behind = source.target in _RELU_FUNCTIONS or source.target in ("relu", "relu_")
+        if not behind:
+            return False
+    return True
 
 
 def _free_places(network: Network, frozen: Nodes) -> dict[tuple[str, int], Tensor]:
@@ -275,23 +269,14 @@ def _free_places(network: Network, frozen: Nodes) -> dict[tuple[str, int], Tenso
     return places
 
 
-def _dense_norm(module: nn.Module, channels: Tensor | None, x: Tensor) -> Tensor:
+def _dense_norm(module: Any, channels: Tensor | None, x: Tensor) -> Tensor:
     """A norm layer on all its channels, inactive ones zero: their statistics go on as in the dense model."""
     if channels is None:
         output: Tensor = module(x)
         return output
-    sizes = [x.shape[0], _num_channels(module), *x.shape[2:]]
+    sizes = [x.shape[0], module.num_features, *x.shape[2:]]
     dense: Tensor = module(x.new_zeros(sizes).index_copy(1, channels, x))
     return dense.index_select(1, channels)
-
-
-def _device(network: Network) -> torch.device:
-    return next(iter(network.parameters.values())).device
-
-
-def _num_channels(module: Any) -> int:
-    count: int = module.num_features
-    return count
 
 
 def _any(nodes: Nodes) -> bool:

@@ -49,7 +49,12 @@ class SeparateModels(Protection):
         heads = self._network.graph.own_heads(task.learned)
         with untrained(self._network.parameters[name] for name in heads):
             if not self._begun:
-                self._begin_anew(task)
+                with torch.no_grad():
+                    for name, tensor in self._common().items():
+                        tensor.copy_(self._first[name])
+                for parameter in self._network.parameters.values():
+                    task.optimizer.state.pop(parameter, None)
+                self._begun = torch.tensor(True)
             yield StepHooks()
 
     def finish(self, learned: Learned) -> None:
@@ -87,14 +92,6 @@ class SeparateModels(Protection):
     def memory(self) -> Memory:
         """The models of the learned tasks."""
         return Memory(0, self._own.num_bytes())
-
-    @torch.no_grad()
-    def _begin_anew(self, task: RunningTask) -> None:
-        for name, tensor in self._common().items():
-            tensor.copy_(self._first[name])
-        for parameter in self._network.parameters.values():
-            task.optimizer.state.pop(parameter, None)
-        self._begun = torch.tensor(True)
 
     def _common(self) -> dict[str, Tensor]:
         return {**self._network.common, **self._network.buffers}
