@@ -5,19 +5,25 @@ from dataclasses import fields, replace
 
 import pytest
 
-from agscl.cli import main
-from agscl.cli.session import _experiments
-from agscl.experiments import Experiment, preset_named
+from agscl.cli.arguments import parser_for
+from agscl.cli.run import experiments_of
+from agscl.experiments import Experiment, PolicyExperiment, preset_named
+from agscl.experiments.command import command
 from agscl.methods import AGSCL, EWC, HAT
-from agscl.report.command import command
 from agscl.training import Compute, Training
+from figures.played import FINE_TUNING
 from report.made_up import PLAIN, experiment
 
 FULL = preset_named("digits").training
 
 
+def of_policies(method=PLAIN, **others):
+    settings = {"training": preset_named("pixels3").training, **others}
+    return PolicyExperiment(preset="pixels3", method=method, **settings)
+
+
 @pytest.mark.parametrize(
-    "asked",
+    "config",
     [
         experiment(),
         experiment(PLAIN, seed=12),
@@ -27,19 +33,20 @@ FULL = preset_named("digits").training
         experiment(training=replace(FULL, on_divergence="restore")),
         experiment(width=0.5),
         experiment(compute=Compute(device="cpu", precision="bf16", channels_last="off", compile=True)),
+        of_policies(AGSCL(mu=0.1, lam=float("inf")), seed=3),
+        of_policies(training=replace(preset_named("pixels3").training, steps=99), tasks=2),
+        of_policies(compute=Compute(device="cpu", precision="bf16")),
     ],
 )
-def test_the_command_asks_for_the_same_experiment(asked, monkeypatch):
-    requests = []
-    monkeypatch.setattr("agscl.cli.session.start", requests.append)
-    words = shlex.split(command(asked))
+def test_the_command_asks_for_the_same_experiment(config):
+    words = shlex.split(command(config))
     assert words[0] == "agscl"
-    assert main(words[1:]) == 0
-    assert _experiments(requests[0]) == [asked]
+    assert experiments_of(parser_for(words[1:]).parse_args(words[1:])) == [config]
 
 
-def test_training_that_no_option_can_set_has_no_command():
-    assert command(experiment(training=Training(epochs=3, batch_size=17))) is None
+@pytest.mark.parametrize("config", [experiment(training=Training(epochs=3, batch_size=17)), FINE_TUNING.experiment])
+def test_training_that_no_option_can_set_has_no_command(config):
+    assert command(config) is None
 
 
 def test_every_setting_of_an_experiment_has_its_option():

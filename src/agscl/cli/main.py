@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -71,4 +72,4 @@ def _one_line(error: ValueError | OSError) -> str:
         message = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
         advice = "; make room, then try again (a run goes on with --resume)"
         return printable(message + (advice if error.errno in FULL else ""))
-    return printable(" ".join(str(error).split()))
+    return printable(re.sub(r"\s*\n\s*", " ", str(error).strip()))
