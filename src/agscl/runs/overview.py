@@ -21,15 +21,16 @@ def overview(paths: Iterable[Path]) -> DataFrame:
     """One row per run in the given folders.
 
     The columns: ``run``, ``preset``, ``method``, ``options``, ``seed``, ``status``, ``tasks`` (learned), ``finished``
-    (time), ``scale`` (how much of the preset it is), and one for each measure of any of them. A run that did not finish
-    has no measures; one that cannot be read is a row as well.
+    (time), one for each measure of any of them, and ``scale`` (how much of the preset was run). A run that did not
+    finish has no measures; one that cannot be read is a row as well.
 
     Raises:
         ValueError: If a path is no folder, or holds no run.
     """
     import polars
 
-    return polars.DataFrame([_row(folder) for folder in run_folders(paths)], infer_schema_length=None)
+    runs = polars.DataFrame([_row(folder) for folder in run_folders(paths)], infer_schema_length=None)
+    return runs.select(polars.exclude("scale"), "scale")
 
 
 def _row(folder: RunFolder) -> dict[str, Any]:
