@@ -14,10 +14,10 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 import agscl
 from agscl.models.actor_critic import NATURE, ActorCritic, PixelTrunk
 from agscl.rl.learn import task_ppo
-from agscl.rl.learner import Learner, guarded
-from agscl.rl.policy import Arithmetic
+from agscl.rl.learner import PolicyLearner, guarded
 from agscl.rl.settings import PPOTraining
-from agscl.rl.task import Shape, Task
+from agscl.rl.task import PolicyTask, Shape
+from agscl.runs.machine import Machine
 
 SHAPE = Shape((4, 84, 84), (18,) * 2)
 TRAINING = PPOTraining(steps=256, num_envs=8, rollout=32, batch_size=256)
@@ -41,12 +41,12 @@ def noise(num_envs: int, training: bool) -> DummyVecEnv:
     return DummyVecEnv([Noise] * num_envs)
 
 
-def learner(method: agscl.methods.Method) -> Learner:
+def learner(method: agscl.methods.Method) -> PolicyLearner:
     """After one task, half of whose nodes died."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     network = ActorCritic(PixelTrunk(SHAPE.observation, NATURE, 512), 512, SHAPE.num_actions)
-    made = Learner([Task("noise", noise)] * 2, SHAPE, network, guarded(network, method, SHAPE), TRAINING, 0)
+    made = PolicyLearner([PolicyTask("noise", noise)] * 2, SHAPE, network, guarded(network, method, SHAPE), TRAINING, 0)
     ppo = task_ppo(made, noise(8, True), 0)
     with made.guard.attach(ppo.policy.optimizer, steps_per_epoch=TRAINING.steps_per_epoch):
         ppo.learn(256)
@@ -62,9 +62,9 @@ def updates(ppo: PPO) -> Callable[[], object]:
 
 def test_ppo_with_ags_cl_against_plain_ppo() -> None:
     guarded_learner = learner(agscl.AGSCL(mu=0.1, lam=1000.0))
-    plain = copy.deepcopy(guarded_learner.network)
+    plain = copy.deepcopy(guarded_learner.model)
     own = task_ppo(guarded_learner, noise(8, True), 1)
-    other = task_ppo(Learner(**{**vars(guarded_learner), "network": plain}), noise(8, True), 1)
+    other = task_ppo(PolicyLearner(**{**vars(guarded_learner), "model": plain}), noise(8, True), 1)
     with guarded_learner.guard.attach(own.policy.optimizer, steps_per_epoch=TRAINING.steps_per_epoch):
         measured = 1 / ratio(updates(own), updates(other), 7)
     say(f"\nagent steps a second of PPO with AGS-CL / of plain PPO: {measured:.3f} (at least 0.95)")
@@ -75,7 +75,7 @@ def test_bfloat16_against_float32() -> None:
     if not torch.cpu.get_capabilities().get("avx512_bf16"):
         pytest.skip("this CPU has no arithmetic in bfloat16")
     exact = learner(agscl.FineTuning())
-    rough = Learner(**{**vars(exact), "arithmetic": Arithmetic(torch.bfloat16)})
+    rough = PolicyLearner(**{**vars(exact), "machine": Machine(dtype=torch.bfloat16)})
     own, other = (task_ppo(each, noise(8, True), 1) for each in (rough, exact))
     measured = 1 / ratio(updates(own), updates(other), 5)
     say(f"\nagent steps a second in bfloat16 / in float32: {measured:.2f} (at least 1.4)")

@@ -1,7 +1,8 @@
-"""Hypothesis without time limits, and a data folder with a little of every data set."""
+"""One precision on every machine, Hypothesis without time limits, and a data folder with a little of every data set."""
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, settings
 
 from agscl.benchmarks.cache import Cache
@@ -13,6 +14,21 @@ settings.register_profile("thorough", settings.get_profile("agscl"), max_example
 settings.load_profile("agscl")
 
 ALPHABETS = 50
+
+
+@pytest.fixture(scope="session", autouse=True)
+def a_machine_without_bfloat16():
+    """`auto` is float32 in this process, whatever the hardware: no machine decides what is tested."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cpu, "get_capabilities", dict)
+        patch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: False)
+        yield
+
+
+@pytest.fixture(scope="module", params=["fp32", "bf16"])
+def precision(request):
+    """Both, for what has to hold in each."""
+    return request.param
 
 
 def noise(count, shape):

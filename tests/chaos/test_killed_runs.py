@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are f
 FAULTS, INSTANTS = (None, 25) if THOROUGH else (2, 1)
 """Faults drawn among all writes (`None`: every one of them), and kills by the clock."""
 
-RUN = ["run", "digits", "--method", "ags-cl", "--tasks", "2", "--resume"]
+RUN = ["run", "digits", "--method", "ags-cl", "--tasks", "2", "--precision", "fp32", "--resume"]
 SHORT, LONG = ["--epochs", "3"], ["--epochs", "40"]
 OFTEN = [*SHORT, "--checkpoint-steps", "2"]
 

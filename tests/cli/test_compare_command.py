@@ -20,7 +20,7 @@ def compared(tmp_path_factory):
     """The folder and output of a comparison of all methods, one epoch a task."""
     folder = tmp_path_factory.mktemp("cli") / "all"
     command = [sys.executable, "-m", "agscl", "compare", "digits", "--epochs", "1", "--seeds", "2"]
-    command += ["--processes", "2", "--out", str(folder)]
+    command += ["--precision", "fp32", "--processes", "2", "--out", str(folder)]
     return folder, subprocess.run(command, capture_output=True, text=True, check=True)
 
 

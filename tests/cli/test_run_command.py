@@ -26,7 +26,8 @@ def refusal(capsys, *arguments):
 def compared(tmp_path_factory):
     """The folder and output of a short run of all methods of a preset."""
     folder = tmp_path_factory.mktemp("cli") / "run"
-    command = [sys.executable, "-m", "agscl", "run", "digits", "--epochs", "1", "--out", str(folder)]
+    command = [sys.executable, "-m", "agscl", "run", "digits", "--epochs", "1", "--precision", "fp32"]
+    command += ["--out", str(folder)]
     return folder, subprocess.run(command, capture_output=True, text=True, check=True)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from agscl.experiments.certificate import certify
 from agscl.experiments.supervised.run import load_run
 from agscl.methods import AGSCL, HAT, MAS, WSN, FineTuning, SingleTask
 from agscl.runs import RunFolder
+from agscl.training import Compute
 
 TRAINING = preset_named("digits").training.with_epochs(1)
 METHODS = {
@@ -26,16 +28,17 @@ METHODS = {
 }
 
 
-def experiment(method, tasks=3):
-    return Experiment(preset="digits", method=method, training=TRAINING, tasks=tasks)
+def experiment(method, tasks=3, precision="auto"):
+    compute = Compute(device="cpu", precision=precision)
+    return Experiment(preset="digits", method=method, training=TRAINING, tasks=tasks, compute=compute)
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def runs(tmp_path_factory, precision):
     """A short run of each method."""
     folder = tmp_path_factory.mktemp("runs")
     for name, method in METHODS.items():
-        run(experiment(method), RunFolder(folder / name))
+        run(experiment(method, precision=precision), RunFolder(folder / name))
     return folder
 
 
@@ -55,30 +58,46 @@ def certificate(folder):
 
 @pytest.mark.parametrize("name", ["hard", "hat", "wsn", "single-task"])
 def test_methods_that_keep_every_task_are_granted_it(runs, name):
-    found = certificate(RunFolder(runs / name))
-    assert found.granted
-    assert [(drift.task, drift.after) for drift in found.drifts] == [(0, 1), (0, 2), (1, 2)]
-    assert all(drift.largest == drift.changed == 0 for drift in found.drifts)
-    assert found.movements == ()
+    given = certificate(RunFolder(runs / name))
+    assert given.granted
+    assert [(drift.task, drift.after) for drift in given.drifts] == [(0, 1), (0, 2), (1, 2)]
+    assert all(drift.largest == drift.changed == 0 for drift in given.drifts)
+    assert given.movements == ()
 
 
-def outputs(folder, after, task):
+def test_it_is_given_in_float32_whatever_the_run_trained_in_and_says_so(runs, precision):
+    folder = RunFolder(runs / "hard")
+    given = certificate(folder)
+    assert json.loads(folder.result.read_text())["environment"]["compute"] == f"cpu, {precision}"
+    assert (given.precision, given.environment["compute"]) == ("fp32", "cpu, fp32")
+    assert json.loads(given.to_json())["precision"] == "fp32"
+
+
+def test_no_convolution_is_rounded_while_logits_are_compared(runs, monkeypatch):
+    loaded, seen = load_run(experiment(METHODS["hard"])), []
+    loaded.learner.model.register_forward_hook(lambda *_: seen.append(torch.backends.cudnn.allow_tf32))
+    certify(loaded, RunFolder(runs / "hard"))
+    assert seen.count(False) == 1 + 2 + 3
+    assert torch.backends.cudnn.allow_tf32
+
+
+def outputs(folder, after, task, precision="fp32"):
     """Logits of a plain network straight from a state file, without guard or trainer."""
     sequence = preset_named("digits").sequence(0, experiment(FineTuning()).load_options())
     model = preset_named("digits").model(sequence)
     tensors = load_file(folder.state_after(after))
     model.load_state_dict({n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")})
     (batch,) = sequence.tasks[task].test.batches(10_000)
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
         return model.eval()(batch[0], task)
 
 
 @pytest.mark.parametrize("name", ["soft", "fine-tuning", "mas"])
 def test_drift_is_measured_as_the_stored_networks_show_it(runs, name):
     folder = RunFolder(runs / name)
-    found = certificate(folder)
-    assert not found.granted
-    for drift in found.drifts:
+    given = certificate(folder)
+    assert not given.granted
+    for drift in given.drifts:
         then, now = outputs(folder, drift.task, drift.task), outputs(folder, drift.after, drift.task)
         assert drift.largest == pytest.approx((now - then).abs().max().item())
         assert drift.changed == pytest.approx((now.argmax(1) != then.argmax(1)).double().mean().item())
@@ -114,17 +133,61 @@ def rewrite(path, change):
     save_file(tensors, path)
 
 
-def nudged(tensors):
-    tensors["model.heads.0.bias"] += 1e-6
-
-
-def test_the_last_bits_of_a_logit_are_enough(copy):
+@pytest.mark.parametrize(
+    ("name", "most"), [("heads.0.bias", 1e-5), ("heads.0.weight", 1e-3), ("trunk.layers.1.weight", 1e-3)]
+)
+def test_the_last_bits_of_a_logit_are_enough(copy, name, most):
     folder = copy("hard")
     for path in (folder.state_after(2), folder.state):
-        rewrite(path, nudged)
-    found = certificate(folder)
-    assert not found.granted
-    assert 0 < next(drift for drift in found.drifts if (drift.task, drift.after) == (0, 2)).largest < 1e-5
+        rewrite(path, lambda tensors: tensors[f"model.{name}"].add_(1e-6))
+    given = certificate(folder)
+    assert not given.granted
+    assert 0 < next(drift for drift in given.drifts if (drift.task, drift.after) == (0, 2)).largest < most
+
+
+def lifted(tensors):
+    """The same answers in float32; in bfloat16, where the neighbours of 1000 are 996 and 1004, both logits are one."""
+    tensors["model.heads.0.bias"] += 1000
+
+
+def accuracy(folder, after, task, precision):
+    labels = next(load_run(experiment(FineTuning())).sequence.tasks[task].test.batches(10_000))[1]
+    return (outputs(folder, after, task, precision).argmax(dim=1) == labels).double().mean().item()
+
+
+def test_accuracies_are_held_against_the_record_in_the_precision_that_recorded_them(copy):
+    folder = copy("hard")
+    for path in (*map(folder.state_after, range(3)), folder.state):
+        rewrite(path, lifted)
+    assert accuracy(folder, 0, 0, "fp32") - accuracy(folder, 0, 0, "bf16") > 0.1
+    result = json.loads(folder.result.read_text())
+
+    def record(precision, compute):
+        for after, task in enumerate(result["tasks"]):
+            task["accuracy"] = [accuracy(folder, after, earlier, precision) for earlier in range(after + 1)]
+        result["environment"]["compute"] = compute
+        folder.result.write_text(json.dumps(result))
+
+    for precision, compute in (("fp32", "cpu, fp32"), ("bf16", "cpu, bf16"), ("bf16", "cuda, bf16, channels last")):
+        record(precision, compute)
+        assert certificate(folder).granted
+    for precision, compute in (("fp32", "cpu, bf16"), ("bf16", "cpu, fp32")):
+        record(precision, compute)
+        with pytest.raises(ValueError, match="the run recorded"):
+            certificate(folder)
+
+
+def test_one_answer_of_a_few_may_fall_otherwise_on_another_machine_below_float32_and_two_may_not(copy, precision):
+    folder = copy("fine-tuning")
+    written = json.loads(folder.result.read_text())
+    few = len(load_run(experiment(FineTuning())).sequence.tasks[0].test)
+    assert few < 100
+    for off, accepted in ((0, True), (1, precision == "bf16"), (2, False)):
+        result = json.loads(json.dumps(written))
+        result["tasks"][0]["accuracy"][0] -= off / few
+        folder.result.write_text(json.dumps(result))
+        with nullcontext() if accepted else pytest.raises(ValueError, match="the run recorded"):
+            certificate(folder)
 
 
 def test_the_command_writes_the_certificate_and_says_what_it_found(runs, capsys):

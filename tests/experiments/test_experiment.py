@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agscl import AGSCL, FineTuning
-from agscl.experiments import PRESETS, Experiment, method_from_options, name_of
+from agscl.experiments import Experiment, method_from_options, name_of
+from agscl.experiments.supervised.presets import SUPERVISED_PRESETS
 from agscl.methods import METHODS
 from agscl.training import Training
 
-TUNED = PRESETS["digits"].methods
+TUNED = SUPERVISED_PRESETS["digits"].methods
 POSITIVE = st.floats(0, exclude_min=True, allow_infinity=False)
 STRENGTHS = st.one_of(POSITIVE, st.just(math.inf))
 AGS = st.builds(
@@ -39,7 +40,7 @@ SETTINGS = st.builds(
 )
 EXPERIMENTS = st.builds(
     Experiment,
-    preset=st.sampled_from(list(PRESETS)),
+    preset=st.sampled_from(list(SUPERVISED_PRESETS)),
     method=st.one_of(AGS, st.just(FineTuning())),
     training=SETTINGS,
     seed=st.integers(0, 2**31),
@@ -167,8 +168,8 @@ def test_options_that_do_not_fit_are_refused_in_one_line(name, options, message)
     assert "\n" not in str(refusal.value)
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", SUPERVISED_PRESETS)
 def test_every_preset_compares_its_methods_with_fine_tuning(name):
-    methods = PRESETS[name].methods
+    methods = SUPERVISED_PRESETS[name].methods
     assert methods["fine-tuning"] == FineTuning()
     assert all(name_of(method) == key for key, method in methods.items())

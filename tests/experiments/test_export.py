@@ -20,12 +20,10 @@ SHORT = Training(epochs=3, batch_size=64)
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(tmp_path_factory, precision):
     """A short run of hard freezing on two tasks."""
-    method = AGSCL(mu=40, lam=float("inf"), rho=0)
-    experiment = Experiment(
-        preset="digits", method=method, training=SHORT, tasks=2, compute=Compute(precision="fp32", device="cpu")
-    )
+    method, compute = AGSCL(mu=40, lam=float("inf"), rho=0), Compute(precision=precision, device="cpu")
+    experiment = Experiment(preset="digits", method=method, training=SHORT, tasks=2, compute=compute)
     folder = RunFolder(tmp_path_factory.mktemp("run") / "hard")
     run(experiment, folder)
     return experiment, folder

@@ -7,10 +7,12 @@ import pytest
 
 from agscl.experiments.groups import groups
 from agscl.experiments.records import IncompleteRun, SupervisedRun, UnknownRun, read_runs
-from agscl.experiments.supervised.aggregate import aggregate
+from agscl.experiments.supervised.comparison import aggregate
 from agscl.methods import AGSCL, Joint
 from agscl.runs.files import write_bytes
+from agscl.runs.machine import Compute
 from agscl.training import Training
+from figures.played import PROTECTED
 from figures.recorded import FULL, PLAIN, result, write, write_incomplete
 
 OTHER = dataclasses.replace(FULL, lam=4.0)
@@ -36,6 +38,14 @@ def test_a_group_is_one_method_with_its_hyper_parameters_over_its_seeds():
 def test_runs_that_do_not_go_together_are_refused(others, message):
     with pytest.raises(ValueError, match=message):
         groups([result(), *others])
+
+
+@pytest.mark.parametrize("run", [result(), PROTECTED], ids=["supervised", "policies"])
+def test_runs_of_every_kind_that_computed_in_another_precision_are_not_averaged(run):
+    compute = Compute(precision="bf16")
+    other = dataclasses.replace(run, experiment=dataclasses.replace(run.experiment, seed=1, compute=compute))
+    with pytest.raises(ValueError, match=r"different settings \(compute.precision: auto, bf16\)"):
+        groups([run, other])
 
 
 def test_runs_of_one_seed_must_have_had_the_same_tasks():

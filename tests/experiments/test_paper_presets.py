@@ -8,16 +8,17 @@ import pytest
 import torch
 
 from agscl.benchmarks.options import LoadOptions
-from agscl.experiments import PRESETS, Experiment
+from agscl.experiments import Experiment, run
 from agscl.experiments.many import run_many
-from agscl.experiments.supervised import presets, run
+from agscl.experiments.supervised import presets
+from agscl.experiments.supervised.presets import SUPERVISED_PRESETS
 from agscl.models import alexnet224
 from agscl.runs import RunFolder
 from agscl.training import Training
 
 SMALL = Experiment(
     preset="cifar10-100",
-    method=PRESETS["cifar10-100"].methods["ags-cl"],
+    method=SUPERVISED_PRESETS["cifar10-100"].methods["ags-cl"],
     training=Training(epochs=1),
     tasks=2,
     fraction=0.5,
@@ -37,7 +38,7 @@ PUBLISHED = {
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_hyper_parameters_are_the_published_ones(name):
-    tuned, (ags_cl, ewc, si) = PRESETS[name].tuned, PUBLISHED[name]
+    tuned, (ags_cl, ewc, si) = SUPERVISED_PRESETS[name].tuned, PUBLISHED[name]
     method = tuned["ags-cl"]
     assert (method.mu, method.lam, method.eta, method.rho) == ags_cl
     assert ("ewc" in tuned, "si" in tuned) == (ewc is not None, si is not None)
@@ -50,7 +51,7 @@ def test_hyper_parameters_are_the_published_ones(name):
 
 @pytest.mark.parametrize(("name", "mas", "rwalk"), [("cifar100", 3, 8), ("cifar10-100", 1, 4), ("omniglot", 10, 3000)])
 def test_values_without_a_formula_keep_the_published_proportions(name, mas, rwalk):
-    tuned, first = PRESETS[name].tuned, PRESETS["cifar100"].tuned
+    tuned, first = SUPERVISED_PRESETS[name].tuned, SUPERVISED_PRESETS["cifar100"].tuned
     assert 0 < tuned["mas"].lam < mas
     assert 0 < tuned["rwalk"].lam < rwalk
     if name == "cifar10-100":
@@ -59,18 +60,20 @@ def test_values_without_a_formula_keep_the_published_proportions(name, mas, rwal
 
 
 def test_hat_and_lwf_have_the_values_of_the_hat_paper():
-    tuned = PRESETS["eight"].tuned
+    tuned = SUPERVISED_PRESETS["eight"].tuned
     assert asdict(tuned["hat"]) == {"gamma": 0.75, "smax": 400}
     assert asdict(tuned["lwf"]) == {"lam": 2, "temperature": 1}
     assert tuned["ewc"].lam * 20 == 5000
 
 
 def test_training_is_the_published_one():
-    paper = [PRESETS[name].training for name in ("cifar100", "cifar100-20", "cifar10-100", "omniglot", "eight")]
+    paper = [
+        SUPERVISED_PRESETS[name].training for name in ("cifar100", "cifar100-20", "cifar10-100", "omniglot", "eight")
+    ]
     assert {(t.epochs, t.batch_size, t.learning_rate, t.optimizer, t.patience, t.decay) for t in paper} == {
         (100, 256, 1e-3, "adam", 5, 3)
     }
-    cub = PRESETS["cub200"].training
+    cub = SUPERVISED_PRESETS["cub200"].training
     assert (cub.epochs, cub.batch_size, cub.learning_rate, cub.optimizer, cub.momentum) == (40, 64, 0.005, "sgd", 0.9)
     assert (cub.milestones, cub.decay) == ((30,), 10)
 
@@ -83,9 +86,9 @@ def no_download(monkeypatch):
 
 
 @pytest.mark.usefixtures("no_download")
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", SUPERVISED_PRESETS)
 def test_the_network_of_every_preset_fits_its_tasks(name, little_data):
-    preset = PRESETS[name]
+    preset = SUPERVISED_PRESETS[name]
     sequence = preset.sequence(3, LoadOptions(tasks=2, data_root=little_data))
     model = preset.model(sequence).eval()
     for number, task in enumerate(sequence.tasks):
@@ -97,12 +100,14 @@ def test_the_network_of_every_preset_fits_its_tasks(name, little_data):
 def test_numbers_of_tasks_are_those_of_the_paper(little_data):
     expected = {"cifar100": 10, "cifar100-20": 20, "cifar10-100": 11, "omniglot": 50, "cub200": 10, "eight": 8}
     options = LoadOptions(data_root=little_data)
-    assert {name: len(PRESETS[name].sequence(0, options).tasks) for name in expected} == expected
+    assert {name: len(SUPERVISED_PRESETS[name].sequence(0, options).tasks) for name in expected} == expected
 
 
 @pytest.mark.parametrize(("name", "size"), [("cifar100", 10), ("cifar100-20", 5)])
 def test_tasks_of_cifar100_are_consecutive_classes_in_drawn_order(name, size, little_data):
-    drawn = [PRESETS[name].sequence(s, LoadOptions(data_root=little_data)).record["task_classes"] for s in (0, 1)]
+    drawn = [
+        SUPERVISED_PRESETS[name].sequence(s, LoadOptions(data_root=little_data)).record["task_classes"] for s in (0, 1)
+    ]
     groups = [[int(label.split()[1]) for label in group] for group in drawn[0]]
     assert all(group == list(range(group[0], group[0] + size)) and group[0] % size == 0 for group in groups)
     assert sorted(drawn[0]) == sorted(drawn[1])
@@ -110,7 +115,7 @@ def test_tasks_of_cifar100_are_consecutive_classes_in_drawn_order(name, size, li
 
 
 def test_birds_are_augmented_while_training_only(little_data):
-    task = PRESETS["cub200-lite"].sequence(0, LoadOptions(tasks=1, data_root=little_data)).tasks[0]
+    task = SUPERVISED_PRESETS["cub200-lite"].sequence(0, LoadOptions(tasks=1, data_root=little_data)).tasks[0]
     first, again = (next(task.train.batches(2, generator=torch.Generator().manual_seed(0)))[0] for _ in range(2))
     other = next(task.train.batches(2, generator=torch.Generator().manual_seed(1)))[0]
     assert torch.equal(first, again)
@@ -123,9 +128,9 @@ def test_a_download_that_fails_is_named_with_the_way_on(monkeypatch, little_data
         raise OSError("no route to host")
 
     monkeypatch.setattr(presets, "alexnet224", offline)
-    sequence = PRESETS["cub200"].sequence(0, LoadOptions(tasks=1, data_root=little_data))
+    sequence = SUPERVISED_PRESETS["cub200"].sequence(0, LoadOptions(tasks=1, data_root=little_data))
     with pytest.raises(ValueError, match=r"no route to host.*cub200-lite"):
-        PRESETS["cub200"].model(sequence)
+        SUPERVISED_PRESETS["cub200"].model(sequence)
 
 
 def test_the_record_says_what_was_scaled_down_and_what_was_drawn(little_data, tmp_path):
@@ -149,9 +154,9 @@ def test_the_record_says_what_was_scaled_down_and_what_was_drawn(little_data, tm
 
 
 def test_fewer_epochs_alone_count_as_scaled_down_and_more_do_not(little_data, tmp_path):
-    full = PRESETS["digits"].training
+    full = SUPERVISED_PRESETS["digits"].training
     one, two = (
-        Experiment(preset="digits", method=PRESETS["digits"].methods["fine-tuning"], training=t)
+        Experiment(preset="digits", method=SUPERVISED_PRESETS["digits"].methods["fine-tuning"], training=t)
         for t in (full.with_epochs(1), replace(full, learning_rate=0.01, epochs=41, patience=1, floor=0.005))
     )
     assert run(one, RunFolder(tmp_path / "one")).scale()["scaled_down"]

@@ -2,13 +2,15 @@
 
 import pytest
 
-from agscl.experiments import PRESETS, Experiment, compare, run
+from agscl.experiments import Experiment, run
+from agscl.experiments.supervised.comparison import compare
+from agscl.experiments.supervised.presets import SUPERVISED_PRESETS
 from agscl.runs import RunFolder
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_on_digits_fine_tuning_forgets_and_ags_cl_does_not(seed, tmp_path):
-    preset = PRESETS["digits"]
+    preset = SUPERVISED_PRESETS["digits"]
     results = [
         run(
             Experiment(preset="digits", method=method, training=preset.training, seed=seed),
@@ -24,7 +26,7 @@ def test_on_digits_fine_tuning_forgets_and_ags_cl_does_not(seed, tmp_path):
 
 
 def test_on_digits_capacity_is_used_as_tasks_come(tmp_path):
-    preset = PRESETS["digits"]
+    preset = SUPERVISED_PRESETS["digits"]
     experiment = Experiment(preset="digits", method=preset.methods["ags-cl"], training=preset.training)
     tasks = run(experiment, RunFolder(tmp_path)).history.tasks
     sparsities = [task.sparsity for task in tasks]

@@ -9,9 +9,11 @@ import torch
 from safetensors.torch import load_file
 
 from agscl import AGSCL, FineTuning, metrics
-from agscl.experiments import PRESETS, Experiment, Result, compare, run
+from agscl.experiments import Experiment, run
+from agscl.experiments.supervised.comparison import compare
+from agscl.experiments.supervised.presets import SUPERVISED_PRESETS
 from agscl.runs import RunFolder
-from agscl.training import Training
+from agscl.training import Compute, Training
 
 EXPERIMENT = Experiment(
     preset="digits", method=AGSCL(mu=1, lam=400), training=Training(epochs=2, batch_size=64), seed=3
@@ -47,8 +49,8 @@ def test_the_folder_holds_what_was_asked_what_happened_and_what_came_out(finishe
 def test_the_final_weights_are_in_the_folder(finished):
     _, folder = finished
     tensors = load_file(folder.state)
-    sequence = PRESETS["digits"].sequence(EXPERIMENT.seed)
-    model = PRESETS["digits"].model(sequence)
+    sequence = SUPERVISED_PRESETS["digits"].sequence(EXPERIMENT.seed)
+    model = SUPERVISED_PRESETS["digits"].model(sequence)
     prefix = "model."
     weights = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
     model.load_state_dict(weights)
@@ -58,10 +60,12 @@ def test_the_final_weights_are_in_the_folder(finished):
     assert any(name.startswith("guard.") for name in tensors)
 
 
-def test_the_same_experiment_gives_the_same_run(finished, tmp_path):
-    again = run(EXPERIMENT, RunFolder(tmp_path))
-    assert [task.accuracy for task in again.history.tasks] == [task.accuracy for task in finished[0].history.tasks]
-    assert RunFolder(tmp_path).state.read_bytes() == finished[1].state.read_bytes()
+def test_the_same_experiment_gives_the_same_run(tmp_path, precision):
+    experiment = replace(EXPERIMENT, compute=Compute(device="cpu", precision=precision))
+    folders = [RunFolder(tmp_path / name) for name in ("one", "two")]
+    one, two = ([task.accuracy for task in run(experiment, folder).history.tasks] for folder in folders)
+    assert one == two
+    assert folders[0].state.read_bytes() == folders[1].state.read_bytes()
 
 
 def test_another_seed_gives_another_run(finished, tmp_path):
@@ -75,7 +79,7 @@ def test_a_run_leaves_the_number_of_threads_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "set_num_threads", lambda number: (chosen.append(number), set_threads(number)))
     before = torch.get_num_threads()
     run(replace(EXPERIMENT, training=Training(epochs=1)), RunFolder(tmp_path))
-    assert chosen == [PRESETS["digits"].threads, before]
+    assert chosen == [SUPERVISED_PRESETS["digits"].threads, before]
     assert torch.get_num_threads() == before
 
 
@@ -108,7 +112,7 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
 
 def test_runs_are_compared_by_the_same_measures_and_plasticity_by_fine_tuning(finished):
     result = finished[0]
-    reference = Result(replace(EXPERIMENT, method=FineTuning()), result.history, {})
+    reference = replace(result, experiment=replace(EXPERIMENT, method=FineTuning()))
     compared = compare([result, reference])
     assert compared["ags-cl"] == compared["fine-tuning"]
     assert compared["ags-cl"]["plasticity"] == pytest.approx(1)

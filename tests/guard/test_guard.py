@@ -401,7 +401,7 @@ def test_wrong_use_is_refused_and_changes_nothing(misuse: Callable[..., None], m
     assert "\n" not in str(caught.value)
     after = guard.state_dict()
     assert all(torch.equal(after[name], state[name]) for name in state if name not in ("steps", "task"))
-    assert not guard._attached
+    assert guard._running is None
 
 
 def test_an_empty_loader_at_consolidation_is_refused_and_changes_nothing() -> None:

@@ -1,4 +1,4 @@
-"""Learners of a few tasks of reinforcement learning with small networks, and a keeper that remembers."""
+"""Learners of a few tasks of reinforcement learning with small networks, and a checkpointer that remembers."""
 
 import copy
 from dataclasses import dataclass, field
@@ -10,6 +10,7 @@ from agscl.rl.learner import PolicyLearner, guarded
 from agscl.rl.pixels import pixel_tasks
 from agscl.rl.settings import PPOTraining
 from agscl.rl.task import shape_of
+from agscl.runs.checkpointer import Snapshot
 
 QUICK = PPOTraining(
     steps=256, num_envs=8, rollout=16, epochs=2, batch_size=64, learning_rate=1e-3, evaluations=1, episodes=2,
@@ -19,24 +20,25 @@ QUICK = PPOTraining(
 
 @dataclass
 class Remember:
-    """A sink and a keeper."""
+    """A logger and a checkpointer: remembers every event and every checkpoint, and may begin from one."""
 
+    begin: Snapshot | None = None
     events: list = field(default_factory=list)
     saved: list = field(default_factory=list)
-    learned_tasks: list = field(default_factory=list)
-    every: int = 0
 
     def emit(self, event):
         self.events.append(event)
 
-    def due(self):
-        return bool(self.every)
+    def resume(self):
+        return self.begin
 
-    def save(self, progress, tensors):
-        self.saved.append((copy.deepcopy(progress), {name: tensor.clone() for name, tensor in tensors.items()}))
+    def after_step(self, save):
+        self.write(save)
 
-    def learned(self, task):
-        self.learned_tasks.append(task)
+    def write(self, save):
+        now = save()
+        tensors = {name: tensor.clone() for name, tensor in now.tensors.items()}
+        self.saved.append(Snapshot(copy.deepcopy(now.progress), tensors))
 
 
 def poles(method, *, tasks=2, training=QUICK, width=32, **options):

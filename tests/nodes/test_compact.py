@@ -1,12 +1,15 @@
-"""Compact models: without dead nodes the outputs are the same; what cannot be removed is refused by name."""
+"""Compact models: without inert nodes the outputs are the same; what cannot be removed is refused by name."""
 
 import pytest
 import torch
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
+import agscl
+from agscl.metrics import node_states, zero_nodes
 from agscl.models import MLP, AlexNet32, ConvNet, MultiHead, OmniglotNet, ResNet18
-from agscl.nodes import NodeGraph, compact, dead_nodes, removable, trace
+from agscl.nodes import NodeGraph, compact, inert_nodes, removable, trace
 from agscl.nodes.slices import fill
 from agscl.nodes.surgery.reach import read_nodes, silent_nodes
 from laws.node_law import awake
@@ -35,15 +38,15 @@ NETS = {
 }
 
 
-def kill(model: nn.Module, graph: NodeGraph, share: float = 0.5, seed: int = 0) -> dict[str, Tensor]:
-    """Some nodes die: nothing comes in, or nothing goes out."""
+def silence(model: nn.Module, graph: NodeGraph, share: float = 0.5, seed: int = 0) -> dict[str, Tensor]:
+    """Some nodes become inert: nothing comes in, or nothing goes out."""
     generator, state = torch.Generator().manual_seed(seed), dict(model.state_dict())
-    killed = {layer.name: torch.rand(layer.num_nodes, generator=generator) < share for layer in graph.layers}
+    silenced = {layer.name: torch.rand(layer.num_nodes, generator=generator) < share for layer in graph.layers}
     for layer in graph.layers:
-        nodes = killed[layer.name].nonzero().flatten()
+        nodes = silenced[layer.name].nonzero().flatten()
         fill(layer.incoming, state, nodes[::2], 0.0)
         fill(layer.outgoing, state, nodes[1::2], 0.0)
-    return killed
+    return silenced
 
 
 def outputs(model: nn.Module, x: Tensor) -> Tensor:
@@ -56,20 +59,20 @@ def size(model: nn.Module) -> int:
 
 
 @pytest.mark.parametrize("net", NETS)
-def test_without_dead_nodes_the_outputs_are_the_same_and_the_model_is_smaller(net: str) -> None:
+def test_without_inert_nodes_the_outputs_are_the_same_and_the_model_is_smaller(net: str) -> None:
     torch.manual_seed(0)
     make, shape = NETS[net]
     model, x = make(), torch.randn(4, *shape)
     graph = trace(model, x[:2], heads="heads")
-    killed = kill(model, graph)
-    dead = dead_nodes(model, graph, x[:2])
-    assert all(dead[name][nodes].all() for name, nodes in killed.items())
-    small = compact(model, graph, dead, x[:2])
+    silenced = silence(model, graph)
+    inert = inert_nodes(model, graph, x[:2])
+    assert all(inert[name][nodes].all() for name, nodes in silenced.items())
+    small = compact(model, graph, inert, x[:2])
     assert size(small) < 0.6 * size(model)
     whole = outputs(model, x)
     assert (outputs(small, x) - whole).abs().max() <= 1e-5 * whole.abs().max().clamp_min(1)
     again = trace(small, x[:2], heads="heads")
-    assert again.num_nodes == graph.num_nodes - sum(int(nodes.sum()) for nodes in dead.values())
+    assert again.num_nodes == graph.num_nodes - sum(int(nodes.sum()) for nodes in inert.values())
 
 
 @settings(max_examples=40, deadline=None)
@@ -77,18 +80,18 @@ def test_without_dead_nodes_the_outputs_are_the_same_and_the_model_is_smaller(ne
 def test_random_nets_lose_what_can_go_and_compute_the_same(net: Net) -> None:
     x = torch.randn(2, 2, 6, 6, generator=torch.Generator().manual_seed(1)).double()
     graph = trace(awake(net), x)
-    kill(net, graph)
-    small = compact(net, graph, removable(net, graph, dead_nodes(net, graph, x), x), x)
+    silence(net, graph)
+    small = compact(net, graph, removable(net, graph, inert_nodes(net, graph, x), x), x)
     assert torch.allclose(outputs(small, x), outputs(net, x), rtol=1e-9, atol=1e-12)
 
 
-def test_a_node_that_still_speaks_is_not_dead_and_removing_it_would_show() -> None:
+def test_a_node_that_still_speaks_is_not_inert_and_removing_it_would_show() -> None:
     model, x = NETS["MLP"][0](), torch.randn(4, 12)
     graph = trace(model, x, heads="heads")
-    dead = dead_nodes(model, graph, x)
-    assert not any(nodes.any() for nodes in dead.values())
-    dead["trunk.layers.1"][0] = True
-    assert not torch.allclose(outputs(compact(model, graph, dead, x), x), outputs(model, x), atol=1e-3)
+    inert = inert_nodes(model, graph, x)
+    assert not any(nodes.any() for nodes in inert.values())
+    inert["trunk.layers.1"][0] = True
+    assert not torch.allclose(outputs(compact(model, graph, inert, x), x), outputs(model, x), atol=1e-3)
 
 
 class Biased(nn.Module):
@@ -103,7 +106,7 @@ class Biased(nn.Module):
         return [head(self.act(self.norm(self.first(x)))) for head in self.heads]
 
 
-def test_a_constant_that_is_not_zero_is_alive() -> None:
+def test_a_constant_that_is_not_zero_is_not_silent() -> None:
     model, x = Biased(nn.ReLU()), torch.randn(4, 3)
     with torch.no_grad():
         model.first.weight[:3] = 0
@@ -113,6 +116,41 @@ def test_a_constant_that_is_not_zero_is_alive() -> None:
     sigmoid = Biased(nn.Sigmoid())
     nn.init.zeros_(sigmoid.first.weight)
     assert not silent_nodes(sigmoid, trace(sigmoid, x, heads="heads"), x)["first"].any()
+
+
+@settings(max_examples=40, deadline=None)
+@given(nets(), st.integers(0, 2**16))
+def test_in_random_nets_dead_nodes_are_zero_and_zero_ones_silent_and_silent_ones_inert(net: Net, seed: int) -> None:
+    x = torch.randn(2, 2, 6, 6, generator=torch.Generator().manual_seed(1)).double()
+    graph = trace(awake(net), x)
+    silence(net, graph, seed=seed)
+    state, generator = net.state_dict(), torch.Generator().manual_seed(seed)
+    importance = {layer.name: torch.randint(2, (layer.num_nodes,), generator=generator) for layer in graph.layers}
+    zero, silent = zero_nodes(graph.layers, state), silent_nodes(net, graph, x)
+    inert, read = inert_nodes(net, graph, x), read_nodes(graph, state)
+    left = removable(net, graph, inert, x)
+    assert any(nodes.any() for nodes in zero.values())
+    for name, states in node_states(graph.layers, importance, state).items():
+        dead = torch.tensor([word == "dead" for word in states])
+        assert torch.equal(dead, zero[name] & (importance[name] == 0))
+        assert (silent[name] | ~zero[name]).all()
+        assert torch.equal(inert[name], silent[name] | ~read[name])
+        assert (inert[name] | ~left[name]).all()
+
+
+@pytest.mark.parametrize("behind", [nn.Sigmoid(), nn.BatchNorm1d(4, affine=False)])
+def test_a_zero_node_is_not_silent_where_something_makes_another_constant_of_zero(behind: nn.Module) -> None:
+    model, x = nn.Sequential(nn.Linear(3, 4), behind, nn.Linear(4, 2)), torch.randn(4, 3)
+    graph = trace(awake(model).float(), x)
+    with torch.no_grad():
+        model[0].weight[0], model[0].bias[0] = 0.0, 0.0
+    assert zero_nodes(graph.layers, model.state_dict())["0"].tolist() == [True, False, False, False]
+    assert not inert_nodes(model, graph, x)["0"].any()
+
+
+def test_the_earlier_names_are_still_there() -> None:
+    assert agscl.nodes.dead_nodes is inert_nodes
+    assert agscl.metrics.dead_nodes is zero_nodes
 
 
 def test_what_is_read_counts_from_the_heads_of_the_tasks_asked_for() -> None:

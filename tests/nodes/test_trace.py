@@ -68,6 +68,32 @@ def test_heads_that_the_forward_does_not_call_read_what_the_called_one_reads() -
     assert [piece.parameter for piece in graph.layers[1].outgoing] == ["heads.0.weight", "heads.1.weight"]
 
 
+class EarlyExit(nn.Module):
+    """Heads of one list behind different layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(3, 4), nn.Linear(4, 4)
+        self.heads = nn.ModuleList([nn.Linear(4, 2), nn.Linear(4, 2)])
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        first = F.relu(self.a(x))
+        return [self.heads[0](first), self.heads[1](F.relu(self.b(first)))]
+
+
+def test_a_head_that_the_forward_calls_reads_only_what_it_is_called_with() -> None:
+    a, b = trace(EarlyExit(), torch.randn(2, 3)).layers
+    assert {piece.parameter for piece in a.outgoing} == {"b.weight", "heads.0.weight"}
+    assert [piece.parameter for piece in b.outgoing] == ["heads.1.weight"]
+
+
+def test_a_head_that_is_not_called_must_be_built_like_the_called_one() -> None:
+    model = CallsOneHead()
+    model.heads[1] = nn.Linear(6, 4)
+    with pytest.raises(TraceError, match=r"cannot trace 'heads\.1': the forward does not call it.*like 'heads\.0'"):
+        trace(model, X, heads="heads")
+
+
 def test_a_printed_graph_names_layers_parameters_and_heads() -> None:
     text = str(trace(TwoHeads(), X))
     assert "8 nodes in 2 layers" in text

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,14 +14,15 @@ from torch import nn
 
 import agscl
 from agscl.experiments.policies.presets import POLICY_PRESETS
-from agscl.methods import EWC, MAS, SI, WSN, RWalk, SingleTask
+from agscl.methods import EWC, MAS, SI, WSN, RWalk, SingleTask, StepHooks
 from agscl.rl.cartpole import cartpole_tasks
 from agscl.rl.history import Evaluation, PolicyTaskFinished
 from agscl.rl.learn import learn_sequence, task_ppo
 from agscl.rl.learner import guarded
 from agscl.rl.pixels import PixelGame
-from agscl.rl.policy import Arithmetic, MultiHeadPolicy, outputs
+from agscl.rl.policy import MultiHeadPolicy, outputs
 from agscl.rl.task import PolicyTask, Shape, require_shape
+from agscl.runs.machine import Machine
 from agscl.runs.random import seeded
 from laws.agents import QUICK, Remember, boards, poles
 
@@ -52,28 +54,31 @@ def test_fine_tuning_forgets_the_first_pole_and_ags_cl_does_not() -> None:
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 def test_every_method_learns_tasks_with_different_actions_by_convolutions(method) -> None:
-    keeper = Remember()
+    memory = Remember()
     isolated = isinstance(method, WSN | SingleTask)
     training = replace(QUICK, evaluations=2)
-    learner = boards(method, training=training, sinks=[keeper], keeper=keeper, isolated=isolated)
+    learner = boards(method, training=training, loggers=[memory], checkpointer=memory, isolated=isolated)
     progress = learn_sequence(learner)
     assert [task.name for task in progress.tasks] == ["catch", "dodge", "reach"]
-    assert keeper.learned_tasks == [0, 1, 2]
-    assert [e for e in keeper.events if isinstance(e, Evaluation)] == progress.evaluations
-    assert [e for e in keeper.events if isinstance(e, PolicyTaskFinished)] == progress.tasks
+    assert [e for e in memory.events if isinstance(e, Evaluation)] == progress.evaluations
+    assert [e for e in memory.events if isinstance(e, PolicyTaskFinished)] == progress.tasks
+    assert [len(snapshot.progress.tasks) for snapshot in memory.saved if not snapshot.progress.updates] == [1, 2, 3]
 
 
 @torch.no_grad()
 def answer(learner, index, seen):
-    return torch.cat(outputs(learner.network, index, seen, Arithmetic()), dim=1)
+    return torch.cat(outputs(learner.model, index, seen, Machine()), dim=1)
 
 
 def test_hard_freezing_keeps_a_policy_bit_for_bit() -> None:
-    keeper = Remember(every=1)
-    learner = boards(agscl.AGSCL(mu=0.1, lam=math.inf), keeper=keeper)
+    class Ask:
+        def emit(self, event):
+            if isinstance(event, PolicyTaskFinished):
+                answers.append([answer(learner, index, seen) for index in range(event.task + 1)])
+
+    learner = boards(agscl.AGSCL(mu=0.1, lam=math.inf), loggers=[Ask()], checkpointer=Remember())
     seen = torch.randint(0, 256, (16, 3, 10, 10), dtype=torch.uint8)
     answers = []
-    keeper.learned = lambda task: answers.append([answer(learner, index, seen) for index in range(task + 1)])
     progress = learn_sequence(learner)
     for earlier, later in itertools.pairwise(answers):
         assert all(torch.equal(a, b) for a, b in zip(earlier, later, strict=False))
@@ -85,7 +90,7 @@ def test_both_heads_of_a_learned_task_read_nothing_from_free_nodes() -> None:
     learn_sequence(learner)
     free = learner.guard.importance["trunk.hidden"] == 0
     assert free.any()
-    for heads in (learner.network.actors, learner.network.critics):
+    for heads in (learner.model.actors, learner.model.critics):
         assert all((head.weight[:, free] == 0).all() for head in heads)
 
 
@@ -93,22 +98,27 @@ def test_the_proximal_step_comes_once_an_epoch_with_the_present_learning_rate() 
     learner = poles(agscl.AGSCL(mu=0.1, lam=100.0), tasks=1)
     rates, steps = [], []
     protection = learner.guard._protection
-    plain_epoch, plain_step = protection.after_epoch, protection.after_step
-    protection.after_epoch = lambda: (rates.append(_rate(protection)), plain_epoch())
-    protection.after_step = lambda step: (steps.append(step), plain_step(step))
+    holding = protection.holding
+
+    @contextmanager
+    def recorded(task):
+        with holding(task) as hooks:
+            yield StepHooks(
+                hooks.before_step,
+                lambda step: (steps.append(step), hooks.after_step(step)),
+                lambda: (rates.append(task.optimizer.param_groups[0]["lr"]), hooks.after_epoch()),
+            )
+
+    protection.holding = recorded
     learn_sequence(learner)
     assert len(steps) == QUICK.updates * QUICK.epochs * QUICK.steps_per_epoch
     falling = [QUICK.learning_rate * (1 - update / QUICK.updates) for update in range(1, QUICK.updates + 1)]
     assert rates == pytest.approx([rate for rate in falling for _ in range(QUICK.epochs)])
 
 
-def _rate(protection):
-    return protection._training.optimizer.param_groups[0]["lr"]
-
-
 def test_a_guard_that_does_nothing_leaves_ppo_as_it_is() -> None:
     plain, guarded_learner = poles(agscl.FineTuning(), tasks=1), poles(agscl.FineTuning(), tasks=1)
-    guarded_learner.network.load_state_dict(plain.network.state_dict())
+    guarded_learner.model.load_state_dict(plain.model.state_dict())
     for learner in (plain, guarded_learner):
         env = learner.tasks[0].make(QUICK.num_envs, True)
         env.seed(7)
@@ -120,8 +130,8 @@ def test_a_guard_that_does_nothing_leaves_ppo_as_it_is() -> None:
         else:
             with learner.guard.attach(ppo.policy.optimizer, steps_per_epoch=QUICK.steps_per_epoch):
                 ppo.learn(256)
-    for name, weight in plain.network.state_dict().items():
-        assert torch.equal(weight, guarded_learner.network.state_dict()[name])
+    for name, weight in plain.model.state_dict().items():
+        assert torch.equal(weight, guarded_learner.model.state_dict()[name])
 
 
 def test_unchanged_policies_score_the_same_and_every_episode_counts() -> None:
@@ -166,9 +176,9 @@ def test_any_algorithm_of_stable_baselines3_and_its_own_policy_can_be_protected(
 
 
 def test_bfloat16_computes_in_the_trunk_and_answers_in_float32() -> None:
-    network = boards(agscl.FineTuning()).network
+    network = boards(agscl.FineTuning()).model
     seen = torch.randint(0, 256, (4, 3, 10, 10), dtype=torch.uint8)
-    exact, rough = (outputs(network, 1, seen, Arithmetic(dtype)) for dtype in (torch.float32, torch.bfloat16))
+    exact, rough = (outputs(network, 1, seen, Machine(dtype=dtype)) for dtype in (torch.float32, torch.bfloat16))
     for one, other in zip(exact, rough, strict=True):
         assert one.dtype == other.dtype == torch.float32
         assert torch.allclose(one, other, atol=0.05)
@@ -176,9 +186,9 @@ def test_bfloat16_computes_in_the_trunk_and_answers_in_float32() -> None:
 
 
 def test_the_layout_of_memory_changes_nothing_but_the_last_digits() -> None:
-    network = boards(agscl.FineTuning()).network
+    network = boards(agscl.FineTuning()).model
     seen = torch.randint(0, 256, (4, 3, 10, 10), dtype=torch.uint8)
-    plain, other = (outputs(network, 0, seen, Arithmetic(channels_last=layout)) for layout in (False, True))
+    plain, other = (outputs(network, 0, seen, Machine(channels_last=layout)) for layout in (False, True))
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(plain, other, strict=True))
 
 
@@ -214,7 +224,7 @@ def test_an_environment_that_changes_its_spaces_is_refused() -> None:
 
 
 def test_a_policy_whose_actor_does_not_fit_the_task_is_refused() -> None:
-    network = boards(agscl.FineTuning()).network
+    network = boards(agscl.FineTuning()).model
     env = PixelGame("dodge", training=True)
     with pytest.raises(ValueError, match=r"the actor of task 0 has 3 discrete actions, the task has Discrete\(5\)"):
         MultiHeadPolicy(env.observation_space, env.action_space, lambda left: left, network=network, task=0)

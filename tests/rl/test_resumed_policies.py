@@ -1,6 +1,5 @@
 """A run that was broken off goes on from its checkpoint: nothing is lost or done twice, and the record says so."""
 
-import copy
 import json
 from dataclasses import replace
 
@@ -14,9 +13,8 @@ from agscl.experiments.policies.result import PolicyResult
 from agscl.experiments.policies.run import run_policies
 from agscl.methods import EWC, SI, WSN, FineTuning, RWalk, SingleTask
 from agscl.rl.history import PolicyResumed
-from agscl.rl.learn import learn_sequence, resume_sequence
+from agscl.rl.learn import learn_sequence
 from agscl.runs import RunFolder
-from agscl.runs.random import capture, restore
 from agscl.training import Every, Stopped
 from laws.agents import QUICK, Remember, poles
 
@@ -37,27 +35,19 @@ class Still:
         return env
 
 
-class Recording(Remember):
-    """Keeps the generators too, as the keeper of a run does."""
-
-    def save(self, progress, tensors):
-        self.saved.append((copy.deepcopy(progress), {n: t.clone() for n, t in tensors.items()}, capture()))
-
-
-def learner_of(method, keeper):
-    learner = poles(method, tasks=2, isolated=isinstance(method, WSN | SingleTask), keeper=keeper)
+def learner_of(method, memory):
+    learner = poles(method, tasks=2, isolated=isinstance(method, WSN | SingleTask), checkpointer=memory)
     return replace(learner, tasks=[Still(task) for task in learner.tasks])
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 def test_everything_but_the_environments_goes_on_exactly(method) -> None:
-    whole = learner_of(method, keeper := Recording(every=1))
+    whole = learner_of(method, memory := Remember())
     finished = learn_sequence(whole)
-    assert len(keeper.saved) == 2 * QUICK.updates
-    for progress, tensors, generators in keeper.saved[:-1]:
-        again = learner_of(method, Remember())
-        restore(generators)
-        resumed = resume_sequence(again, progress, tensors)
+    assert len(memory.saved) == 2 * QUICK.updates
+    for snapshot in memory.saved[:-1]:
+        again = learner_of(method, Remember(snapshot))
+        resumed = learn_sequence(again)
         assert resumed.evaluations == finished.evaluations
         for name, tensor in whole.state().items():
             assert torch.equal(tensor, again.state()[name]), name
@@ -71,13 +61,13 @@ class StopError(Exception):
 
 
 class StopAt:
-    """A sink that ends the run at an event."""
+    """A logger that ends the run at an event."""
 
     def __init__(self, kind, number):
         self.kind, self.left = kind, number
 
     def emit(self, event):
-        self.left -= type(event).__name__ == self.kind
+        self.left -= event.event == self.kind
         if self.left == 0:
             raise StopError
 

@@ -80,10 +80,10 @@ def test_a_failed_write_leaves_the_earlier_one(tmp_path, monkeypatch):
 
 def test_another_version_is_refused(tmp_path, monkeypatch):
     folder = CheckpointFolder(tmp_path / "checkpoint")
-    monkeypatch.setattr("agscl.runs.checkpoint.VERSION", "2")
+    monkeypatch.setattr("agscl.runs.checkpoint.VERSION", "3")
     folder.write(checkpoint(0))
     monkeypatch.undo()
-    with pytest.raises(ValueError, match="version 2, this agscl reads version 1"):
+    with pytest.raises(ValueError, match="version 3, this agscl reads version 2"):
         folder.newest()
 
 

@@ -1,4 +1,4 @@
-"""Small tasks in memory, a small model, and a sink that remembers."""
+"""Small tasks in memory, a small model, and a logger that remembers."""
 
 from dataclasses import dataclass, field
 

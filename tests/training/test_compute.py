@@ -35,13 +35,13 @@ def pictures(in_memory):
     return TaskSequence("pictures", tasks, (3, 8, 8))
 
 
-def fresh(sequence, machine, sinks=()):
+def fresh(sequence, machine, loggers=(), *, live=False):
     torch.manual_seed(0)
     model = MultiHead(Small(), 12, sequence.num_classes)
     method = agscl.AGSCL(mu=0.1, lam=math.inf, rho=0)
     guard = agscl.protect(model, method, example_inputs=torch.zeros(2, 3, 8, 8), heads="heads")
     training = Training(epochs=4, batch_size=20, optimizer="sgd", learning_rate=0.1)
-    return Learner(model, guard, training, torch.Generator().manual_seed(1), sinks, machine=machine)
+    return Learner(model, guard, training, torch.Generator().manual_seed(1), loggers, machine=machine, live=live)
 
 
 def learned(sequence, machine):
@@ -62,7 +62,8 @@ def test_lower_precision_learns_too_and_weights_stay_float32(pictures, dtype):
     assert {p.dtype for p in learner.model.parameters()} == {torch.float32}
 
 
-def test_hard_freezing_holds_in_bfloat16(pictures):
+@pytest.mark.parametrize("live", [False, True])
+def test_hard_freezing_holds_in_bfloat16(pictures, live):
     """Logits on the first task, in bfloat16, before and after the second task is learned."""
     machine, seen = Machine(CPU, torch.bfloat16, channels_last=True), []
 
@@ -71,7 +72,7 @@ def test_hard_freezing_holds_in_bfloat16(pictures):
             if isinstance(event, TaskFinished):
                 seen.append(logits(learner.model, machine, pictures.tasks[0].test))
 
-    learner = fresh(pictures, machine, [Look()])
+    learner = fresh(pictures, machine, [Look()], live=live)
     learn_sequence(learner, pictures)
     assert torch.equal(*seen)
 

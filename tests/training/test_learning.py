@@ -13,7 +13,8 @@ from torch.nn.functional import cross_entropy
 
 import agscl
 from agscl.benchmarks.task import TaskSequence
-from agscl.training import EpochFinished, JsonLines, Resumed, TaskFinished, TaskStarted, Training, learn_sequence
+from agscl.runs.events import JsonLines
+from agscl.training import EpochFinished, Resumed, TaskFinished, TaskStarted, Training, learn_sequence
 from agscl.training.evaluation import evaluate
 from agscl.training.task import learn_task
 
@@ -85,13 +86,13 @@ def test_sgd_with_milestones_equals_the_loop_written_by_hand(make_learner, seque
         states.append((validation_loss(model, task, 0), copy.deepcopy(model.state_dict())))
     learn_task(learner, task, 0)
     assert equal(learner.model.state_dict(), min(states, key=lambda pair: pair[0])[1])
-    assert [event.learning_rate for event in learner.sinks[0].of(EpochFinished)] == [0.1, 0.1, 0.01, 0.01]
+    assert [event.learning_rate for event in learner.loggers[0].of(EpochFinished)] == [0.1, 0.1, 0.01, 0.01]
 
 
 def test_the_weights_of_the_lowest_validation_loss_are_kept(make_learner, sequence):
     learner = make_learner(Training(epochs=30, batch_size=50, learning_rate=0.5))
     learn_task(learner, sequence.tasks[0], 0)
-    losses = [event.validation_loss for event in learner.sinks[0].of(EpochFinished)]
+    losses = [event.validation_loss for event in learner.loggers[0].of(EpochFinished)]
     assert min(losses) < losses[-1]
     assert evaluate(learner.model, sequence.tasks[0].validation, 0).loss == pytest.approx(min(losses))
 
@@ -99,7 +100,7 @@ def test_the_weights_of_the_lowest_validation_loss_are_kept(make_learner, sequen
 def test_training_stops_when_the_rate_falls_below_the_floor(make_learner, sequence):
     learner = make_learner(Training(epochs=500, learning_rate=1.0, patience=2, decay=10, floor=0.05))
     epochs = learn_task(learner, sequence.tasks[0], 0)
-    events = learner.sinks[0].of(EpochFinished)
+    events = learner.loggers[0].of(EpochFinished)
     assert epochs == len(events) < 500
     assert {event.learning_rate for event in events} == {1.0, 0.1}
 
@@ -146,10 +147,10 @@ def test_a_sequence_fills_the_accuracy_matrix_on_and_below_the_diagonal(make_lea
 def test_events_tell_the_course_of_the_sequence(make_learner, sequence):
     learner = make_learner()
     history = learn_sequence(learner, sequence)
-    kinds = [type(event).__name__ for event in learner.sinks[0].events]
+    kinds = [type(event).__name__ for event in learner.loggers[0].events]
     assert kinds == ["TaskStarted", *["EpochFinished"] * 3, "TaskFinished"] * 3
-    assert tuple(learner.sinks[0].of(TaskFinished)) == history.tasks
-    assert [event.name for event in learner.sinks[0].of(TaskStarted)] == ["t0", "t1", "t2"]
+    assert tuple(learner.loggers[0].of(TaskFinished)) == history.tasks
+    assert [event.name for event in learner.loggers[0].of(TaskStarted)] == ["t0", "t1", "t2"]
 
 
 def test_methods_that_rate_nodes_report_sparsity_and_used_capacity(make_learner, sequence):
@@ -185,10 +186,10 @@ def test_an_event_that_the_disk_has_no_room_for_names_its_file():
 def test_json_lines_hold_every_event(make_learner, sequence, tmp_path):
     learner = make_learner()
     file = JsonLines(tmp_path / "events.jsonl")
-    learn_sequence(replace(learner, sinks=[*learner.sinks, file]), sequence)
+    learn_sequence(replace(learner, loggers=[*learner.loggers, file]), sequence)
     lines = [json.loads(line) for line in file.path.read_text().splitlines()]
-    assert [line.pop("event") for line in lines] == [type(e).__name__ for e in learner.sinks[0].events]
-    assert tuple(lines[-1]["accuracy"]) == learner.sinks[0].events[-1].accuracy
+    assert [line.pop("event") for line in lines] == [type(e).__name__ for e in learner.loggers[0].events]
+    assert tuple(lines[-1]["accuracy"]) == learner.loggers[0].events[-1].accuracy
 
 
 def test_evaluation_is_exact_over_all_examples(make_learner, make_examples):

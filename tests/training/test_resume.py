@@ -17,16 +17,18 @@ from torch import nn
 import agscl
 from agscl.benchmarks.task import Task, TaskSequence
 from agscl.models import MultiHead
-from agscl.runs.checkpoint import CheckpointFolder
+from agscl.runs import RunFolder
+from agscl.runs.checkpointer import Checkpointer
+from agscl.runs.events import JsonLines
+from agscl.runs.machine import DTYPES, Machine
 from agscl.runs.random import capture, restore, seeded
 from agscl.training import (
     EpochFinished,
     Every,
     Interruption,
-    JsonLines,
-    Keeper,
     Learner,
     RateLowered,
+    SequenceProgress,
     Stopped,
     Training,
     learn_sequence,
@@ -96,13 +98,16 @@ class Noisy(nn.Module):
         return self.act(self.second(self.drop(self.act(self.norm(self.first(x))))))
 
 
-def learner(sequence, method, training, keeper=None, sinks=(), *, live=False):
+def learner(sequence, method, training, checkpointer=None, loggers=(), *, live=False, precision="fp32"):
     torch.manual_seed(0)
     model = MultiHead(Noisy(), 8, sequence.num_classes)
     guard = agscl.protect(model, method, example_inputs=torch.zeros(2, 6), heads="heads")
     joint = isinstance(method, agscl.Joint)
     generator = torch.Generator().manual_seed(1)
-    return Learner(model, guard, training, generator, sinks, joint=joint, keeper=keeper, live=live)
+    machine = Machine(dtype=DTYPES[precision])
+    return Learner(
+        model, guard, training, generator, loggers, joint=joint, machine=machine, checkpointer=checkpointer, live=live
+    )
 
 
 def fused(sequence, fuse):
@@ -110,12 +115,12 @@ def fused(sequence, fuse):
     return TaskSequence(sequence.name, tuple(tasks), sequence.input_shape)
 
 
-def run(sequence, method, training, path, *, batches=math.inf, every=1, live=False):
+def run(sequence, method, training, path, *, batches=math.inf, every=1, **options):
     """One process' life: from the newest checkpoint until the end or the power cut."""
     with seeded(5):
-        events = path / "events.jsonl"
-        keeper = Keeper(CheckpointFolder(path / "checkpoint"), events, Every(math.inf, every), Interruption())
-        who = learner(sequence, method, training, keeper, [JsonLines(events)], live=live)
+        folder = RunFolder(path)
+        checkpointer = Checkpointer(SequenceProgress, folder, Every(math.inf, every))
+        who = learner(sequence, method, training, checkpointer, [JsonLines(folder.events)], **options)
         history = learn_sequence(who, fused(sequence, Fuse(batches)))
     return final(who, history)
 
@@ -170,14 +175,14 @@ def test_a_run_that_died_once_equals_the_undisturbed_one(batches, every, in_memo
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 @pytest.mark.parametrize("name", ["ags-cl", "ags-cl-hard"])
-def test_a_run_on_the_live_nodes_goes_on_with_the_same_nodes(name, optimizer, sequence, tmp_path_factory):
-    training = replace(TRAINING, optimizer=optimizer)
-    undisturbed = run(sequence, METHODS[name], training, tmp_path_factory.mktemp("whole"), every=None, live=True)
+def test_a_run_on_the_live_nodes_goes_on_with_the_same_nodes(name, optimizer, precision, sequence, tmp_path_factory):
+    training, options = replace(TRAINING, optimizer=optimizer), {"live": True, "precision": precision}
+    undisturbed = run(sequence, METHODS[name], training, tmp_path_factory.mktemp("whole"), every=None, **options)
     folder = tmp_path_factory.mktemp("cut")
     for batches in (5, 14, 6, 20):
         with suppress(PowerCutError):
-            run(sequence, METHODS[name], training, folder, batches=batches, live=True)
-    assert same(run(sequence, METHODS[name], training, folder, live=True), undisturbed)
+            run(sequence, METHODS[name], training, folder, batches=batches, **options)
+    assert same(run(sequence, METHODS[name], training, folder, **options), undisturbed)
 
 
 def test_momentum_goes_on_as_well(sequence, tmp_path_factory):
@@ -201,7 +206,7 @@ def test_events_of_a_life_that_was_lost_are_cut(sequence, tmp_path):
 
 @dataclass(frozen=True)
 class Preemption:
-    """A sink that asks for the end when the first epoch is over, as SIGTERM would."""
+    """A logger that asks for the end when the first epoch is over, as SIGTERM would."""
 
     interruption: Interruption
 
@@ -212,12 +217,12 @@ class Preemption:
 
 def test_a_signal_saves_and_stops(sequence, tmp_path):
     undisturbed = run(sequence, METHODS["si"], TRAINING, tmp_path, every=None)
-    keeper = Keeper(CheckpointFolder(tmp_path / "checkpoint"), tmp_path / "e", Every(math.inf), Interruption())
+    checkpointer = Checkpointer(SequenceProgress, RunFolder(tmp_path), Every(math.inf))
     with seeded(5):
-        who = learner(sequence, METHODS["si"], TRAINING, keeper, [Preemption(keeper.interruption)])
+        who = learner(sequence, METHODS["si"], TRAINING, checkpointer, [Preemption(checkpointer.interruption)])
         with pytest.raises(Stopped, match="--resume"):
             learn_sequence(who, fused(sequence, Fuse(math.inf)))
-    assert keeper.folder.latest() is not None
+    assert checkpointer.checkpoints.latest() is not None
     assert same(run(sequence, METHODS["si"], TRAINING, tmp_path), undisturbed)
 
 
@@ -243,11 +248,11 @@ def test_a_seed_holds_for_its_context_only():
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def exploding(sequence, training, sinks):
+def exploding(sequence, training, loggers):
     torch.manual_seed(0)
     model = MultiHead(nn.Sequential(nn.Linear(6, 8), nn.ReLU()), 8, sequence.num_classes)
     guard = agscl.protect(model, agscl.FineTuning(), example_inputs=torch.zeros(2, 6), heads="heads")
-    return Learner(model, guard, training, torch.Generator().manual_seed(1), sinks)
+    return Learner(model, guard, training, torch.Generator().manual_seed(1), loggers)
 
 
 WILD = Training(epochs=3, batch_size=16, learning_rate=1e30, optimizer="sgd", decay=1e8, floor=1e-9)
@@ -260,9 +265,9 @@ def test_divergence_stops_with_the_step_and_advice(sequence):
 
 def test_divergence_restores_the_start_of_the_epoch_with_a_lower_rate(sequence, make_examples):
     remembered = []
-    sink = type("Sink", (), {"emit": lambda self, event: remembered.append(event)})()
+    logger = type("Logger", (), {"emit": lambda self, event: remembered.append(event)})()
     training = replace(WILD, on_divergence="restore")
-    history = learn_sequence(exploding(sequence, training, [sink]), sequence)
+    history = learn_sequence(exploding(sequence, training, [logger]), sequence)
     rates = [event.learning_rate for event in remembered if isinstance(event, RateLowered)]
     assert rates[0] == pytest.approx(1e22)
     assert history.accuracy.tril().isfinite().all()

@@ -25,9 +25,9 @@ SECOND = [
 @pytest.fixture
 def curves(tmp_path):
     for life in (FIRST, SECOND):
-        with tensorboard(tmp_path / "curves") as sink:
+        with tensorboard(tmp_path / "curves") as logger:
             for event in life:
-                sink.emit(event)
+                logger.emit(event)
     read = accumulators.EventAccumulator(str(tmp_path / "curves"))
     read.Reload()
     return {name: [(point.step, point.value) for point in read.Scalars(name)] for name in read.Tags()["scalars"]}

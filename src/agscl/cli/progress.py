@@ -8,29 +8,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TimeElapsedColumn, TimeRemainingColumn
 
 from agscl.experiments.kind import AnyResult
 from agscl.experiments.many import Failure
-from agscl.rl.events import PolicyTaskStarted, Updated
-from agscl.rl.history import Evaluation, PolicyTaskFinished
+from agscl.rl.history import Evaluation, PolicyTaskFinished, PolicyTaskStarted, Updated
+from agscl.runs.events import Logger
 from agscl.training import EpochFinished, RateLowered, Resumed, TaskFinished, TaskStarted
 
 from .console import Output, bars
 from .text import printable
 
 
-class AnyLogger(Protocol):
-    """Takes events of runs of every kind."""
-
-    def emit(self, event: object, /) -> None:
-        """Take one event; one that says nothing to people is left out."""
-
-
 @contextmanager
-def progress(output: Output, method: str) -> Iterator[AnyLogger]:
+def progress(output: Output, method: str) -> Iterator[Logger[object]]:
     """A logger that shows a run's events, within the context.
 
     Args:

@@ -25,7 +25,7 @@ from agscl.experiments import run as run_experiment
 from agscl.experiments.kind import AnyExperiment, AnyPreset, AnyResult
 from agscl.experiments.supervised.comparison import compare
 from agscl.experiments.words import number, percent
-from agscl.extras import MissingExtraError, require
+from agscl.extras import MissingExtraError
 from agscl.figures.summary import picture
 from agscl.methods import AnyMethod
 from agscl.runs import RunFolder
@@ -131,10 +131,9 @@ def _drawn(results: Sequence[AnyResult], folder: RunFolder) -> str:
     if not supervised:
         return f"run folder: {folder.path}"
     try:
-        require("matplotlib", extra="report")
+        write_bytes(folder.picture, picture(supervised))
     except MissingExtraError as missing:
         return f"run folder: {folder.path} (no picture: {missing})"
-    write_bytes(folder.picture, picture(supervised))
     return f"run folder: {folder.path}, picture: {folder.picture}"
 
 

@@ -1,6 +1,7 @@
 """The certificate: whether every task is answered to the bit as right after it was learned, from the stored states.
 
-Where it is not, it says by how much the logits drifted and which nodes moved.
+Where it is not, it says by how much the logits drifted and which nodes moved. Whatever a run trained in, its logits are
+compared in float32, as its weights are stored: bfloat16 would round away that a weight moved by 1e-6.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -21,7 +22,8 @@ from agscl.experiments.supervised.run import LoadedRun
 from agscl.nodes import NodeLayer
 from agscl.nodes.slices import gather
 from agscl.runs import RunFolder
-from agscl.training.evaluation import EVALUATION_BATCH, answers
+from agscl.runs.machine import DTYPES, Machine
+from agscl.training.evaluation import EVALUATION_BATCH, answers, evaluate
 from agscl.training.progress import snapshot
 
 from .states import State
@@ -30,7 +32,10 @@ FORMAT = 1
 """Of ``certificate.json``."""
 
 ROUNDING = 0.01
-"""Share of a task's answers in which a state may differ from the run's record: another machine rounds otherwise."""
+"""Share of a task's answers in which a state may differ from the run's record: another machine rounds otherwise.
+
+Below float32 one answer may differ of however few: logits often tie there, and the last bit of a sum decides.
+"""
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,7 @@ class Certificate:
     Attributes:
         tasks: Names of the tasks.
         examples: Test examples of each.
+        precision: That the logits were computed in; certificates without it were given in the run's own precision.
         logits: SHA-256 of each task's logits right after it was learned.
         states: SHA-256 of each state file, by its name in the run folder.
         drifts: Every task after every later one.
@@ -89,6 +95,7 @@ class Certificate:
 
     tasks: tuple[str, ...]
     examples: tuple[int, ...]
+    precision: str
     logits: tuple[str, ...]
     states: Mapping[str, str]
     drifts: tuple[Drift, ...]
@@ -107,7 +114,7 @@ class Certificate:
 
 
 def certify(loaded: LoadedRun, folder: RunFolder) -> Certificate:
-    """Compare all logits of a finished run's states.
+    """Compare all logits of a finished run's states, in float32.
 
     Args:
         loaded: The run's tasks, model and guard; the model and the guard are left in one of the states.
@@ -121,24 +128,31 @@ def certify(loaded: LoadedRun, folder: RunFolder) -> Certificate:
     if len(result.history.tasks) == 1:
         raise ValueError(f"{folder.path} has one task only: no later one could have changed it")
     _check_files(folder, len(result.history.tasks))
+    exact = replace(loaded.learner.machine, dtype=torch.float32)
+    recorded = replace(loaded.learner.machine, dtype=_recorded_precision(result, loaded.learner.machine))
     learned: list[Tensor] = []
     drifts: list[Drift] = []
-    hashes: dict[str, str] = {}
-    for after, task in enumerate(result.history.tasks):
-        state = _show(loaded, folder, after)
-        found, accuracies = zip(*(_answered(loaded, earlier) for earlier in range(after + 1)), strict=True)
-        _check_record(accuracies, task.accuracy, state)
-        drifts += [_drift(number, after, then, found[number]) for number, then in enumerate(learned)]
-        learned.append(found[after])
-        hashes[str(state.path.relative_to(folder.path))] = state.sha256
+    digests: dict[str, str] = {}
+    for after, finished in enumerate(result.history.tasks):
+        state = _restore(loaded, folder, after)
+        for task in range(after + 1):
+            loaded.learner.guard.use_task(task)
+            _check_record(loaded, task, recorded, finished.accuracy[task], state)
+            logits = _logits(loaded, task, exact)
+            if task < after:
+                drifts.append(_drift(task, after, learned[task], logits))
+            else:
+                learned.append(logits)
+        digests[str(state.path.relative_to(folder.path))] = state.sha256
     return Certificate(
         tasks=tuple(task.name for task in result.history.tasks),
         examples=tuple(len(logits) for logits in learned),
+        precision="fp32",
         logits=tuple(_sha256(logits) for logits in learned),
-        states=hashes,
+        states=digests,
         drifts=tuple(drifts),
         movements=tuple(_movements(loaded, folder, drifts, len(learned) - 1)),
-        environment=environment(loaded.learner.machine),
+        environment=environment(exact),
     )
 
 
@@ -151,8 +165,14 @@ def _check_files(folder: RunFolder, tasks: int) -> None:
         raise ValueError(f"{folder.state} is not the state after the last task, {folder.state_after(tasks - 1).name}")
 
 
-def _show(loaded: LoadedRun, folder: RunFolder, task: int) -> State:
-    """Put model and guard into the state after a task."""
+def _recorded_precision(result: Result, machine: Machine) -> torch.dtype:
+    """The precision that a run recorded its accuracies in, maybe on another machine; without a record, this one's."""
+    parts = result.environment.get("compute", "").split(", ")
+    return next((DTYPES[part] for part in parts if part in DTYPES), machine.dtype)
+
+
+def _restore(loaded: LoadedRun, folder: RunFolder, task: int) -> State:
+    """Restore the state after a task."""
     state = State.read(folder.state_after(task))
     state.restore(loaded.learner.model, loaded.learner.guard)
     learned = state.guard["learned"].tolist()
@@ -161,29 +181,27 @@ def _show(loaded: LoadedRun, folder: RunFolder, task: int) -> State:
     return state
 
 
+def _check_record(loaded: LoadedRun, task: int, machine: Machine, recorded: float, state: State) -> None:
+    """Refuse a state that does not answer as the run's record says, in the precision that it was recorded in."""
+    test = loaded.sequence.tasks[task].test
+    answered = evaluate(loaded.learner.model, test, task, machine=machine).accuracy
+    fewest = 0 if machine.dtype == torch.float32 else 1
+    if round(abs(answered - recorded) * len(test), 6) > max(ROUNDING * len(test), fewest):
+        raise ValueError(
+            f"{state.path.name} is not the state of this run: it answers {answered:.1%} of task {task}'s test examples "
+            f"correctly, the run recorded {recorded:.1%}"
+        )
+
+
 @torch.no_grad()
-def _answered(loaded: LoadedRun, task: int) -> tuple[Tensor, float]:
-    """One task's test examples, answered with what the method keeps for it: logits ``(B, num_classes)``, accuracy."""
-    learner = loaded.learner
-    learner.guard.use_task(task)
-    learner.model.eval()
-    found, correct = [], 0
-    for batch in map(learner.machine.place, loaded.sequence.tasks[task].test.batches(EVALUATION_BATCH)):
-        with learner.machine.autocast():
-            logits = answers(learner.model, batch, task, joint=False)
-        found.append(logits.cpu())
-        correct += int((logits.argmax(dim=1) == batch[1]).sum())
-    return torch.cat(found), correct / sum(map(len, found))
-
-
-def _check_record(found: Sequence[float], recorded: Sequence[float], state: State) -> None:
-    """Refuse a state that does not answer as the run's record says."""
-    for task, (own, accuracy) in enumerate(zip(found, recorded, strict=True)):
-        if abs(own - accuracy) > ROUNDING:
-            raise ValueError(
-                f"{state.path.name} is not the state of this run: it answers {own:.1%} of task {task}'s test examples "
-                f"correctly, the run recorded {accuracy:.1%}"
-            )
+def _logits(loaded: LoadedRun, task: int, machine: Machine) -> Tensor:
+    """Logits of a task's test examples in eval mode, shape ``(B, num_classes)``, on the CPU."""
+    model, test = loaded.learner.model, loaded.sequence.tasks[task].test
+    model.eval()
+    # by default cuDNN rounds a convolution's inputs to TF32: 10 bits, in which 1 + 1e-6 is 1
+    with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+        batches = map(machine.place, test.batches(EVALUATION_BATCH))
+        return torch.cat([answers(model, batch, task, joint=False).cpu() for batch in batches])
 
 
 def _drift(task: int, after: int, then: Tensor, now: Tensor) -> Drift:
@@ -195,10 +213,10 @@ def _drift(task: int, after: int, then: Tensor, now: Tensor) -> Drift:
 def _movements(loaded: LoadedRun, folder: RunFolder, drifts: Sequence[Drift], last: int) -> Iterator[Movement]:
     """For each task that drifted, the nodes that moved since, until the last state."""
     learner = loaded.learner
-    _show(loaded, folder, last)
+    _restore(loaded, folder, last)
     now = snapshot(learner.model)
     for task in sorted({drift.task for drift in drifts if not drift.identical}):
-        _show(loaded, folder, task)
+        _restore(loaded, folder, task)
         then, importance = learner.model.state_dict(), learner.guard.importance
         for layer in learner.guard.graph.layers:
             movement = _movement(task, layer, then, now, importance.get(layer.name))

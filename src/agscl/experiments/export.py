@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 import time
@@ -13,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
-from agscl.nodes import compact, dead_nodes, removable
+from agscl.extras import require
+from agscl.metrics import inference_cost
+from agscl.nodes import compact, inert_nodes, removable
 from agscl.runs.files import tensor_bytes, write_bytes
 from agscl.training.evaluation import EVALUATION_BATCH
 
@@ -55,8 +55,8 @@ class Cost:
     """What a model costs.
 
     Attributes:
-        parameters: How many there are.
-        flops: Floating point operations of one answer (`torch.utils.flop_counter`).
+        parameters: How many an answer takes.
+        flops: Floating point operations of one answer, see `agscl.metrics.inference_cost`.
         state_bytes: Size of its tensors.
         latency_seconds: Shortest time of one answer.
         batch_seconds: Shortest time of a batch of 256.
@@ -104,14 +104,15 @@ def export(loaded: LoadedRun, tasks: Sequence[int], out: Path) -> Exported:
             weights, or a file computes something else.
         OSError: If the folder cannot be written.
     """
-    _require_packages()
+    for package in ONNX_PACKAGES:
+        require(package, extra="export")
     if out.is_dir() and any(out.iterdir()):
         raise ValueError(f"{out} is not empty: choose a new folder with --out")
     model = loaded.learner.model.cpu().eval()
     _require_plain(loaded)
     x = torch.zeros(2, *loaded.sequence.input_shape)
     graph = loaded.learner.guard.graph
-    drop = removable(model, graph, dead_nodes(model, graph, x, tasks), x)
+    drop = removable(model, graph, inert_nodes(model, graph, x, tasks), x)
     small: Any = compact(model, graph, drop, x)
     before = Served(model.trunk, [model.heads[task] for task in tasks]).eval()
     after = Served(small.trunk, [small.heads[task] for task in tasks]).eval()
@@ -124,12 +125,6 @@ def export(loaded: LoadedRun, tasks: Sequence[int], out: Path) -> Exported:
         write_bytes(out / name, content)
     write_bytes(out / "model.json", _description(exported, after, loaded))
     return exported
-
-
-def _require_packages() -> None:
-    for name in ONNX_PACKAGES:
-        if importlib.util.find_spec(name) is None:
-            raise ValueError(f"{name} is needed for an export: pip install 'agscl[export]'")
 
 
 def _require_plain(loaded: LoadedRun) -> None:
@@ -204,12 +199,11 @@ def _inputs(loaded: LoadedRun, task: int) -> Iterator[Tensor]:
 
 
 def _cost(model: Served, x: Tensor) -> Cost:
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(x[:1])
+    answer = inference_cost(model, (), {}, lambda: model(x[:1]))
     state = model.state_dict().values()
     return Cost(
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
-        flops=counter.get_total_flops(),
+        parameters=answer.parameters,
+        flops=answer.flops,
         state_bytes=sum(tensor.numel() * tensor.element_size() for tensor in state),
         latency_seconds=_seconds(model, x[:1]),
         batch_seconds=_seconds(model, x[:1].expand(256, *x.shape[1:]).contiguous()),

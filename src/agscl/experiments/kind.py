@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic import ValidationError
 
@@ -14,6 +14,9 @@ from agscl.runs.machine import Compute
 
 from .codec import adapter, explain, method_options, name_of
 from .overrides import AS_PUBLISHED, Overrides
+
+if TYPE_CHECKING:
+    from polars import DataFrame
 
 
 class AnyPreset(ABC):
@@ -159,6 +162,10 @@ class AnyResult(ABC):
     @abstractmethod
     def scale_in_words(self) -> str:
         """How much of the preset was run, for people."""
+
+    @abstractmethod
+    def table(self) -> DataFrame:
+        """The content of ``result.parquet``: every evaluation, one row each."""
 
     @abstractmethod
     def to_json(self) -> bytes:

@@ -13,7 +13,7 @@ from agscl.benchmarks.needed import require_sets
 from agscl.extras import require as require_package
 from agscl.methods import AnyMethod
 from agscl.runs import RunFolder
-from agscl.training import Every
+from agscl.runs.checkpointer import EVERY, Every
 
 from .kind import AnyExperiment, AnyPreset, AnyResult
 from .overrides import AS_PUBLISHED, Overrides
@@ -22,7 +22,6 @@ from .policies.presets import POLICY_PRESETS
 from .policies.run import run_policies
 from .supervised.experiment import Experiment
 from .supervised.presets import SUPERVISED_PRESETS, supervised_preset
-from .supervised.run import EVERY
 from .supervised.run import run as run_supervised
 
 PRESETS: Mapping[str, AnyPreset] = {**SUPERVISED_PRESETS, **POLICY_PRESETS}

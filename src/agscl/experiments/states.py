@@ -1,9 +1,9 @@
-"""What is kept of every task: the state right after it, and what each node was then."""
+"""The state after each task of a run: weights, the guard's state, and what each node is."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,15 +11,17 @@ from torch import Tensor, nn
 
 from agscl.guard import Guard
 from agscl.metrics import node_states
+from agscl.rl.history import PolicyTaskFinished
 from agscl.runs import RunFolder
 from agscl.runs.files import tensors_in, write_tensors
 from agscl.runs.tables import Rating, nodes, read_nodes, write_table
-from agscl.training import Event, TaskFinished
+from agscl.runs.tensors import prefixed, under
+from agscl.training import TaskFinished
 
 
 @dataclass(frozen=True)
 class TaskStates:
-    """A sink that keeps the state after each task.
+    """A logger that writes the state after each finished task, in runs of every kind.
 
     Attributes:
         folder: Where.
@@ -31,32 +33,24 @@ class TaskStates:
     model: nn.Module
     guard: Guard
 
-    def emit(self, event: Event) -> None:
-        """Write the state if a task is finished."""
-        if isinstance(event, TaskFinished):
-            self.keep(event.task)
-
-    def keep(self, task: int) -> None:
-        """Write the state after a task, and its nodes if the method rates them."""
-        path = self.folder.state_after(task)
-        path.parent.mkdir(exist_ok=True)
-        write_state(path, self.model, self.guard)
-        if self.guard.importance:
-            self._add_nodes(task)
+    def emit(self, event: object) -> None:
+        """Write the state if a task is finished, and its nodes if the method rates them."""
+        if isinstance(event, TaskFinished | PolicyTaskFinished):
+            path = self.folder.state_after(event.task)
+            path.parent.mkdir(exist_ok=True)
+            write_state(path, self.model, self.guard)
+            if self.guard.importance:
+                self._add_nodes(event.task)
 
     def _add_nodes(self, task: int) -> None:
-        """Add the nodes' ratings to the table; rows of this task or later ones are of a run that was resumed."""
+        """Add the nodes' ratings to the table; rows of this task or later ones are of a life that was lost."""
         import polars
 
-        table, path = nodes(self._ratings(task)), self.folder.nodes
+        importance, path = self.guard.importance, self.folder.nodes
+        states = node_states(self.guard.graph.layers, importance, self.model.state_dict())
+        table = nodes(Rating(task, layer, values.tolist(), states[layer]) for layer, values in importance.items())
         earlier = [read_nodes(path).filter(polars.col("after") < task)] if path.exists() else []
         write_table(path, polars.concat([*earlier, table]))
-
-    def _ratings(self, task: int) -> Iterator[Rating]:
-        importance = self.guard.importance
-        states = node_states(self.guard.graph.layers, importance, self.model.state_dict())
-        for layer, values in importance.items():
-            yield Rating(task, layer, values.tolist(), states[layer])
 
 
 @dataclass(frozen=True)
@@ -88,7 +82,7 @@ class State:
         content = path.read_bytes()
         tensors = tensors_in(content, path)
         digest = hashlib.sha256(content).hexdigest()
-        return cls(path, digest, _under("model", tensors), _under("guard", tensors))
+        return cls(path, digest, under("model", tensors), under("guard", tensors))
 
     def restore(self, model: nn.Module, guard: Guard) -> None:
         """Put a model and its guard into this state.
@@ -106,13 +100,4 @@ class State:
 
 def write_state(path: Path, model: nn.Module, guard: Guard) -> None:
     """Write weights as ``model.NAME`` and the guard's state as ``guard.NAME``."""
-    write_tensors(path, {**_prefixed("model", model.state_dict()), **_prefixed("guard", guard.state_dict())})
-
-
-def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
-
-
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    start = f"{prefix}."
-    return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
+    write_tensors(path, prefixed(model=model.state_dict(), guard=guard.state_dict()))

@@ -15,9 +15,10 @@ import torch
 from agscl.experiments.records import SupervisedRun
 from agscl.experiments.states import State
 from agscl.experiments.supervised.presets import supervised_preset
-from agscl.experiments.supervised.run import LoadedRun, load_run, threads
+from agscl.experiments.supervised.run import LoadedRun, load_run
 from agscl.metrics import aopc, mean_interval, prediction_curve, pruning_order
 from agscl.metrics.aopc import Order
+from agscl.runs.machine import threads
 from agscl.training.evaluation import evaluate
 
 from .captions import one_each, options_in_words

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial, reduce
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from agscl.methods.method import Learned, Method, Network, Predict, Step, Training
+from agscl.methods.method import Expandable, Forward, Learned, Method, Network, Predict, RunningTask, named
 from agscl.nodes import NodeGraph, expand, trace
 from agscl.nodes.surgery.expand import Retrace
 from agscl.nodes.tracing.trace import Rules, eval_mode
 
-from .live import LiveNetwork
-
-
-class Diverged(ValueError):  # noqa: N818 - what happened, to training and not to the program
-    """A loss, gradient or weight became infinite or not a number."""
+from .active import ActiveNodes
+from .steps import Progress, guarded_steps
 
 
 def protect(
@@ -52,10 +49,6 @@ def protect(
     return Guard(_network(model, retrace(model)), method, retrace)
 
 
-def _network(model: nn.Module, graph: NodeGraph) -> Network:
-    return Network(model, graph, dict(model.named_parameters()), dict(model.named_buffers()))
-
-
 class Guard:
     """Keeps one network from forgetting while it learns task after task.
 
@@ -64,15 +57,11 @@ class Guard:
 
     def __init__(self, network: Network, method: Method, retrace: Retrace) -> None:
         self._retrace = retrace
-        self._live: LiveNetwork | None = None
-        self._resting: Mapping[str, Tensor] | None = None
         self._protection = method.protect(network)
         self._network = _network(network.model, network.graph)  # a method may have added gates to the model
-        self._learned: list[int] = []
-        self._task = 0
-        self._steps = 0
-        self._resumed = False
-        self._attached = False
+        self._progress = Progress()
+        self._running: RunningTask | None = None
+        self._active = ActiveNodes()
 
     @property
     def graph(self) -> NodeGraph:
@@ -82,7 +71,7 @@ class Guard:
     @property
     def task(self) -> int:
         """Number of the current task, from 0."""
-        return self._task
+        return self._progress.task
 
     @property
     def importance(self) -> dict[str, Tensor]:
@@ -104,13 +93,13 @@ class Guard:
         Raises:
             ValueError: If there is no such task, or a task is being learned.
         """
-        if self._attached:
+        if self._running:
             raise ValueError("cannot change the task while the guard is attached")
         most = self.graph.num_tasks
         if task < 0 or (most is not None and task >= most):
             raise ValueError(f"there is no task {task}: the model has heads for {most} tasks, numbered from 0")
         self._protection.use_task(task)
-        self._task = task
+        self._progress.task = task
 
     @contextmanager
     def attach(self, optimizer: Optimizer, *, steps_per_epoch: int, live: bool = False) -> Iterator[None]:
@@ -119,25 +108,27 @@ class Guard:
         Args:
             optimizer: Any torch optimizer that holds the model's parameters.
             steps_per_epoch: Optimizer steps (not batches, if gradients are accumulated) in an epoch.
-            live: Let the model compute with its live nodes only: dead nodes cost no arithmetic and frozen ones no
-                backward pass. Results are those of the whole model up to the order of summation; dropout draws
+            live: Let the model compute with its active nodes only: inactive nodes cost no arithmetic and frozen ones
+                no backward pass. Results are those of the whole model up to the order of summation; dropout draws
                 other masks.
 
         Raises:
             ValueError: If something does not fit; nothing is changed then.
         """
         self._check_attachable(optimizer, steps_per_epoch)
-        first = self._steps if self._resumed else 0
-        training = Training(optimizer, self._task, tuple(self._learned), steps_per_epoch, first)
-        self._protection.begin(training)
-        self._attached, self._steps, self._resumed = True, first, False
-        hooks = _Hooks(self, optimizer, steps_per_epoch)
-        try:
-            with hooks, self._computing_live(training) if live else nullcontext():
-                yield
-        finally:
-            self._attached = False
-            self._protection.end()
+        progress = self._progress
+        first = progress.steps if progress.resumed else 0
+        task = RunningTask(optimizer, progress.task, tuple(progress.learned), steps_per_epoch, first)
+        with self._protection.holding(task) as hooks:
+            self._running, progress.steps, progress.resumed = task, first, False
+            try:
+                with (
+                    guarded_steps(self._network, task, hooks, progress),
+                    self._active.computing(self._network, task, self._protection, live=live),
+                ):
+                    yield
+            finally:
+                self._running = None
 
     def consolidate(self, batches: Iterable[Any], predict: Predict) -> None:
         """End the current task: measure what it needs, free the rest, and move on to the next task.
@@ -151,17 +142,18 @@ class Guard:
         Raises:
             ValueError: If nothing was learned, there is no data, or the model was changed; nothing is changed then.
         """
-        if self._attached:
+        if self._running:
             raise ValueError("consolidate after the attach() block, not inside it")
-        if self._steps == 0:
+        progress = self._progress
+        if progress.steps == 0:
             raise ValueError("nothing was learned yet: train inside attach() before consolidate()")
         self._check_model()
         with eval_mode(self._network.model), torch.no_grad(), torch.compiler.set_stance("force_eager"):
-            self._protection.finish(Learned((*self._learned, self._task), batches, predict))
-        self._learned.append(self._task)
-        self._steps = 0
-        while self._task in self._learned:
-            self._task += 1
+            self._protection.finish(Learned((*progress.learned, progress.task), batches, predict))
+        progress.learned.append(progress.task)
+        progress.steps = 0
+        while progress.task in progress.learned:
+            progress.task += 1
 
     def expand(self, *, layer: str, nodes: int) -> None:
         """Add free nodes to a layer whose capacity runs out; all outputs of the model keep their bits.
@@ -176,16 +168,19 @@ class Guard:
         Raises:
             ValueError: If the layer cannot grow or the method cannot take new nodes; nothing is changed then.
         """
-        if self._attached:
+        if self._running:
             raise ValueError("expand after the attach() block, not inside it")
         self._check_model()
-        self._protection.require_expandable(tuple(self._learned))
+        protection, learned = self._protection, tuple(self._progress.learned)
+        if not isinstance(protection, Expandable):
+            raise ValueError(f"{type(protection).__name__} cannot take new nodes; AGS-CL and fine-tuning can")
+        protection.require_intact(learned)
         expansion = expand(self._network.model, self.graph, layer, nodes, self._retrace)
         self._network = _network(self._network.model, expansion.graph)
-        self._protection.expand(self._network, expansion, tuple(self._learned))
+        protection.expand(self._network, expansion, learned)
 
     def penalty(self) -> Tensor | None:
-        """Present value of the method's penalty, for a log; `None` for methods without one.
+        """Current value of the method's penalty, for a log; `None` for methods without one.
 
         It is never part of the loss: its gradient is added before each step.
         """
@@ -194,24 +189,28 @@ class Guard:
     @property
     def has_extra_loss(self) -> bool:
         """Whether the method needs `extra_loss` added to the loss now."""
-        return self._protection.has_extra_loss
+        return any(term.applies(self._running) for term in self._protection.loss_terms)
 
-    def extra_loss(self, batch: Any, forward: Callable[[Any], Any]) -> Tensor | None:
+    def extra_loss(self, batch: Any, forward: Forward) -> Tensor | None:
         """A loss term that the loop adds itself, for the few methods that need one; `None` for the others.
 
         Args:
             batch: The batch at hand.
             forward: Maps it to the outputs of all heads.
         """
-        return self._protection.extra_loss(batch, forward)
+        if self._running is None:
+            return None
+        terms = [term for term in self._protection.loss_terms if term.applies(self._running)]
+        values = [term.value(self._network, self._running, batch, forward) for term in terms]
+        return reduce(torch.add, values) if values else None
 
     def state_dict(self) -> dict[str, Tensor]:
         """All that the guard knows, as tensors by name; the model's weights are not in it."""
-        own = {"task": torch.tensor(self._task), "steps": torch.tensor(self._steps)}
-        learned = torch.tensor(self._learned, dtype=torch.int64)
-        method = {f"method.{name}": tensor.clone() for name, tensor in self._protection.tensors().items()}
-        live = {} if self._live is None else self._live.resting
-        return {**own, "learned": learned, **method, **{f"live.{name}": mask.clone() for name, mask in live.items()}}
+        progress = self._progress
+        own = {"task": torch.tensor(progress.task), "steps": torch.tensor(progress.steps)}
+        learned = torch.tensor(progress.learned, dtype=torch.int64)
+        parts = named(method=self._protection.tensors(), live=self._active.tensors())
+        return {**own, "learned": learned, **{name: tensor.clone() for name, tensor in parts.items()}}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Take over a saved state; load the model's weights that belong to it as well.
@@ -221,38 +220,25 @@ class Guard:
         Raises:
             ValueError: If the state belongs to another model or method; nothing is changed then.
         """
-        if self._attached:
+        if self._running:
             raise ValueError("cannot load a state while the guard is attached")
         if missing := {"task", "steps", "learned"} - state.keys():
             raise ValueError(f"this is no state of a guard: {min(missing)!r} is missing")
-        prefix = "method."
-        self._protection.load({n.removeprefix(prefix): t for n, t in state.items() if n.startswith(prefix)})
-        self._task, self._steps = int(state["task"]), int(state["steps"])
-        self._learned = state["learned"].tolist()
-        self._resumed = self._steps > 0
-        self._resting = {n.removeprefix("live."): t for n, t in state.items() if n.startswith("live.")}
-
-    @contextmanager
-    def _computing_live(self, training: Training) -> Iterator[None]:
-        """Let the model compute with its live nodes only."""
-        resting, self._resting = self._resting, None
-        left_alone, frozen = self._protection.left_alone(), self._protection.frozen()
-        self._live = LiveNetwork(self._network, training, left_alone, frozen, resting)
-        try:
-            with self._live:
-                yield
-        finally:
-            self._live = None
+        self._protection.load(_part(state, "method."))
+        steps = int(state["steps"])
+        self._progress = Progress(int(state["task"]), steps, state["learned"].tolist(), resumed=steps > 0)
+        self._active.load(_part(state, "live."))
 
     def _check_attachable(self, optimizer: Optimizer, steps_per_epoch: int) -> None:
-        if self._attached:
+        if self._running:
             raise ValueError("the guard is attached already; leave the first attach() block before the second")
         if steps_per_epoch < 1:
             raise ValueError(f"steps_per_epoch must be at least 1, not {steps_per_epoch}: is the loader empty?")
-        if self._task in self._learned and self.graph.num_tasks is not None:
-            raise ValueError(f"task {self._task} is learned already; call use_task() with a new one")
-        if self.graph.num_tasks is not None and self._task >= self.graph.num_tasks:
-            raise ValueError(f"task {self._task} has no head: the model has heads for {self.graph.num_tasks} tasks")
+        task, most = self.task, self.graph.num_tasks
+        if most is not None and task in self._progress.learned:
+            raise ValueError(f"task {task} is learned already; call use_task() with a new one")
+        if most is not None and task >= most:
+            raise ValueError(f"task {task} has no head: the model has heads for {most} tasks")
         self._check_model()
         self._check_holds(optimizer)
 
@@ -277,95 +263,10 @@ class Guard:
                         "parameter out of training with requires_grad_(False)"
                     )
 
-    def _before(self, step: Step) -> None:
-        if self._steps == 0:
-            self._check_head()
-        self._protection.before_step(step)
 
-    def _after(self, step: Step, steps_per_epoch: int) -> None:
-        self._protection.after_step(step)
-        self._steps += 1
-        if self._steps % steps_per_epoch == 0:
-            self._protection.after_epoch()
-
-    def _check_head(self) -> None:
-        """The first gradients must reach the head of the current task."""
-        if self.graph.num_tasks is None:
-            return
-        grads = [self._network.parameters[name].grad for name in self.graph.own_heads([self._task])]
-        if not any(grad is not None and grad.any() for grad in grads):
-            raise ValueError(
-                f"no gradient reached the head of task {self._task}; if another task is learned here, "
-                "call use_task() with its number first"
-            )
+def _network(model: nn.Module, graph: NodeGraph) -> Network:
+    return Network(model, graph, dict(model.named_parameters()), dict(model.named_buffers()))
 
 
-class _Hooks:
-    """The guard's hooks on one optimizer, as a context."""
-
-    def __init__(self, guard: Guard, optimizer: Optimizer, steps_per_epoch: int) -> None:
-        self._guard, self._optimizer, self._steps_per_epoch = guard, optimizer, steps_per_epoch
-        names = {id(p): name for name, p in guard._network.parameters.items()}
-        held = [p for group in optimizer.param_groups for p in group["params"]]
-        self._held = [(names.get(id(p), "a parameter outside the model"), p) for p in held]
-
-    def __enter__(self) -> None:
-        self._handles = [
-            self._optimizer.register_step_pre_hook(self._before),
-            self._optimizer.register_step_post_hook(self._after),
-        ]
-
-    def __exit__(self, *exception: object) -> None:
-        for handle in self._handles:
-            handle.remove()
-
-    def _before(
-        self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        """Work on the gradients now, or after the closure has made them."""
-        closure = args[1] if len(args) > 1 else kwargs.get("closure")
-        if closure is None:
-            self._prepare()
-            return None
-        return (args[0], self._wrapped(closure), *args[2:]), {k: v for k, v in kwargs.items() if k != "closure"}
-
-    def _wrapped(self, closure: Callable[[], Any]) -> Callable[[], Any]:
-        def wrapped() -> Any:
-            loss = closure()
-            self._prepare()
-            return loss
-
-        return wrapped
-
-    @torch.no_grad()
-    def _prepare(self) -> None:
-        if not self._overflown():
-            self._check_finite()
-            self._guard._before(self._step())
-
-    @torch.no_grad()
-    def _after(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if not self._overflown():
-            self._guard._after(self._step(), self._steps_per_epoch)
-
-    def _step(self) -> Step:
-        """A gradient scaler lets a fused optimizer divide by the scale itself, inside its step."""
-        scale = getattr(self._optimizer, "grad_scale", None)
-        return Step(self._guard._steps) if scale is None else Step(self._guard._steps, scale)
-
-    def _overflown(self) -> bool:
-        """Whether a gradient scaler has told a fused optimizer to skip this step."""
-        found = getattr(self._optimizer, "found_inf", None)
-        return found is not None and bool(found)
-
-    def _check_finite(self) -> None:
-        grads = [(name, p.grad) for name, p in self._held if p.grad is not None]
-        if not grads or (grads[0][1].device.type != "cpu" and self._guard._steps % self._steps_per_epoch):
-            return  # off the CPU the answer would make the host wait, so it is asked for once an epoch
-        norms = torch._foreach_norm([grad for _, grad in grads])
-        if not torch.stack(norms).sum().isfinite():
-            name = next((name for name, grad in grads if not grad.isfinite().all()), grads[0][0])
-            raise Diverged(
-                f"the gradient of {name!r} is not finite at step {self._guard._steps}; "
-                "lower the learning rate or clip the gradients"
-            )
+def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}

@@ -1,22 +1,34 @@
-"""Methods: how a network is protected from forgetting. Each is a frozen dataclass of its hyper-parameters."""
+"""Methods: how a network is protected from forgetting. Each is a frozen dataclass of its hyper-parameters.
+
+What an author of a method needs is offered here as well: the protocol (`Protection`, `StepHooks`, `LossTerm`, ...), a
+ready penalty (`MeasuredPenalty`, and how it merges tasks), and `check_range`.
+"""
 
 from typing import get_args
 
 from .agscl import AGSCL as AGSCL
 from .fine_tuning import FineTuning as FineTuning
 from .joint import Joint as Joint
+from .method import Expandable as Expandable
 from .method import Learned as Learned
+from .method import LossTerm as LossTerm
 from .method import Memory as Memory
 from .method import Method as Method
 from .method import Network as Network
 from .method import Protection as Protection
+from .method import RunningTask as RunningTask
 from .method import Step as Step
-from .method import Training as Training
+from .method import StepHooks as StepHooks
+from .method import check_range as check_range
 from .outputs.cpr import CPR as CPR
 from .outputs.lwf import LwF as LwF
 from .subnetworks.hat import HAT as HAT
 from .subnetworks.single_task import SingleTask as SingleTask
 from .subnetworks.wsn import WSN as WSN
+from .weights.consolidated_penalty import MeasuredPenalty as MeasuredPenalty
+from .weights.consolidated_penalty import accumulate as accumulate
+from .weights.consolidated_penalty import average as average
+from .weights.consolidated_penalty import separate as separate
 from .weights.ewc import EWC as EWC
 from .weights.mas import MAS as MAS
 from .weights.rwalk import RWalk as RWalk

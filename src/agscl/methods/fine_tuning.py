@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import ClassVar
 
-from .method import Learned, Memory, Network, Protection
+from agscl.nodes import Expansion
+
+from .method import Expandable, Learned, Memory, Network, RunningTask, StepHooks
 
 
 @dataclass(frozen=True)
@@ -19,14 +22,21 @@ class FineTuning:
         return Unprotected()
 
 
-class Unprotected(Protection):
+class Unprotected(Expandable):
     """No protection at all."""
 
-    def require_expandable(self, learned: tuple[int, ...]) -> None:
-        """New nodes are welcome."""
+    def holding(self, task: RunningTask) -> AbstractContextManager[StepHooks]:
+        """Nothing is held."""
+        return nullcontext(StepHooks())
 
     def finish(self, learned: Learned) -> None:
         """Nothing is taken over."""
+
+    def require_intact(self, learned: tuple[int, ...]) -> None:
+        """Anything may have changed."""
+
+    def expand(self, network: Network, expansion: Expansion, learned: tuple[int, ...]) -> None:
+        """New nodes are learned as all others."""
 
     def memory(self) -> Memory:
         """Nothing is kept."""

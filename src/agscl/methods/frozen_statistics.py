@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -11,48 +12,47 @@ from torch import Tensor, nn
 _STATISTICS = ("running_mean", "running_var")
 
 
-class FrozenStatistics:
-    """Lets channels of norm layers normalise with their present statistics in training too.
+@contextmanager
+def freeze_statistics(model: nn.Module, channels: Mapping[str, Tensor]) -> Iterator[None]:
+    """Let channels of norm layers normalise with their current statistics in training too.
 
     Without it the batch statistics of a new task would reach channels that old tasks rely on, and their running
     statistics would drift although their weights do not.
 
     Args:
         model: The model.
-        frozen: By module name, which channels are frozen: bool, shape ``(channels,)``.
+        channels: By module name, which channels are frozen: bool, shape ``(channels,)``.
     """
-
-    def __init__(self, model: nn.Module, frozen: Mapping[str, Tensor]) -> None:
-        self._modules = [model.get_submodule(name) for name in frozen]
-        for module, channels in zip(self._modules, frozen.values(), strict=True):
-            module.forward = _forward(module, channels)
-
-    def release(self) -> None:
-        """Let all channels learn their statistics again."""
-        for module in self._modules:
+    modules = [model.get_submodule(name) for name in channels]
+    for module, frozen in zip(modules, channels.values(), strict=True):
+        module.forward = _forward(module, frozen)
+    try:
+        yield
+    finally:
+        for module in modules:
             del module.forward
 
 
-def _forward(module: nn.Module, channels: Tensor) -> Callable[..., Tensor]:
+def _forward(module: nn.Module, frozen: Tensor) -> Callable[..., Tensor]:
     plain = module.forward
     kept = {name: module.get_buffer(name).clone() for name in _STATISTICS}
 
     def forward(*args: Any) -> Tensor:
         if not module.training:
             return plain(*args)  # type: ignore[no-any-return]
-        live = {name: module.get_buffer(name) for name in _STATISTICS}
-        learned = {name: tensor.clone() for name, tensor in live.items()}
+        own = {name: module.get_buffer(name) for name in _STATISTICS}
+        learned = {name: tensor.clone() for name, tensor in own.items()}
         output = _with_buffers(module, learned, plain, args)
         with torch.no_grad():
-            for name, tensor in live.items():
-                tensor.copy_(torch.where(channels, kept[name], learned[name]))
+            for name, tensor in own.items():
+                tensor.copy_(torch.where(frozen, kept[name], learned[name]))
         module.training = False
         try:
-            frozen = _with_buffers(module, kept, plain, args)
+            still = _with_buffers(module, kept, plain, args)
         finally:
             module.training = True
         shape = [-1 if dim == 1 else 1 for dim in range(output.ndim)]
-        return torch.where(channels.reshape(shape), frozen, output)
+        return torch.where(frozen.reshape(shape), still, output)
 
     return forward
 
@@ -60,10 +60,10 @@ def _forward(module: nn.Module, channels: Tensor) -> Callable[..., Tensor]:
 def _with_buffers(
     module: nn.Module, buffers: Mapping[str, Tensor], call: Callable[..., Tensor], args: tuple[Any, ...]
 ) -> Tensor:
-    """A call with other buffers in the module's place: autograd keeps those, so the live ones may change."""
-    live = dict(module._buffers)
+    """A call with other buffers in the place of the module's own: autograd keeps those, so its own may change."""
+    own = dict(module._buffers)
     module._buffers.update(buffers)
     try:
         return call(*args)
     finally:
-        module._buffers.update(live)
+        module._buffers.update(own)

@@ -1,4 +1,4 @@
-"""What must not move while a task is learned: frozen nodes, their statistics, connections that stay zero."""
+"""Masks of what must not move while a task is learned: frozen nodes, their statistics, connections that stay zero."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def frozen_channels(network: Network, important: Mapping[str, Tensor], learned: 
     return {name.rpartition(".")[0]: mask for name, mask in laid.items()}
 
 
-def severed_connections(network: Network, since: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Which weights stay zero for ever: those into a node from one that became important later, or never.
+def masked_connections(network: Network, since: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Which weights are masked, zero for ever: those into a node from one that became important later, or never.
 
     Args:
         network: The network.
@@ -73,6 +73,28 @@ def severed_connections(network: Network, since: Mapping[str, Tensor]) -> dict[s
             if place[0] == name
         }
     )
+
+
+def frozen_between(network: Network, used: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What earlier tasks compute with: weights between used nodes, from inputs to them, from them to a shared head.
+
+    Args:
+        network: The network.
+        used: By layer, which nodes an earlier task uses: bool, shape ``(num_nodes,)``.
+
+    Returns:
+        By parameter name, a bool tensor that broadcasts to it; parameters with none are left out.
+    """
+    layers, parameters = network.graph.layers, network.parameters
+    into = lay_out(((p, used[layer.name]) for layer in layers for p in layer.incoming), parameters, True)
+    out = lay_out(((p, used[layer.name]) for layer in layers for p in layer.outgoing), parameters, True)
+    frozen: dict[str, Tensor] = {}
+    for (name, _), mask in (*into.items(), *out.items()):
+        frozen[name] = frozen[name] & mask if name in frozen else mask
+    shared = {name for head in network.graph.heads if not head.tasks for name in head.parameters}
+    whole = {n: torch.tensor(True, device=parameters[n].device) for n in shared - frozen.keys()}
+    common = {name: mask for name, mask in frozen.items() if name in network.common and mask.any()}
+    return {**common, **whole, **frozen_for_all(network)}
 
 
 def _merged(masks: Mapping[tuple[str, int], Tensor]) -> dict[str, Tensor]:

@@ -1,9 +1,10 @@
-"""What a method is: hyper-parameters that know how to protect a network, and the protection's hooks."""
+"""What a method is: hyper-parameters that know how to protect a network, and what the protection does and keeps."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,6 +16,9 @@ from agscl.nodes import Expansion, NodeGraph
 Predict = Callable[[Any], Tensor]
 """Maps a batch to the outputs of the task that was just learned."""
 
+Forward = Callable[[Any], Any]
+"""Maps a batch to the outputs of all heads."""
+
 
 @dataclass(frozen=True)
 class Network:
@@ -23,8 +27,8 @@ class Network:
     Attributes:
         model: The model.
         graph: Its nodes.
-        parameters: Its trainable tensors by name, the live ones.
-        buffers: Its other state by name, the live ones.
+        parameters: Its trainable tensors by name, the model's own, not copies.
+        buffers: Its other state by name, the model's own.
     """
 
     model: nn.Module
@@ -34,7 +38,7 @@ class Network:
 
     @property
     def state(self) -> dict[str, Tensor]:
-        """Parameters and buffers by name, the live tensors."""
+        """Parameters and buffers by name, the model's own tensors."""
         return {**self.parameters, **self.buffers}
 
     @property
@@ -45,15 +49,15 @@ class Network:
 
 
 @dataclass(frozen=True)
-class Training:
-    """The learning of one task: what a protection may know about it.
+class RunningTask:
+    """A task while it is learned: what a protection may know about it.
 
     Attributes:
         optimizer: The optimizer whose steps are guarded.
         task: Number of the task, from 0.
         learned: Numbers of the tasks learned before.
         steps_per_epoch: Optimizer steps in an epoch.
-        first_step: Steps of this task taken before, when a saved state goes on in the middle of it.
+        first_step: Steps of this task taken before, if it is resumed in the middle.
     """
 
     optimizer: Optimizer
@@ -77,7 +81,7 @@ class Training:
                 )
 
     def rates(self, parameters: Mapping[str, nn.Parameter]) -> dict[str, float]:
-        """The present learning rate of every parameter that the optimizer holds, by name."""
+        """The current learning rate of every parameter that the optimizer holds, by name."""
         by_id = {id(p): group["lr"] for group in self.optimizer.param_groups for p in group["params"]}
         return {name: float(by_id[id(p)]) for name, p in parameters.items() if id(p) in by_id}
 
@@ -93,6 +97,25 @@ class Step:
 
     number: int
     scale: float | Tensor = 1.0
+
+
+def _nothing(*_: object) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class StepHooks:
+    """What a protection does around the optimizer steps of one task; nothing by default.
+
+    Attributes:
+        before_step: Changes the gradients; they hold the task's gradient alone when it is called.
+        after_step: Changes the weights.
+        after_epoch: Changes the weights after the last step of an epoch.
+    """
+
+    before_step: Callable[[Step], None] = _nothing
+    after_step: Callable[[Step], None] = _nothing
+    after_epoch: Callable[[], None] = _nothing
 
 
 @dataclass(frozen=True)
@@ -128,40 +151,41 @@ class Memory:
     total: int
 
 
-class Protection(ABC):
-    """What a method does to one network. The guard calls it; by default nothing happens.
+class LossTerm(ABC):
+    """A term that the loop adds to its loss, for methods that need the loss itself."""
 
-    Order: `begin`, then for every step `before_step` and `after_step`, after every epoch's last step `after_epoch`,
-    then `end`, and `finish` once the task is over.
+    @abstractmethod
+    def applies(self, task: RunningTask | None) -> bool:
+        """Whether there is a term while this task is learned; `None` stands for no task."""
+
+    @abstractmethod
+    def value(self, network: Network, task: RunningTask, batch: Any, forward: Forward) -> Tensor:
+        """The term for a batch while a task is learned, shape ``()``.
+
+        Raises:
+            ValueError: If the outputs are not those of all heads.
+        """
+
+
+class Protection(ABC):
+    """What a method does to one network while a task is learned, and what it keeps between tasks.
+
+    For each task the guard enters `holding` and calls its hooks around the steps; once the task is over it calls
+    `finish`.
+
+    Attributes:
+        loss_terms: What the loop adds to its loss.
     """
 
-    def begin(self, training: Training) -> None:
-        """Prepare for the steps of one task.
+    loss_terms: tuple[LossTerm, ...] = ()
+
+    @abstractmethod
+    def holding(self, task: RunningTask) -> AbstractContextManager[StepHooks]:
+        """Hold still what must not change while a task is learned, and restore the model's forward and training after.
 
         Raises:
             ValueError: If the network is not as the protection left it.
         """
-
-    def before_step(self, step: Step) -> None:
-        """Change the gradients; they hold the task's gradient alone when this is called."""
-
-    def after_step(self, step: Step) -> None:
-        """Change the weights."""
-
-    def after_epoch(self) -> None:
-        """Change the weights, once an epoch."""
-
-    def end(self) -> None:
-        """Undo what `begin` prepared."""
-
-    @property
-    def has_extra_loss(self) -> bool:
-        """Whether `extra_loss` may give a term, so that a loop should compute the outputs of all heads."""
-        return False
-
-    def extra_loss(self, batch: Any, forward: Callable[[Any], Any]) -> Tensor | None:
-        """A loss term for the loop to add; `forward` maps the batch to the outputs of all heads."""
-        return None
 
     @abstractmethod
     def finish(self, learned: Learned) -> None:
@@ -175,35 +199,18 @@ class Protection(ABC):
         """
 
     def penalty(self) -> Tensor | None:
-        """The penalty's present value, for a log; `None` if the method has none."""
+        """The penalty's current value, for a log; `None` if the method has none."""
         return None
 
     def importance(self) -> dict[str, Tensor]:
         """Importance of every node by layer, each of shape ``(num_nodes,)``; empty for weight-wise methods."""
         return {}
 
-    def require_expandable(self, learned: tuple[int, ...]) -> None:
-        """Refuse new nodes where `expand` is missing, or the network is not as the protection left it.
-
-        Raises:
-            ValueError: If there can be none.
-        """
-        raise ValueError(f"{type(self).__name__} cannot take new nodes; AGS-CL and fine-tuning can")
-
-    def expand(self, network: Network, expansion: Expansion, learned: tuple[int, ...]) -> None:
-        """Take over a network with new nodes, of which no task has learned anything yet.
-
-        Args:
-            network: The network in its new shape.
-            expansion: How it grew.
-            learned: Numbers of the tasks learned.
-        """
-
-    def left_alone(self) -> dict[str, Tensor]:
+    def unpenalised_nodes(self) -> dict[str, Tensor]:
         """Nodes that the protection keeps at zero if they are: by layer, bool; empty if it may move any."""
         return {}
 
-    def frozen(self) -> dict[str, Tensor]:
+    def frozen_nodes(self) -> dict[str, Tensor]:
         """Nodes of which nothing that comes in moves in the next task: by layer, bool; empty if there are none."""
         return {}
 
@@ -223,6 +230,28 @@ class Protection(ABC):
         """What is kept from one task to the next."""
 
 
+class Expandable(Protection):
+    """A protection of a network that can get new nodes."""
+
+    @abstractmethod
+    def require_intact(self, learned: tuple[int, ...]) -> None:
+        """Refuse a network that is not as the protection left it.
+
+        Raises:
+            ValueError: If frozen weights have changed.
+        """
+
+    @abstractmethod
+    def expand(self, network: Network, expansion: Expansion, learned: tuple[int, ...]) -> None:
+        """Take over a network with new nodes, of which no task has learned anything yet.
+
+        Args:
+            network: The network in its new shape.
+            expansion: How it grew.
+            learned: Numbers of the tasks learned.
+        """
+
+
 class Method(Protocol):
     """Hyper-parameters, as a frozen dataclass, that protect a network from forgetting."""
 
@@ -232,7 +261,12 @@ class Method(Protocol):
 
 
 def num_bytes(tensors: Iterable[Tensor]) -> int:
-    """Size of tensors in bytes."""
+    """Size of tensors in bytes.
+
+    >>> import torch
+    >>> num_bytes([torch.zeros(3), torch.zeros(2, dtype=torch.bool)])
+    14
+    """
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
@@ -241,11 +275,26 @@ def check_range(name: str, value: float, *, low: float, high: float = float("inf
 
     Raises:
         ValueError: If the value is NaN or out of range.
+
+    >>> check_range("lam", 0.5, low=0)
+    >>> check_range("rho", 1.5, low=0, high=1)
+    Traceback (most recent call last):
+    ValueError: rho must be in [0, 1], not 1.5
     """
     if not (low < value if open_low else low <= value) or not value <= high:
         bracket = "(" if open_low else "["
         upper = "inf)" if high == float("inf") else f"{high:g}]"
         raise ValueError(f"{name} must be in {bracket}{low:g}, {upper}, not {value}")
+
+
+def named(**groups: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Groups of tensors as one, by ``group.name``.
+
+    >>> import torch
+    >>> list(named(saved={"fc.weight": torch.zeros(1)}, origin={"fc.weight": torch.zeros(1)}))
+    ['saved.fc.weight', 'origin.fc.weight']
+    """
+    return {f"{group}.{name}": tensor for group, tensors in groups.items() for name, tensor in tensors.items()}
 
 
 def same_shapes(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:

@@ -17,8 +17,8 @@ from .capacity import sparsity as sparsity
 from .capacity import sparsity_by_layer as sparsity_by_layer
 from .capacity import used_capacity as used_capacity
 from .capacity import used_capacity_by_layer as used_capacity_by_layer
+from .capacity import zero_nodes as zero_nodes
 from .inference import InferenceCost as InferenceCost
-from .inference import dead_nodes as dead_nodes
 from .inference import inference_cost as inference_cost
 from .interval import Difference as Difference
 from .interval import Interval as Interval
@@ -29,3 +29,6 @@ from .interval import mean_interval as mean_interval
 from .interval import paired_difference as paired_difference
 from .measures import MEASURES as MEASURES
 from .measures import Measure as Measure
+
+dead_nodes = zero_nodes
+"""The earlier name of `zero_nodes`."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from agscl.nodes.graph import NodeLayer
 from agscl.nodes.slices import gather
+from agscl.nodes.surgery.reach import all_zero
 
 
 def sparsity(importance: Mapping[str, Tensor]) -> float:
@@ -35,7 +36,7 @@ def used_capacity(layers: Iterable[NodeLayer], before: Mapping[str, Tensor], aft
 
     .. math:: |\{n : \|\hat\theta_n^{(t)} - \hat\theta_n^{(t-1)}\|_2 = 0\}| \, / \, |G|
 
-    Nodes that are zero at both times are left out of the count: a dead node is free, not used. A node that no
+    Nodes that are zero at both times are left out of the count: a zero node is free, not used. A node that no
     example activates gets no gradient and is counted, although nothing froze it: fine-tuning is above 0, too.
     Source: Jung et al. (2020), section 4.1, analysis 2.
 
@@ -55,6 +56,18 @@ def used_capacity_by_layer(
     return {layer.name: used_capacity([layer], before, after) for layer in layers}
 
 
+def zero_nodes(layers: Iterable[NodeLayer], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """By layer, which nodes have exact zeros for all that comes into them: bool, shape ``(num_nodes,)``.
+
+    `agscl.nodes.surgery.reach` says how they relate to dead, silent and inert ones.
+
+    Args:
+        layers: The model's nodes, `NodeGraph.layers`.
+        state: The model's weights by name, such as its state dict.
+    """
+    return {layer.name: all_zero(layer.incoming, state) for layer in layers}
+
+
 def node_states(
     layers: Iterable[NodeLayer], importance: Mapping[str, Tensor], state: Mapping[str, Tensor]
 ) -> dict[str, list[str]]:
@@ -68,12 +81,11 @@ def node_states(
         importance: Importance of each layer's nodes, such as `Guard.importance`.
         state: The model's weights by name, such as its state dict.
     """
-    return {layer.name: _states(importance[layer.name], gather(layer.incoming, state)) for layer in layers}
-
-
-def _states(importance: Tensor, incoming: Tensor) -> list[str]:
-    pairs = zip((importance > 0).tolist(), (incoming == 0).all(dim=1).tolist(), strict=True)
-    return ["frozen" if needed else "dead" if zero else "free" for needed, zero in pairs]
+    states: dict[str, list[str]] = {}
+    for name, zero in zero_nodes(layers, state).items():
+        pairs = zip((importance[name] > 0).tolist(), zero.tolist(), strict=True)
+        states[name] = ["frozen" if needed else "dead" if is_zero else "free" for needed, is_zero in pairs]
+    return states
 
 
 def _frozen(layer: NodeLayer, before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> Tensor:

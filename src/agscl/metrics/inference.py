@@ -1,25 +1,24 @@
-"""What an answer costs: parameters that are alive, and floating point operations that depend on them."""
+"""What an answer costs: numbers that it takes, and floating point operations."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd
+from torch.utils.flop_counter import FlopCounterMode
 
-from agscl.nodes.graph import NodeLayer, Slice
-from agscl.nodes.slices import gather, lay_out
+from agscl.nodes.graph import NodeLayer
+from agscl.nodes.slices import mark
 
 
 class InferenceCost(NamedTuple):
     """Cost of one answer.
 
     Attributes:
-        flops: Floating point operations of the linear and convolution layers for one sample: two for each weight
-            at each position of the output, biases not counted (as `torch.utils.flop_counter` does).
+        flops: Floating point operations for one sample, as `torch.utils.flop_counter` counts them: two for each
+            multiplication of a weight; biases and activations are free.
         parameters: Numbers that it takes to compute it.
     """
 
@@ -27,65 +26,59 @@ class InferenceCost(NamedTuple):
     parameters: int
 
 
-def dead_nodes(layers: Iterable[NodeLayer], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """By layer, which nodes have exact zeros for all that comes into them: bool, shape ``(num_nodes,)``."""
-    return {layer.name: (gather(layer.incoming, state) == 0).all(dim=1) for layer in layers}
-
-
 def inference_cost(
-    model: nn.Module, layers: Sequence[NodeLayer], dead: Mapping[str, Tensor], answer: Callable[[], Any]
+    model: nn.Module, layers: Sequence[NodeLayer], removed: Mapping[str, Tensor], answer: Callable[[], Any]
 ) -> InferenceCost:
-    """What one answer costs once dead nodes are removed, with all that comes into them and all that reads them.
+    """What one answer costs once nodes are removed, with all that comes into them and all that reads them.
+
+    >>> model, x = nn.Linear(3, 2), torch.ones(1, 3)
+    >>> inference_cost(model, (), {}, lambda: model(x))
+    InferenceCost(flops=12, parameters=8)
 
     Args:
-        model: Any traced model.
-        layers: Its nodes, `NodeGraph.layers`.
-        dead: By layer, which nodes are removed; see `dead_nodes`. All false: the cost of the full model.
+        model: Any model.
+        layers: Its nodes, `NodeGraph.layers`; none for the cost of the full model.
+        removed: By layer, which nodes are removed, such as `zero_nodes`: bool, shape ``(num_nodes,)``.
         answer: Calls the model on one sample, such as ``lambda: model(x[:1], task)``; only what it uses is counted.
     """
-    with _positions(model) as positions, torch.no_grad():
-        answer()
-    alive = _alive(dict(model.named_parameters()), layers, dead)
-    used = [name for name in alive if name.rpartition(".")[0] in positions]
-    flops = sum(
-        2 * count * alive[f"{name}.weight"]
-        for name, count in positions.items()
-        if isinstance(model.get_submodule(name), nn.Linear | _ConvNd)
-    )
-    return InferenceCost(flops, sum(alive[name] for name in used))
+    kept = _kept(dict(model.named_parameters()), layers, removed)
+    flops, modules = _count(model, answer)
+    for name, count in modules.items():
+        weight = f"{name}.weight" if name else "weight"
+        if weight in kept:
+            numel = model.get_parameter(weight).numel()
+            flops -= count * (numel - kept[weight]) // numel
+    return InferenceCost(flops, sum(count for name, count in kept.items() if name.rpartition(".")[0] in modules))
 
 
-@contextmanager
-def _positions(model: nn.Module) -> Iterator[dict[str, int]]:
-    """How many positions each module with parameters of its own computes, over all its calls in the context."""
-    found: dict[str, int] = {}
-    names = {
-        module: name
-        for name, module in model.named_modules()
-        if next(module.parameters(recurse=False), None) is not None
-    }
+def _count(model: nn.Module, answer: Callable[[], Any]) -> tuple[int, dict[str, int]]:
+    """Operations of an answer: all of them, and those of each module with parameters of its own that it called."""
+    modules: dict[str, int] = {}
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
 
-    def count(module: nn.Module, inputs: Any, output: Tensor) -> None:
-        channels = output.shape[-1] if isinstance(module, nn.Linear) else output.shape[1]
-        found[names[module]] = found.get(names[module], 0) + output.numel() // channels
+        def count(name: str, sign: int) -> Callable[..., None]:
+            def hook(*_: Any) -> None:
+                modules[name] = modules.get(name, 0) + sign * counter.get_total_flops()
 
-    handles = [module.register_forward_hook(count) for module in names]
-    try:
-        yield found
-    finally:
-        for handle in handles:
-            handle.remove()
+            return hook
+
+        owners = [(name, module) for name, module in model.named_modules() if module._parameters]
+        handles = [module.register_forward_pre_hook(count(name, -1)) for name, module in owners]
+        handles += [module.register_forward_hook(count(name, 1)) for name, module in owners]
+        try:
+            answer()
+        finally:
+            for handle in handles:
+                handle.remove()
+        return counter.get_total_flops(), modules
 
 
-def _alive(parameters: Mapping[str, Tensor], layers: Sequence[NodeLayer], dead: Mapping[str, Tensor]) -> dict[str, int]:
-    """How many numbers of each parameter neither make nor read a dead node."""
-    pieces: list[tuple[Slice, Tensor]] = [
-        (piece, dead[layer.name]) for layer in layers for piece in layer.incoming + layer.outgoing
-    ]
-    removed: dict[str, Tensor] = {name: torch.tensor(False) for name in parameters}
-    for (name, _), mask in lay_out(pieces, parameters, False).items():
-        removed[name] = removed[name] | mask.cpu()
-    return {
-        name: parameter.numel() - int(removed[name].broadcast_to(parameter.shape).sum())
-        for name, parameter in parameters.items()
-    }
+def _kept(
+    parameters: Mapping[str, Tensor], layers: Sequence[NodeLayer], removed: Mapping[str, Tensor]
+) -> dict[str, int]:
+    """How many numbers of each parameter neither make nor read a removed node."""
+    pieces = [(piece, removed[layer.name]) for layer in layers for piece in layer.incoming + layer.outgoing]
+    gone = {name: torch.zeros_like(parameter, dtype=torch.bool) for name, parameter in parameters.items()}
+    for (name, dim), positions in mark(pieces, parameters).items():
+        gone[name].index_fill_(dim, positions.nonzero().flatten(), True)
+    return {name: int((~mask).sum()) for name, mask in gone.items()}

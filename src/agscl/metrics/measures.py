@@ -84,9 +84,9 @@ MEASURES: Mapping[str, Measure] = {
         "memory bytes", False, "bytes", "all that is kept between tasks, copies of weights too", "this library"
     ),
     "seconds": Measure("seconds", False, "s", "wall time of training, consolidation and evaluation", "this library"),
-    "flops": Measure("inference FLOPs", False, "FLOP", "two for each weight alive at each position", "this library"),
+    "flops": Measure("inference FLOPs", False, "FLOP", "two for each weight kept, at each position", "this library"),
     "parameters": Measure(
-        "parameters alive", False, "1", "parameters that neither make nor read a dead node", "this library"
+        "parameters alive", False, "1", "parameters that neither make nor read a removed node", "this library"
     ),
     "aopc": Measure(
         "AOPC", None, "share", r"\frac1{L+1} \sum_{k=0}^L (f(0) - f(k))", "Samek et al. (2017), equation (12)"

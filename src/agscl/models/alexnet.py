@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from .library import Trunk, torchvision_trunk
+from .library import torchvision_trunk
 from .mlp import scaled
+from .trunk import Trunk
 
 
 class AlexNet32(nn.Module):

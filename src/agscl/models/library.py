@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from agscl.extras import require
+
+from .efficientnet import efficientnet_lite0
+from .trunk import Trunk
+
 EXAMPLE_SIDE = 224
 FEATURE_DIMS = 2
-
-
-class Trunk(nn.Module):
-    """A network that maps images to features.
-
-    Args:
-        network: The network without its classifier.
-        num_features: Width of its output.
-
-    Attributes:
-        num_features: Width of the output.
-    """
-
-    def __init__(self, network: nn.Module, num_features: int) -> None:
-        super().__init__()
-        self.network = network
-        self.num_features = num_features
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Features of shape ``(B, num_features)``."""
-        features: Tensor = self.network(x)
-        return features
 
 
 def library_trunk(name: str, *, pretrained: bool = False, size: int = EXAMPLE_SIDE) -> Trunk:
@@ -53,15 +35,13 @@ def library_trunk(name: str, *, pretrained: bool = False, size: int = EXAMPLE_SI
         case "timm":
             return timm_trunk(network, pretrained=pretrained, size=size)
         case "efficientnet-lite0":
-            from .efficientnet import efficientnet_lite0
-
             return efficientnet_lite0(pretrained=pretrained)
     raise ValueError(f"a library's network is torchvision:NAME, timm:NAME or efficientnet-lite0, got {name!r}")
 
 
 def torchvision_trunk(name: str, *, pretrained: bool = False, size: int = EXAMPLE_SIDE) -> Trunk:
     """A classification network of torchvision without its last linear layer."""
-    models = _needed("torchvision.models", "vision")
+    models = require("torchvision.models", extra="vision")
     if name not in models.list_models(module=models):
         raise ValueError(f"torchvision has no classification network called {name!r}")
     network = models.get_model(name, weights="DEFAULT" if pretrained else None)
@@ -74,7 +54,7 @@ def torchvision_trunk(name: str, *, pretrained: bool = False, size: int = EXAMPL
 
 def timm_trunk(name: str, *, pretrained: bool = False, size: int = EXAMPLE_SIDE) -> Trunk:
     """A network of timm without its classifier."""
-    timm = _needed("timm", "timm")
+    timm = require("timm", extra="timm")
     try:
         network = timm.create_model(name, pretrained=pretrained, num_classes=0)
     except RuntimeError as error:
@@ -91,11 +71,3 @@ def _measured(name: str, network: nn.Module, size: int) -> Trunk:
     if not isinstance(features, Tensor) or features.ndim != FEATURE_DIMS:
         raise ValueError(f"{name} does not give one vector of features for each image")
     return Trunk(network, features.shape[1])
-
-
-def _needed(module: str, extra: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        package = module.partition(".")[0]
-        raise ValueError(f"{package} is needed for this network: pip install 'agscl[{extra}]'") from error

@@ -11,7 +11,10 @@ from .surgery.compact import compact as compact
 from .surgery.compact import removable as removable
 from .surgery.expand import Expansion as Expansion
 from .surgery.expand import expand as expand
-from .surgery.reach import dead_nodes as dead_nodes
+from .surgery.reach import inert_nodes as inert_nodes
 from .tracing.call import Call as Call
 from .tracing.call import TraceError as TraceError
 from .tracing.trace import trace as trace
+
+dead_nodes = inert_nodes
+"""The earlier name of `inert_nodes`."""

@@ -17,6 +17,14 @@ class Activity:
     For ReLU networks this is the mean activation of Jung et al. (2020), equation (8). A node that is read at
     several places counts the mean over them. Exactly zero means: not active on any sample.
 
+    >>> from agscl import trace
+    >>> model = nn.Sequential(nn.Linear(1, 2, bias=False), nn.ReLU(), nn.Linear(2, 1))
+    >>> model[0].weight.data[:] = torch.tensor([[1.0], [-1.0]])
+    >>> activity = Activity(model, trace(model, torch.ones(2, 1)))
+    >>> activity.observe((torch.tensor([[1.0], [3.0]]),), {})
+    >>> activity.means()
+    {'0': tensor([2., 0.])}
+
     Args:
         model: The traced model, with its present weights.
         graph: Its node graph.

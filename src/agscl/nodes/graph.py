@@ -14,6 +14,12 @@ from torch import Tensor, fx
 class Slice:
     """Positions of one tensor that belong to the nodes of a layer.
 
+    Two nodes whose activations a flatten spreads over three columns each of the layer behind it:
+
+    >>> piece = Slice("fc.weight", dim=1, index=torch.tensor([[0, 1, 2], [3, 4, 5]]))
+    >>> piece.in_order
+    True
+
     Attributes:
         parameter: Name in ``model.state_dict()``.
         dim: Dimension along which the positions count.
@@ -103,6 +109,14 @@ class Head:
 class NodeGraph:
     """All nodes of a model. ``print(graph)`` shows them.
 
+    >>> from agscl import trace
+    >>> model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
+    >>> graph = trace(model, torch.ones(2, 3))
+    >>> graph.num_nodes, [layer.name for layer in graph.layers], [head.name for head in graph.heads]
+    (4, ['0'], ['2'])
+    >>> [piece.parameter for piece in graph.layers[0].incoming + graph.layers[0].outgoing]
+    ['0.weight', '0.bias', '2.weight']
+
     Attributes:
         layers: The layers of nodes, in the order of computation.
         heads: The heads, which are no nodes.
@@ -150,8 +164,8 @@ def _lines(graph: NodeGraph) -> Iterator[str]:
     yield f"{graph.num_nodes} nodes in {len(graph.layers)} layers"
     for layer in graph.layers:
         yield f"{layer.name}: {layer.num_nodes} nodes"
-        yield f"    in   {_places(layer.incoming)}"
-        yield f"    out  {_places(layer.outgoing)}"
+        yield f"    in   {', '.join(map(_positions, layer.incoming))}"
+        yield f"    out  {', '.join(map(_positions, layer.outgoing))}"
     for title, names in [
         ("heads", [head.name for head in graph.heads]),
         ("shared by all nodes", graph.shared),
@@ -161,11 +175,7 @@ def _lines(graph: NodeGraph) -> Iterator[str]:
             yield f"{title}: {', '.join(names)}"
 
 
-def _places(slices: tuple[Slice, ...]) -> str:
-    return ", ".join(_place(piece) for piece in slices)
-
-
-def _place(piece: Slice) -> str:
+def _positions(piece: Slice) -> str:
     span = ":, " * piece.dim + f"{int(piece.index.min())}..{int(piece.index.max())}"
     times = f" ({piece.index.shape[1]} a node)" if piece.index.shape[1] > 1 else ""
     return f"{piece.parameter}[{span}]{times}"

@@ -13,6 +13,12 @@ from .graph import Slice
 def gather(slices: Iterable[Slice], tensors: Mapping[str, Tensor]) -> Tensor:
     """Group vectors of a layer's nodes, shape ``(num_nodes, I)``: a copy, one row a node.
 
+    >>> state = {"weight": torch.tensor([[1.0, 2.0], [3.0, 4.0]]), "bias": torch.tensor([5.0, 6.0])}
+    >>> nodes = torch.tensor([[0], [1]])
+    >>> gather([Slice("weight", 0, nodes), Slice("bias", 0, nodes)], state)
+    tensor([[1., 2., 5.],
+            [3., 4., 6.]])
+
     Args:
         slices: What belongs to the nodes, such as `NodeLayer.incoming`.
         tensors: The tensors by name, such as a state dict.
@@ -22,7 +28,14 @@ def gather(slices: Iterable[Slice], tensors: Mapping[str, Tensor]) -> Tensor:
 
 @torch.no_grad()
 def scatter(slices: Iterable[Slice], tensors: Mapping[str, Tensor], rows: Tensor) -> None:
-    """Write group vectors back where `gather` took them from; rows have shape ``(num_nodes, I)``."""
+    """Write group vectors back where `gather` took them from; rows have shape ``(num_nodes, I)``.
+
+    >>> state = {"weight": torch.zeros(2, 2)}
+    >>> scatter([Slice("weight", 1, torch.tensor([[0], [1]]))], state, torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    >>> state["weight"]
+    tensor([[1., 3.],
+            [2., 4.]])
+    """
     start = 0
     for piece in slices:
         tensor = tensors[piece.parameter].detach()
@@ -57,6 +70,24 @@ def _write(piece: Slice, tensor: Tensor, rows: Tensor) -> None:
     moved[_positions(piece)] = rows.reshape(piece.index.numel(), *moved.shape[1:]).to(tensor.dtype)
 
 
+def mark(chosen: Iterable[tuple[Slice, Tensor]], tensors: Mapping[str, Tensor]) -> dict[tuple[str, int], Tensor]:
+    """Which positions belong to chosen nodes.
+
+    Args:
+        chosen: Slices, each with the chosen ones of its nodes: bool, shape ``(num_nodes,)``.
+        tensors: The tensors by name.
+
+    Returns:
+        By tensor name and dimension: bool, one entry a position.
+    """
+    marked: dict[tuple[str, int], Tensor] = {}
+    for piece, nodes in chosen:
+        size = tensors[piece.parameter].shape[piece.dim]
+        mask = marked.setdefault((piece.parameter, piece.dim), torch.zeros(size, dtype=torch.bool, device=nodes.device))
+        mask[piece.index[nodes].flatten()] = True
+    return marked
+
+
 def lay_out(
     pieces: Iterable[tuple[Slice, Tensor]], tensors: Mapping[str, Tensor], default: float
 ) -> dict[tuple[str, int], Tensor]:
@@ -75,10 +106,8 @@ def lay_out(
         tensor = tensors[piece.parameter]
         shape = [1] * tensor.ndim
         shape[piece.dim] = tensor.shape[piece.dim]
-        place = (piece.parameter, piece.dim)
-        if place not in spread:
-            spread[place] = torch.full(shape, default, dtype=values.dtype, device=values.device)
-        spread[place].view(-1)[piece.index] = values[:, None]
+        full = torch.full(shape, default, dtype=values.dtype, device=values.device)
+        spread.setdefault((piece.parameter, piece.dim), full).view(-1)[piece.index] = values[:, None]
     return spread
 
 

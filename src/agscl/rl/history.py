@@ -1,13 +1,50 @@
-"""What has happened so far: tasks learned, evaluations, and where a run was taken up again."""
+"""A sequence of policies in numbers: its events, for whoever wants to watch or record, and its history."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class PolicyTaskStarted:
+    """Training of a task begins, or goes on after a `PolicyResumed`.
+
+    Attributes:
+        task: Position in the sequence, from 0.
+        name: Name of the task.
+        tasks: Number of tasks in the sequence.
+        updates: Updates it takes.
+    """
+
+    event: ClassVar[str] = "TaskStarted"
+
+    task: int
+    name: str
+    tasks: int
+    updates: int
+
+
+@dataclass(frozen=True)
+class Updated:
+    """A rollout was collected and learned from.
+
+    Attributes:
+        task: Position in the sequence, from 0.
+        update: From 1.
+        time: Agent steps so far, over all tasks.
+    """
+
+    event: ClassVar[str] = "Updated"
+
+    task: int
+    update: int
+    time: int
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One task, evaluated once.
+    """One evaluation of one task.
 
     Attributes:
         time: Agent steps trained until then, over all tasks.
@@ -20,6 +57,8 @@ class Evaluation:
         episodes: How many were played.
         capped: How many of them were cut off.
     """
+
+    event: ClassVar[str] = "Evaluation"
 
     time: int
     training: int
@@ -34,7 +73,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class PolicyTaskFinished:
-    """One task that was learned, consolidated and evaluated.
+    """A task is learned and consolidated, and evaluated.
 
     Attributes:
         task: Position in the sequence, from 0.
@@ -46,6 +85,8 @@ class PolicyTaskFinished:
         training_seconds: Wall time of rollouts and updates, evaluations aside.
         seconds: Wall time of everything.
     """
+
+    event: ClassVar[str] = "TaskFinished"
 
     task: int
     name: str
@@ -59,26 +100,31 @@ class PolicyTaskFinished:
 
 @dataclass(frozen=True)
 class PolicyResumed:
-    """A run was taken up again; its environments began new episodes there.
+    """A run was resumed; its environments began new episodes there.
 
     Attributes:
         task: The task being learned.
         updates: Updates of that task that were done.
     """
 
+    event: ClassVar[str] = "Resumed"
+
     task: int
     updates: int
 
 
+PolicyEvent = PolicyTaskStarted | Updated | Evaluation | PolicyTaskFinished | PolicyResumed
+
+
 @dataclass
 class PolicyHistory:
-    """The record of a run in progress.
+    """All evaluations and finished tasks of a sequence, and the progress of the task that is being learned.
 
     Attributes:
         random_scores: Of a uniformly random policy on each task.
         tasks: Those learned.
         evaluations: In the order in which they were made.
-        resumed: Where the run was taken up again.
+        resumed: Where the run was resumed.
         updates: Updates of the present task that are done.
         evaluation_seconds: Wall time of the present task's evaluations.
         seconds: Wall time of the present task until the last checkpoint.

@@ -15,14 +15,17 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
+from torch.optim import Optimizer
 
-from agscl.metrics import sparsity
+from agscl.guard.footprint import footprint
+from agscl.runs.checkpointer import Snapshot
+from agscl.runs.events import emit
+from agscl.runs.random import capture, restore
+from agscl.runs.tensors import load_optimizer, optimizer_tensors, prefixed, under
 
 from .evaluation import Protocol
-from .events import PolicyTaskStarted, Updated, emit
-from .history import Evaluation, PolicyHistory, PolicyResumed, PolicyTaskFinished
-from .learner import PolicyLearner, part
-from .optimizer import load_optimizer, optimizer_tensors
+from .history import Evaluation, PolicyHistory, PolicyResumed, PolicyTaskFinished, PolicyTaskStarted, Updated
+from .learner import PolicyLearner
 from .policy import MultiHeadPolicy, outputs
 from .seeds import derived_seed
 from .task import require_shape
@@ -34,51 +37,52 @@ IMPORTANCE_BATCH = 256
 
 
 def learn_sequence(learner: PolicyLearner) -> PolicyHistory:
-    """Learn all tasks in order.
+    """Learn all tasks in order, from the newest checkpoint of the learner's checkpointer if there is one.
+
+    A resumed sequence has the same weights, optimizer, method state, random generators and counters. Environments
+    cannot be saved: they begin new episodes from a seed of their own, and the history says where.
 
     Raises:
-        ValueError: If a task cannot be learned: its gradients are not finite, or its environments changed.
+        ValueError: If a task cannot be learned: its gradients are not finite, or its environments changed; or if the
+            checkpoint belongs to another network or method.
     """
-    run = _Run(learner, PolicyHistory())
-    run.measure_random_scores()
-    run.evaluate(0)
-    run.go_on()
-    return run.history
-
-
-def resume_sequence(learner: PolicyLearner, history: PolicyHistory, tensors: Mapping[str, Tensor]) -> PolicyHistory:
-    """Go on from a checkpoint: the same weights, optimizer, method state, generators and counters.
-
-    The global random generators are the caller's to restore. Environments cannot be saved: they begin new episodes
-    from a seed of their own, and the record says where.
-
-    Args:
-        learner: As it was made for the run, with fresh weights.
-        history: The record that was saved.
-        tensors: The tensors that were saved with it.
-
-    Raises:
-        ValueError: If the tensors belong to another network or method, or a task cannot be learned.
-    """
-    learner.load(tensors)
-    history.resumed.append(PolicyResumed(len(history.tasks), history.updates))
-    emit(learner.sinks, history.resumed[-1])
-    run = _Run(learner, history, part(tensors, "optimizer."))
-    run.go_on()
+    snapshot = learner.checkpointer.resume() if learner.checkpointer else None
+    if snapshot is None:
+        run = _Run(learner, PolicyHistory())
+        run.measure_random_scores()
+        run.evaluate(0)
+        run.history.evaluation_seconds = 0.0  # of no task
+    else:
+        run = _Run(learner, snapshot.progress)
+        run.load(snapshot.tensors)
+    for index in range(len(run.history.tasks), len(learner.tasks)):
+        run.learn(index)
     return run.history
 
 
 class _Run:
     """One sequence in progress."""
 
-    def __init__(
-        self, learner: PolicyLearner, history: PolicyHistory, optimizer: Mapping[str, Tensor] | None = None
-    ) -> None:
+    def __init__(self, learner: PolicyLearner, history: PolicyHistory) -> None:
         self.learner, self.history = learner, history
-        self._optimizer = optimizer or {}
         training = learner.training
         self._protocol = Protocol(training.episodes, training.max_episode, learner.seed, learner.shape)
-        self._begun = 0.0
+        self._optimizer: Mapping[str, Tensor] = {}
+        self._started = 0.0
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Restore the tensors of a checkpoint that belongs to the history."""
+        self.learner.load(tensors)
+        self._optimizer = under("optimizer", tensors)
+        restore(under("random", tensors), self.learner.machine.device)
+        self.history.resumed.append(PolicyResumed(len(self.history.tasks), self.history.updates))
+        emit(self.learner.loggers, self.history.resumed[-1])
+
+    def _save(self, optimizer: Optimizer | None) -> Snapshot[PolicyHistory]:
+        """The state between two updates, or between two tasks: without an optimizer."""
+        memory = {} if optimizer is None else optimizer_tensors(optimizer)
+        random = capture(self.learner.machine.device)
+        return Snapshot(self.history, {**self.learner.state(), **prefixed(optimizer=memory, random=random)})
 
     def measure_random_scores(self) -> None:
         """Play every task at random."""
@@ -86,16 +90,11 @@ class _Run:
             scores = self._protocol.play_at_random(task, index).scores
             self.history.random_scores.append(statistics.fmean(scores))
 
-    def go_on(self) -> None:
-        """Learn the tasks that are left."""
-        for index in range(len(self.history.tasks), len(self.learner.tasks)):
-            self._learn(index)
-
-    def _learn(self, index: int) -> None:
+    def learn(self, index: int) -> None:
+        """Learn a task from the progress in the history."""
         learner, history, task = self.learner, self.history, self.learner.tasks[index]
-        self._begun = time.perf_counter() - history.seconds
-        history.evaluation_seconds = history.evaluation_seconds if history.updates else 0.0
-        emit(learner.sinks, PolicyTaskStarted(index, task.name, len(learner.tasks), learner.training.updates))
+        self._started = time.perf_counter() - history.seconds
+        emit(learner.loggers, PolicyTaskStarted(index, task.name, len(learner.tasks), learner.training.updates))
         env = task.make(learner.training.num_envs, True)
         try:
             require_shape(task, index, env, learner.shape)
@@ -103,13 +102,21 @@ class _Run:
             self._practise(env, index)
         finally:
             env.close()
-        trained = time.perf_counter() - self._begun - history.evaluation_seconds
+        trained = time.perf_counter() - self._started - history.evaluation_seconds
         self.evaluate(index)
-        history.tasks.append(self._learned(index, trained))
+        finished = PolicyTaskFinished(
+            task=index,
+            name=task.name,
+            steps=learner.training.steps_per_task,
+            **footprint(learner.guard),
+            training_seconds=trained,
+            seconds=time.perf_counter() - self._started,
+        )
+        history.tasks.append(finished)
         history.updates, history.seconds, history.evaluation_seconds = 0, 0.0, 0.0
-        emit(learner.sinks, history.tasks[-1])
-        learner.keeper.learned(index)
-        self._save({})
+        emit(learner.loggers, finished)
+        if learner.checkpointer is not None:
+            learner.checkpointer.write(lambda: self._save(None))
 
     def _practise(self, env: VecEnv, index: int) -> None:
         """PPO under the guard, then consolidation on rollouts of the finished policy."""
@@ -134,20 +141,22 @@ class _Run:
         learner.guard.consolidate(batches, _Logits(learner, index))
 
     def after_update(self, index: int, update: int, ppo: PPO) -> None:
-        """Evaluate and save where that is due; the guard is attached."""
-        training = self.learner.training
+        """Evaluate and save where that is due; the guard is attached. After the last update, `learn` does both."""
+        training, checkpointer = self.learner.training, self.learner.checkpointer
         self.history.updates = update
-        emit(self.learner.sinks, Updated(index, update, self._time(index)))
-        if update < training.updates and training.evaluates_after(update):
+        emit(self.learner.loggers, Updated(index, update, self._time(index)))
+        if update == training.updates:
+            return
+        if training.evaluates_after(update):
             self.evaluate(index, attached=True)
-        if update < training.updates and self.learner.keeper.due():
-            self.history.seconds = time.perf_counter() - self._begun
-            self._save(optimizer_tensors(ppo.policy.optimizer))
+        self.history.seconds = time.perf_counter() - self._started
+        if checkpointer is not None:
+            checkpointer.after_step(lambda: self._save(ppo.policy.optimizer))
 
     def evaluate(self, training: int, *, attached: bool = False) -> None:
         """Evaluate the tasks that the settings ask for."""
         start = time.perf_counter()
-        self.learner.network.eval()
+        self.learner.model.eval()
         for index in self._evaluated(training, attached):
             if not attached:
                 self.learner.guard.use_task(min(index, self._num_consolidated(training)))
@@ -171,7 +180,7 @@ class _Run:
             capped=episodes.capped,
         )
         self.history.evaluations.append(event)
-        emit(learner.sinks, event)
+        emit(learner.loggers, event)
 
     def _evaluated(self, training: int, attached: bool) -> range:
         learner = self.learner
@@ -185,23 +194,6 @@ class _Run:
     def _time(self, index: int) -> int:
         training = self.learner.training
         return index * training.steps_per_task + self.history.updates * training.steps_per_update
-
-    def _learned(self, index: int, trained: float) -> PolicyTaskFinished:
-        learner, guard = self.learner, self.learner.guard
-        return PolicyTaskFinished(
-            task=index,
-            name=learner.tasks[index].name,
-            steps=learner.training.steps_per_task,
-            sparsity=sparsity(guard.importance) if guard.importance else None,
-            memory_bytes=guard.memory_bytes(),
-            regularization_bytes=guard.memory_bytes(regularization_only=True),
-            training_seconds=trained,
-            seconds=time.perf_counter() - self._begun,
-        )
-
-    def _save(self, optimizer: Mapping[str, Tensor]) -> None:
-        named = {f"optimizer.{name}": tensor for name, tensor in optimizer.items()}
-        self.learner.keeper.save(self.history, {**self.learner.state(), **named})
 
 
 class _BetweenUpdates(BaseCallback):
@@ -246,8 +238,8 @@ def task_ppo(learner: PolicyLearner, env: VecEnv, index: int) -> PPO:
         ent_coef=training.entropy_coef,
         vf_coef=training.value_coef,
         max_grad_norm=training.max_grad_norm,
-        policy_kwargs={"network": learner.network, "task": index, "arithmetic": learner.arithmetic},
-        device=learner.device,
+        policy_kwargs={"network": learner.model, "task": index, "machine": learner.machine},
+        device=learner.machine.device,
     )
     ppo.set_logger(Logger(folder=None, output_formats=[]))
     return ppo
@@ -261,8 +253,8 @@ class _Logits:
     index: int
 
     def __call__(self, batch: Batch) -> Tensor:
-        arithmetic = replace(self.learner.arithmetic, dtype=torch.float32)
-        return outputs(self.learner.network, self.index, batch[0], arithmetic)[0]
+        machine = replace(self.learner.machine, dtype=torch.float32)
+        return outputs(self.learner.model, self.index, batch[0], machine)[0]
 
 
 @dataclass(frozen=True)
@@ -275,8 +267,8 @@ class _Greedy:
     @torch.no_grad()
     def __call__(self, seen: np.ndarray) -> np.ndarray:
         learner = self.learner
-        observations = torch.as_tensor(seen, device=learner.device)
-        logits, _ = outputs(learner.network, self.index, observations, learner.arithmetic)
+        observations = torch.as_tensor(seen, device=learner.machine.device)
+        logits, _ = outputs(learner.model, self.index, observations, learner.machine)
         actions: np.ndarray = logits.argmax(1).cpu().numpy()
         return actions
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -12,42 +11,14 @@ from torch import Tensor
 from agscl.guard import Guard, protect
 from agscl.methods import Method
 from agscl.models.actor_critic import ActorCritic
+from agscl.runs.checkpointer import Checkpointer
+from agscl.runs.events import Logger
+from agscl.runs.machine import PLAIN, Machine
+from agscl.runs.tensors import prefixed, under
 
-from .events import Sink
-from .history import PolicyHistory
-from .policy import PLAIN, Arithmetic
+from .history import PolicyEvent, PolicyHistory
 from .settings import PPOTraining
 from .task import PolicyTask, Shape
-
-
-class Keeper(Protocol):
-    """Keeps what a run needs to go on, and what it leaves behind."""
-
-    def due(self) -> bool:
-        """Whether a checkpoint is due after the update that was just made."""
-
-    def save(self, history: PolicyHistory, tensors: Mapping[str, Tensor]) -> None:
-        """Take a checkpoint: a record and tensors."""
-
-    def learned(self, task: int) -> None:
-        """Take the state right after a task is learned and consolidated."""
-
-
-class Forgetful:
-    """Keeps nothing."""
-
-    def due(self) -> bool:
-        """Never."""
-        return False
-
-    def save(self, history: PolicyHistory, tensors: Mapping[str, Tensor]) -> None:
-        """Do nothing."""
-
-    def learned(self, task: int) -> None:
-        """Do nothing."""
-
-
-NOTHING_KEPT = Forgetful()
 
 
 @dataclass(frozen=True)
@@ -57,49 +28,43 @@ class PolicyLearner:
     Attributes:
         tasks: In their order.
         shape: What they look like and take.
-        network: Changed in place.
-        guard: Protects the network.
+        model: The network; changed in place.
+        guard: Protects the model.
         training: How each task is learned.
         seed: All else that is random follows from it, but for the initial weights.
-        arithmetic: How policies compute.
+        machine: Where and how policies compute; the model is there already.
         isolated: The method answers each task with weights of its own, so that while one is learned no other is
             evaluated.
-        sinks: Where events go.
-        keeper: Takes checkpoints, and the state after each task.
+        loggers: Where events go.
+        checkpointer: Saves and resumes it; `None` for a run that is not saved.
     """
 
     tasks: Sequence[PolicyTask]
     shape: Shape
-    network: ActorCritic
+    model: ActorCritic
     guard: Guard
     training: PPOTraining
     seed: int
-    arithmetic: Arithmetic = PLAIN
+    machine: Machine = PLAIN
     isolated: bool = False
-    sinks: Sequence[Sink] = field(default=())
-    keeper: Keeper = NOTHING_KEPT
-
-    @property
-    def device(self) -> torch.device:
-        """Where the network is."""
-        return next(self.network.parameters()).device
+    loggers: Sequence[Logger[PolicyEvent]] = field(default=())
+    checkpointer: Checkpointer[PolicyHistory] | None = None
 
     def state(self) -> dict[str, Tensor]:
         """Weights and the guard's state, by name."""
-        model = {f"model.{name}": tensor for name, tensor in self.network.state_dict().items()}
-        return model | {f"guard.{name}": tensor for name, tensor in self.guard.state_dict().items()}
+        return prefixed(model=self.model.state_dict(), guard=self.guard.state_dict())
 
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """Take over what `state` gave; other names are left alone.
+        """Restore what `state` gave; other names are left alone.
 
         Raises:
             ValueError: If it belongs to another network or method.
         """
         try:
-            self.network.load_state_dict(part(state, "model."))
+            self.model.load_state_dict(under("model", state))
         except RuntimeError as error:
             raise ValueError(f"the state belongs to another network: {' '.join(str(error).split())}") from error
-        self.guard.load_state_dict(part(state, "guard."))
+        self.guard.load_state_dict(under("guard", state))
 
 
 def guarded(network: ActorCritic, method: Method, shape: Shape) -> Guard:
@@ -111,8 +76,3 @@ def guarded(network: ActorCritic, method: Method, shape: Shape) -> Guard:
     """
     example = torch.zeros(2, *shape.observation, device=next(network.parameters()).device)
     return protect(network, method, example_inputs=example, heads=("actors", "critics"))
-
-
-def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors whose names begin with a prefix, without it."""
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

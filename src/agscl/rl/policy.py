@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,24 +12,7 @@ from torch import Tensor
 from torch.distributions import Categorical
 
 from agscl.models.actor_critic import ActorCritic, Outputs
-
-IMAGE_BATCH_DIMS = 4
-
-
-@dataclass(frozen=True)
-class Arithmetic:
-    """How a network computes.
-
-    Attributes:
-        dtype: Of activations.
-        channels_last: Layout of images in memory: faster for convolutions.
-    """
-
-    dtype: torch.dtype = torch.float32
-    channels_last: bool = False
-
-
-PLAIN = Arithmetic()
+from agscl.runs.machine import PLAIN, Machine
 
 
 class MultiHeadPolicy(BasePolicy):
@@ -46,7 +28,7 @@ class MultiHeadPolicy(BasePolicy):
         use_sde: Not supported; algorithms pass it.
         network: The network.
         task: Number of the task.
-        arithmetic: How the network computes.
+        machine: How the network computes, which is there already.
         optimizer_class: Makes the optimizer.
         optimizer_kwargs: Its options, but the learning rate.
 
@@ -63,7 +45,7 @@ class MultiHeadPolicy(BasePolicy):
         *,
         network: ActorCritic,
         task: int,
-        arithmetic: Arithmetic = PLAIN,
+        machine: Machine = PLAIN,
         optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
         optimizer_kwargs: dict[str, Any] | None = None,
     ) -> None:
@@ -71,7 +53,7 @@ class MultiHeadPolicy(BasePolicy):
         outputs = network.actors[task].out_features
         if use_sde or not isinstance(action_space, spaces.Discrete) or action_space.n != outputs:
             raise ValueError(f"the actor of task {task} has {outputs} discrete actions, the task has {action_space}")
-        self.network, self._task, self._arithmetic = network, task, arithmetic
+        self.network, self._task, self._machine = network, task, machine
         make: Any = optimizer_class
         self.optimizer = make(network.parameters(), lr=lr_schedule(1), **(optimizer_kwargs or {}))
 
@@ -97,21 +79,20 @@ class MultiHeadPolicy(BasePolicy):
         return self.forward(observation, deterministic)[0]
 
     def _outputs(self, obs: Tensor) -> Outputs:
-        return outputs(self.network, self._task, obs, self._arithmetic)
+        return outputs(self.network, self._task, obs, self._machine)
 
 
-def outputs(network: ActorCritic, task: int, obs: Tensor, arithmetic: Arithmetic) -> Outputs:
+def outputs(network: ActorCritic, task: int, obs: Tensor, machine: Machine) -> Outputs:
     """What the heads of one task say to observations, in float32; images of bytes are scaled to [0, 1].
 
     Args:
         network: The network.
         task: Number of the task.
         obs: Observations, shape ``(B, ...)``.
-        arithmetic: How the network computes.
+        machine: How the network computes, which is there already.
     """
-    if arithmetic.channels_last and obs.ndim == IMAGE_BATCH_DIMS:
-        obs = obs.contiguous(memory_format=torch.channels_last)
+    obs = machine.lay_out(obs)
     seen = obs.float() / 255 if obs.dtype == torch.uint8 else obs.float()
-    with torch.autocast(obs.device.type, arithmetic.dtype, enabled=arithmetic.dtype != torch.float32):
+    with machine.autocast():
         logits, values = network(seen, task)
     return logits.float(), values.float()

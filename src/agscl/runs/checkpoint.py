@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .files import tensor_bytes, tensors_in, write_bytes
 
-VERSION = "1"
+VERSION = "2"
 """Of what a checkpoint holds; other versions are refused."""
 
 KEPT = 2

@@ -32,6 +32,12 @@ class Stopped(Exception):  # noqa: N818 - an end that was asked for, no error
 class Interruption:
     """Whether a signal asked for the end.
 
+    >>> interruption = Interruption()
+    >>> with interruption.watching():
+    ...     signal.raise_signal(signal.SIGTERM)  # waits
+    >>> interruption.number == signal.SIGTERM
+    True
+
     Attributes:
         number: Of the signal; `None` while there was none.
     """
@@ -40,7 +46,7 @@ class Interruption:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Take Ctrl-C and SIGTERM for as long as the context lasts; a second one ends the process at once."""
+        """Take Ctrl-C and SIGTERM within the context; a second one ends the process at once."""
         if threading.current_thread() is not threading.main_thread():
             yield  # signals belong to the main thread
             return

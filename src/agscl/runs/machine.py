@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -16,7 +17,7 @@ SWITCH = ("auto", "on", "off")
 
 @dataclass(frozen=True, kw_only=True)
 class Compute:
-    """What is asked of the hardware; ``auto`` takes what is fastest there.
+    """The configuration of the hardware; ``auto`` takes what is fastest there.
 
     Attributes:
         device: ``auto``, or a device that torch knows: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
@@ -46,7 +47,10 @@ class Compute:
             raise ValueError("compile or live, not both: the live network changes its shapes")
 
     def resolve(self, model: nn.Module) -> Machine:
-        """What that comes to here.
+        """The machine that fits here and for the model.
+
+        >>> print(Compute(device="cpu", precision="fp32").resolve(nn.Conv2d(3, 8, 3)))
+        cpu, fp32, channels last
 
         Raises:
             ValueError: If there is no such device on this machine.
@@ -57,17 +61,29 @@ class Compute:
         return Machine(device, dtype, convolves if self.channels_last == "auto" else self.channels_last == "on")
 
     def find_device(self) -> torch.device:
-        """The device that is asked for.
+        """The device of the configuration.
 
         Raises:
             ValueError: If there is no such device on this machine.
         """
-        return _device(self.device)
+        own = torch.accelerator.current_accelerator(check_available=True)
+        if self.device == "auto":
+            return own or torch.device("cpu")
+        try:
+            device = torch.device(self.device)
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as error:
+            here = "cpu" if own is None else f"cpu, {own.type}"
+            raise ValueError(f"device {self.device!r} cannot be used; here there is: {here}") from error
+        return device
 
 
 @dataclass(frozen=True)
 class Machine:
     """A device with a precision and a layout.
+
+    >>> print(Machine(torch.device("cpu"), torch.bfloat16, channels_last=True))
+    cpu, bf16, channels last
 
     Attributes:
         device: Where batches go.
@@ -87,13 +103,17 @@ class Machine:
     def place(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Inputs and labels on the device; the copy does not make the host wait."""
         inputs, labels = (self._sent(tensor) for tensor in batch)
-        if self.channels_last and inputs.ndim == IMAGE_BATCH_DIMS:
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
-        return inputs, labels
+        return self.lay_out(inputs), labels
 
     def _sent(self, tensor: Tensor) -> Tensor:
         pinned = tensor.pin_memory() if self.device.type == "cuda" and tensor.device.type == "cpu" else tensor
         return pinned.to(self.device, non_blocking=pinned.is_pinned())
+
+    def lay_out(self, inputs: Tensor) -> Tensor:
+        """Images in the layout; other inputs as they are."""
+        if self.channels_last and inputs.ndim == IMAGE_BATCH_DIMS:
+            return inputs.contiguous(memory_format=torch.channels_last)
+        return inputs
 
     @property
     def scales(self) -> bool:
@@ -101,7 +121,7 @@ class Machine:
         return self.dtype == torch.float16
 
     def autocast(self) -> AbstractContextManager[object]:
-        """Compute in the precision for as long as the context lasts."""
+        """Compute in the precision within the context."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
 
@@ -112,17 +132,15 @@ PLAIN = Machine()
 """The CPU, with nothing special."""
 
 
-def _device(name: str) -> torch.device:
-    found = torch.accelerator.current_accelerator(check_available=True)
-    if name == "auto":
-        return found or torch.device("cpu")
+@contextmanager
+def threads(number: int | None) -> Iterator[None]:
+    """Compute on so many CPU threads within the context; `None` leaves their number as it is."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
     try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        here = "cpu" if found is None else f"cpu, {found.type}"
-        raise ValueError(f"device {name!r} cannot be used; here there is: {here}") from error
-    return device
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _fastest(device: torch.device) -> torch.dtype:

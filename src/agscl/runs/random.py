@@ -46,7 +46,7 @@ def restore(states: Mapping[str, Tensor], device: torch.device = CPU) -> None:
 
 @contextmanager
 def seeded(seed: int, device: torch.device = CPU) -> Iterator[None]:
-    """Seed all generators for as long as the context lasts, and leave them as they were."""
+    """Seed all generators within the context, and restore their states behind it."""
     before = capture(device)
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002

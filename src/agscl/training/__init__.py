@@ -1,5 +1,6 @@
 """The training loop of one task and of a sequence of tasks; the library's own, not the only one possible."""
 
+from agscl.runs.checkpointer import Every as Every
 from agscl.runs.interruption import Interruption as Interruption
 from agscl.runs.interruption import Stopped as Stopped
 from agscl.runs.machine import Compute as Compute
@@ -9,14 +10,11 @@ from .events import EpochFinished as EpochFinished
 from .events import Event as Event
 from .events import RateLowered as RateLowered
 from .events import Resumed as Resumed
-from .events import Sink as Sink
 from .events import TaskFinished as TaskFinished
 from .events import TaskStarted as TaskStarted
 from .history import History as History
-from .keeper import Every as Every
-from .keeper import Keeper as Keeper
+from .history import SequenceProgress as SequenceProgress
 from .learner import Learner as Learner
 from .sequence import learn_sequence as learn_sequence
 from .settings import Training as Training
-from .sinks import JsonLines as JsonLines
-from .sinks import tensorboard as tensorboard
+from .tensorboard import tensorboard as tensorboard

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Protocol
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
+from dataclasses import dataclass
+from typing import ClassVar
 
 
 @dataclass(frozen=True)
@@ -20,6 +16,8 @@ class TaskStarted:
         tasks: Number of tasks in the sequence.
         epochs: Most epochs it may take.
     """
+
+    event: ClassVar[str] = "TaskStarted"
 
     task: int
     name: str
@@ -39,6 +37,8 @@ class Resumed:
         epoch: Epochs of it that are finished.
     """
 
+    event: ClassVar[str] = "Resumed"
+
     task: int
     name: str
     tasks: int
@@ -56,6 +56,8 @@ class RateLowered:
         reason: What was not finite.
         learning_rate: The new one.
     """
+
+    event: ClassVar[str] = "RateLowered"
 
     task: int
     epoch: int
@@ -77,6 +79,8 @@ class EpochFinished:
         seconds: Wall time of training and validation.
         steps: Optimizer steps in it.
     """
+
+    event: ClassVar[str] = "EpochFinished"
 
     task: int
     epoch: int
@@ -104,6 +108,8 @@ class TaskFinished:
         seconds: Wall time of training, consolidation and evaluation.
     """
 
+    event: ClassVar[str] = "TaskFinished"
+
     task: int
     name: str
     epochs: int
@@ -116,21 +122,3 @@ class TaskFinished:
 
 
 Event = TaskStarted | Resumed | RateLowered | EpochFinished | TaskFinished
-
-
-class Sink(Protocol):
-    """Somewhere that events go: a file, a terminal, a tracking service."""
-
-    def emit(self, event: Event) -> None:
-        """Take one event."""
-
-
-def emit(sinks: Iterable[Sink], event: Event) -> None:
-    """Give an event to every sink."""
-    for sink in sinks:
-        sink.emit(event)
-
-
-def as_record(event: DataclassInstance) -> dict[str, object]:
-    """An event of any kind as a flat JSON object; ``event`` names its type."""
-    return {"event": type(event).__name__, **asdict(event)}

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import torch
 
 from agscl.guard import Guard
 from agscl.models import MultiHead
+from agscl.runs.checkpointer import Checkpointer
+from agscl.runs.events import Logger
 from agscl.runs.machine import PLAIN, Machine
 
-from .events import Sink
+from .events import Event
+from .history import SequenceProgress
 from .settings import Training
-
-if TYPE_CHECKING:
-    from .keeper import Keeper
 
 
 @dataclass(frozen=True)
@@ -28,19 +27,19 @@ class Learner:
         guard: Protects the model.
         training: Settings of each task's training.
         generator: Draws the order of the training examples, and nothing else.
-        sinks: Where events go.
+        loggers: Where events go.
         joint: Each task is trained together with the data of all tasks before it.
         machine: Where and how it computes; the model is there already.
         live: Compute with the live nodes only, see `Guard.attach`.
-        keeper: Saves where it stands; `None` for a run that is not saved.
+        checkpointer: Saves and resumes it; `None` for a run that is not saved.
     """
 
     model: MultiHead
     guard: Guard
     training: Training
     generator: torch.Generator
-    sinks: Sequence[Sink] = field(default=())
+    loggers: Sequence[Logger[Event]] = field(default=())
     joint: bool = False
     machine: Machine = PLAIN
     live: bool = False
-    keeper: Keeper | None = None
+    checkpointer: Checkpointer[SequenceProgress] | None = None

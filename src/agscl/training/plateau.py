@@ -10,7 +10,17 @@ from .settings import Training
 
 @dataclass(frozen=True)
 class Plateau:
-    """Where a task's training stands: an immutable value, replaced after each epoch.
+    """The state of a task's learning rate: an immutable value, replaced after each epoch.
+
+    >>> training = Training(patience=2, decay=10)
+    >>> plateau = Plateau(1.0)
+    >>> for loss in (0.5, 0.6, 0.7, 0.4):
+    ...     plateau = plateau.after(loss, training)
+    ...     print(plateau.learning_rate, plateau.best, plateau.improved)
+    1.0 0.5 True
+    1.0 0.5 False
+    0.1 0.5 False
+    0.1 0.4 True
 
     Attributes:
         learning_rate: For the next epoch.

@@ -2,77 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from agscl.benchmarks.task import Batch, Examples, Task, TaskSequence
-from agscl.metrics import sparsity, used_capacity
+from agscl.guard.footprint import footprint
+from agscl.metrics import used_capacity
+from agscl.runs.checkpointer import Checkpointer
+from agscl.runs.events import emit
 
 from .evaluation import evaluate
-from .events import Resumed, TaskFinished, TaskStarted, emit
-from .history import History
+from .events import Resumed, TaskFinished, TaskStarted
+from .history import History, SequenceProgress
 from .joint import join
-from .keeper import Keeper
 from .learner import Learner
-from .progress import Lesson, Saved
+from .progress import TaskProgress
+from .saving import load
 from .task import train
 
 
 def learn_sequence(learner: Learner, sequence: TaskSequence) -> History:
-    """Learn all tasks in order, from where the learner's keeper says that it stands.
+    """Learn all tasks in order, from the newest checkpoint of the learner's checkpointer if there is one.
 
     Raises:
         ValueError: If a task cannot be learned, see `learn_task`.
     """
-    saved = learner.keeper.resume() if learner.keeper else None
-    finished = saved.progress.finished if saved else ()
-    for index in range(len(finished), len(sequence.tasks)):
-        lesson = _lesson(learner, sequence, finished, saved)
-        finished, saved = (*finished, _learn(lesson, sequence.tasks[: index + 1])), None
+    snapshot = learner.checkpointer.resume() if learner.checkpointer else None
+    finished = snapshot.progress.finished if snapshot else ()
+    epochs, count = learner.training.epochs, len(sequence.tasks)
+    for index in range(len(finished), count):
+        tasks, name = sequence.tasks[: index + 1], sequence.tasks[index].name
+        learner.guard.use_task(index)
+        progress = TaskProgress(learner, join(tasks) if learner.joint else tasks[-1], index, finished)
+        if snapshot is None:
+            emit(learner.loggers, TaskStarted(index, name, count, epochs))
+        else:
+            load(progress, snapshot)
+            emit(learner.loggers, Resumed(index, name, count, epochs, progress.epoch))
+        finished, snapshot = (*finished, _learn(progress, tasks)), None
     return History(finished)
 
 
-def _lesson(
-    learner: Learner, sequence: TaskSequence, finished: tuple[TaskFinished, ...], saved: Saved | None
-) -> Lesson:
-    """The lesson after the finished ones, from its start or from where it was saved."""
-    index, count = len(finished), len(sequence.tasks)
-    task = sequence.tasks[index]
-    learner.guard.use_task(index)
-    lesson = Lesson(learner, join(sequence.tasks[: index + 1]) if learner.joint else task, index, finished)
-    if saved is None:
-        emit(learner.sinks, TaskStarted(index, task.name, count, learner.training.epochs))
-    else:
-        lesson.load(saved)
-        emit(learner.sinks, Resumed(index, task.name, count, learner.training.epochs, lesson.epoch))
-    return lesson
-
-
-def _learn(lesson: Lesson, tasks: tuple[Task, ...]) -> TaskFinished:
+def _learn(progress: TaskProgress, tasks: tuple[Task, ...]) -> TaskFinished:
     """Learn the last of the tasks; all of them are evaluated."""
-    learner, index, task = lesson.learner, lesson.index, tasks[-1]
-    train(lesson)
-    used = _used_capacity(learner, lesson.before) if index else None
+    learner, index, task = progress.learner, progress.index, tasks[-1]
+    train(progress)
+    layers, after = learner.guard.graph.layers, learner.model.state_dict()
+    used = used_capacity(layers, progress.before, after) if index else None
     _consolidate(learner, task, index)
     event = TaskFinished(
         task=index,
         name=task.name,
-        epochs=lesson.epoch,
-        accuracy=_accuracies(learner, tasks),
-        sparsity=sparsity(learner.guard.importance) if learner.guard.importance else None,
+        epochs=progress.epoch,
+        accuracy=tuple(_accuracy(learner, each, number) for number, each in enumerate(tasks)),
         used_capacity=used,
-        memory_bytes=learner.guard.memory_bytes(),
-        regularization_bytes=learner.guard.memory_bytes(regularization_only=True),
-        seconds=lesson.seconds,
+        **footprint(learner.guard),
+        seconds=progress.seconds,
     )
-    emit(learner.sinks, event)
+    emit(learner.loggers, event)
     return event
-
-
-def _used_capacity(learner: Learner, before: Mapping[str, Tensor]) -> float:
-    return used_capacity(learner.guard.graph.layers, before, learner.model.state_dict())
 
 
 def _consolidate(learner: Learner, task: Task, index: int) -> None:
@@ -81,29 +71,25 @@ def _consolidate(learner: Learner, task: Task, index: int) -> None:
         return logits
 
     size = -(-learner.training.batch_size // 2)  # a per-sample pass holds gradients beside activations: half as many
-    learner.guard.consolidate(_Batches(task.train, size, learner.keeper), predict)
+    learner.guard.consolidate(_Batches(task.train, size, learner.checkpointer), predict)
 
 
 @dataclass(frozen=True)
 class _Batches:
-    """A set of examples as an iterable that can be read many times."""
+    """A set of examples as an iterable that can be read many times, until a signal asks for the end."""
 
     examples: Examples
     batch_size: int
-    keeper: Keeper | None
+    checkpointer: Checkpointer[SequenceProgress] | None
 
     def __iter__(self) -> Iterator[Batch]:
         for batch in self.examples.batches(self.batch_size):
-            if self.keeper is not None:
-                self.keeper.check()
+            if self.checkpointer is not None:
+                self.checkpointer.check()
             yield batch
 
 
-def _accuracies(learner: Learner, tasks: tuple[Task, ...]) -> tuple[float, ...]:
-    """Test accuracy on each task, each with what the method keeps for it."""
-    return tuple(_accuracy(learner, task, index) for index, task in enumerate(tasks))
-
-
 def _accuracy(learner: Learner, task: Task, index: int) -> float:
+    """Test accuracy on a task, with what the method keeps for it."""
     learner.guard.use_task(index)
     return evaluate(learner.model, task.test, index, machine=learner.machine).accuracy

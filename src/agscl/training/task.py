@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from agscl.benchmarks.task import Batch, Task
 from agscl.guard import Diverged
+from agscl.runs.events import emit
 
-from .evaluation import LossAndAccuracy, answers, batch_loss, evaluate, require_examples
-from .events import EpochFinished, RateLowered, emit
+from .evaluation import answers, batch_loss, evaluate, require_examples
+from .events import EpochFinished, RateLowered
 from .joint import joined_logits
 from .learner import Learner
-from .progress import Lesson
+from .progress import TaskProgress
+from .saving import rollback, save, set_rollback_point
 
 
 def learn_task(learner: Learner, task: Task, index: int) -> int:
@@ -31,89 +33,82 @@ def learn_task(learner: Learner, task: Task, index: int) -> int:
         ValueError: If a part of the task is empty or a label has no output.
         Diverged: If the loss or a gradient is not finite, and the training says to stop then.
     """
-    lesson = Lesson(learner, task, index)
-    train(lesson)
-    return lesson.epoch
+    progress = TaskProgress(learner, task, index)
+    train(progress)
+    return progress.epoch
 
 
-def train(lesson: Lesson) -> None:
-    """Go through a lesson from where it stands to its end; raises as `learn_task` does."""
-    require_examples(lesson.task.train, lesson.index)
-    while not lesson.finished_training:
+def train(progress: TaskProgress) -> None:
+    """Train a task from its progress to its end; raises as `learn_task` does."""
+    learner = progress.learner
+    require_examples(progress.task.train, progress.index)
+    while not progress.finished_training:
         try:
-            with _attached(lesson):
-                _epochs(lesson)
+            with learner.guard.attach(progress.optimizer, steps_per_epoch=progress.steps_per_epoch, live=learner.live):
+                while not progress.finished_training:
+                    set_rollback_point(progress)
+                    _train_epoch(progress)
+                    _end_epoch(progress)
         except Diverged as error:
-            _retreat(lesson, error)
-    lesson.learner.model.load_state_dict(lesson.best)
+            _go_back(progress, error)
+    learner.model.load_state_dict(progress.best)
 
 
-def _attached(lesson: Lesson) -> AbstractContextManager[None]:
-    learner = lesson.learner
-    return learner.guard.attach(lesson.optimizer, steps_per_epoch=lesson.steps_per_epoch, live=learner.live)
-
-
-def _epochs(lesson: Lesson) -> None:
-    learner = lesson.learner
-    while not lesson.finished_training:
-        lesson.prepare_retreat()
-        _train_epoch(lesson)
-        _require_finite_weights(lesson)
-        validation = evaluate(
-            learner.model, lesson.task.validation, lesson.index, joint=learner.joint, machine=learner.machine
-        )
-        _require_finite(validation.loss, "validation loss")
-        training_loss, learning_rate = lesson.loss / len(lesson.task.train), lesson.plateau.learning_rate
-        seconds = lesson.end_epoch(validation.loss)
-        emit(learner.sinks, _event(lesson, training_loss, validation, learning_rate, seconds))
-
-
-def _train_epoch(lesson: Lesson) -> None:
+def _train_epoch(progress: TaskProgress) -> None:
     """One pass over the training examples, or what is left of it."""
-    lesson.learner.model.train()
-    for batch in lesson.remaining():
-        lesson.loss += _step(lesson, batch) * len(batch[1])
-        lesson.batches += 1
-        if lesson.learner.keeper is not None:
-            lesson.learner.keeper.after_step(lesson)
+    learner, saved = progress.learner, partial(save, progress)
+    learner.model.train()
+    for batch in progress.remaining():
+        progress.loss += _step(progress, batch) * len(batch[1])
+        progress.batches += 1
+        if learner.checkpointer is not None:
+            learner.checkpointer.after_step(saved)
 
 
-def _step(lesson: Lesson, batch: Batch) -> float:
-    lesson.optimizer.zero_grad()
-    with lesson.learner.machine.autocast():
-        loss = _loss(lesson, batch)
+def _step(progress: TaskProgress, batch: Batch) -> float:
+    progress.optimizer.zero_grad()
+    with progress.learner.machine.autocast():
+        loss = _loss(progress, batch)
     value = loss.item()
     _require_finite(value, "loss")
-    torch.autograd.backward(lesson.scaler.scale(loss))
-    lesson.scaler.step(lesson.optimizer)
-    lesson.scaler.update()
+    torch.autograd.backward(progress.scaler.scale(loss))
+    progress.scaler.step(progress.optimizer)
+    progress.scaler.update()
     return value
 
 
-def _loss(lesson: Lesson, batch: Batch) -> Tensor:
+def _loss(progress: TaskProgress, batch: Batch) -> Tensor:
     """The task's loss, and what the method adds to it."""
-    learner, model = lesson.learner, lesson.learner.model
+    learner, model, index = progress.learner, progress.learner.model, progress.index
     if not learner.guard.has_extra_loss:
-        return batch_loss(answers(model, batch, lesson.index, joint=learner.joint), batch[1])
+        return batch_loss(answers(model, batch, index, joint=learner.joint), batch[1])
     outputs = model(batch[0])
-    logits = joined_logits(outputs[: lesson.index + 1], batch[1]) if learner.joint else outputs[lesson.index]
+    logits = joined_logits(outputs[: index + 1], batch[1]) if learner.joint else outputs[index]
     loss = batch_loss(logits, batch[1])
     extra = learner.guard.extra_loss(batch, lambda given: outputs if torch.is_grad_enabled() else model(given[0]))
     return loss if extra is None else loss + extra
 
 
-def _retreat(lesson: Lesson, error: Diverged) -> None:
-    """Go back to the start of the epoch with a lower learning rate, or give up."""
-    learner, task = lesson.learner, f"task {lesson.task.name!r} diverged in epoch {lesson.epoch + 1}"
-    if learner.training.on_divergence == "stop":
-        saved = learner.keeper and learner.keeper.folder.latest()
-        where = f" (last checkpoint: {saved})" if saved else ""
-        advice = "lower the learning rate or the penalty, or use --on-divergence restore"
-        raise Diverged(f"{task}, step {lesson.batches + 1}: {error}; {advice}{where}") from error
-    lesson.retreat()
-    if lesson.plateau.finished(learner.training):
-        raise Diverged(f"{task} even at the lowest learning rate: {error}; lower the penalty") from error
-    emit(learner.sinks, RateLowered(lesson.index, lesson.epoch + 1, str(error), lesson.plateau.learning_rate))
+def _end_epoch(progress: TaskProgress) -> None:
+    """Validate, and draw the consequences."""
+    learner, task = progress.learner, progress.task
+    weights = [parameter.detach() for parameter in learner.model.parameters()]
+    _require_finite(torch.stack(torch._foreach_norm(weights)).sum().item(), "norm of the weights")
+    validation = evaluate(learner.model, task.validation, progress.index, joint=learner.joint, machine=learner.machine)
+    _require_finite(validation.loss, "validation loss")
+    training_loss, learning_rate = progress.loss / len(task.train), progress.plateau.learning_rate
+    seconds = progress.end_epoch(validation.loss)
+    event = EpochFinished(
+        task=progress.index,
+        epoch=progress.epoch,
+        training_loss=training_loss,
+        validation_loss=validation.loss,
+        validation_accuracy=validation.accuracy,
+        learning_rate=learning_rate,
+        seconds=seconds,
+        steps=progress.steps_per_epoch,
+    )
+    emit(learner.loggers, event)
 
 
 def _require_finite(value: float, what: str) -> None:
@@ -121,21 +116,15 @@ def _require_finite(value: float, what: str) -> None:
         raise Diverged(f"the {what} became {value}")
 
 
-def _require_finite_weights(lesson: Lesson) -> None:
-    weights = [parameter.detach() for parameter in lesson.learner.model.parameters()]
-    _require_finite(torch.stack(torch._foreach_norm(weights)).sum().item(), "norm of the weights")
-
-
-def _event(
-    lesson: Lesson, training_loss: float, validation: LossAndAccuracy, learning_rate: float, seconds: float
-) -> EpochFinished:
-    return EpochFinished(
-        task=lesson.index,
-        epoch=lesson.epoch,
-        training_loss=training_loss,
-        validation_loss=validation.loss,
-        validation_accuracy=validation.accuracy,
-        learning_rate=learning_rate,
-        seconds=seconds,
-        steps=lesson.steps_per_epoch,
-    )
+def _go_back(progress: TaskProgress, error: Diverged) -> None:
+    """Go back to the start of the epoch with a lower learning rate, or give up."""
+    learner, task = progress.learner, f"task {progress.task.name!r} diverged in epoch {progress.epoch + 1}"
+    if learner.training.on_divergence == "stop":
+        newest = learner.checkpointer and learner.checkpointer.checkpoints.latest()
+        where = f" (last checkpoint: {newest})" if newest else ""
+        advice = "lower the learning rate or the penalty, or use --on-divergence restore"
+        raise Diverged(f"{task}, step {progress.batches + 1}: {error}; {advice}{where}") from error
+    rollback(progress)
+    if progress.plateau.finished(learner.training):
+        raise Diverged(f"{task} even at the lowest learning rate: {error}; lower the penalty") from error
+    emit(learner.loggers, RateLowered(progress.index, progress.epoch + 1, str(error), progress.plateau.learning_rate))

@@ -90,7 +90,7 @@ def test_the_promise_needs_both_freezing_and_cutting(missing: str, monkeypatch: 
     name = "frozen_nodes" if missing == "freezing" else "zero_init"
     idle = (lambda *_: {}) if missing == "freezing" else (lambda *_: None)
     monkeypatch.setattr(f"agscl.methods.agscl.method.{name}", idle)
-    monkeypatch.setattr("agscl.methods.agscl.method.AdaptiveGroupSparsity._check_digest", lambda *_: None)
+    monkeypatch.setattr("agscl.methods.agscl.method.AdaptiveGroupSparsity.require_intact", lambda *_: None)
     guard = protected(model, agscl.AGSCL(mu=mu, lam=math.inf, rho=1.0), shape)
     first, second, *_ = tasks(shape)
     learn(guard, model, 0, first, OPTIMIZERS["adam"], epochs=epochs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -42,8 +42,9 @@ def measures(result: PolicyResult, reference: PolicyResult, alone: PolicyResult 
         alone: Single-task learning with the same seed, for forward transfer.
     """
     matrix = relative_matrix(result, reference)
+    sums = accumulated_over_time(result, reference)
     found = {
-        "accumulated_reward": _at_the_end(accumulated_over_time(result, reference), matrix),
+        "accumulated_reward": math.nan if matrix.isnan().all() else sums[max(sums)],
         "performance": reinforcement.performance(matrix),
         "forgetting": reinforcement.reward_forgetting(matrix),
         "plasticity": reinforcement.plasticity_by_task(matrix).nanmean().item(),
@@ -51,8 +52,12 @@ def measures(result: PolicyResult, reference: PolicyResult, alone: PolicyResult 
     }
     if alone is None:
         return found
-    ends = final_matrix(alone).diagonal()
-    curves = [relative(_curves(r).T, result.history.random_scores, ends).T for r in (result, alone)]
+    ends, tasks = final_matrix(alone).diagonal(), range(len(result.history.tasks))
+    curves = []  # relative scores on each task while it was learned
+    for run in (result, alone):
+        own = [e for e in run.history.evaluations if e.task == e.training]
+        scores = [[e.score for e in own if e.task == task and e.time > begin(run, task)] for task in tasks]
+        curves.append(relative(torch.tensor(scores, dtype=torch.float64).T, result.history.random_scores, ends).T)
     return {**found, "forward_transfer": reinforcement.reward_transfer(*curves)}
 
 
@@ -62,7 +67,16 @@ def summary(results: Sequence[PolicyResult]) -> dict[str, Mapping[str, Range]]:
     Seeds without a run of fine-tuning are left out; so is forward transfer without one of single-task.
     """
     reference, alone = by_seed(results, REFERENCE), by_seed(results, ALONE)
-    return {group.label: _means(group, reference, alone) for group in groups(results)}
+    means: dict[str, Mapping[str, Range]] = {}
+    for group in groups(results):
+        used = [result for result in group.results if result.experiment.seed in reference]
+        values: dict[str, list[float]] = {}
+        for result in used:
+            seed = result.experiment.seed
+            for name, value in measures(result, reference[seed], alone.get(seed)).items():
+                values.setdefault(name, []).append(value)
+        means[group.label] = {name: bootstrap_mean(own) for name, own in values.items() if len(own) == len(used)}
+    return means
 
 
 def accumulated_over_time(result: PolicyResult, reference: PolicyResult) -> dict[int, float]:
@@ -78,11 +92,6 @@ def accumulated_over_time(result: PolicyResult, reference: PolicyResult) -> dict
         latest[evaluation.task] = evaluation.score
         sums[evaluation.time] = accumulated(relative(latest, result.history.random_scores, best)).item()
     return sums
-
-
-def _at_the_end(sums: Mapping[int, float], matrix: Tensor) -> float:
-    """The last sum; NaN if it is over tasks none of which can be measured."""
-    return math.nan if matrix.isnan().all() else sums[max(sums)]
 
 
 def _learned(result: PolicyResult) -> list[Evaluation]:
@@ -123,38 +132,14 @@ def by_task(group: Group[PolicyResult], reference: Mapping[int, PolicyResult]) -
     """
     used = [result for result in group.results if result.experiment.seed in reference]
     matrices = [relative_matrix(result, reference[result.experiment.seed]) for result in used]
-    plasticity = [reinforcement.plasticity_by_task(matrix).tolist() for matrix in matrices]
-    stability = [reinforcement.stability_by_task(matrix).tolist() for matrix in matrices]
-    return [
-        TaskMeasures(name, _mean([row[task] for row in plasticity]), _mean([row[task] for row in stability]))
-        for task, name in enumerate(group.results[0].names)
-    ]
 
+    def mean_of(measure: Callable[[Tensor], Tensor], task: int) -> Range:
+        values = [value for matrix in matrices if not math.isnan(value := measure(matrix)[task].item())]
+        return bootstrap_mean(values) if values else Range(math.nan, math.nan, math.nan)
 
-def _mean(values: Sequence[float]) -> Range:
-    """Mean of the values that are numbers, with its bootstrap interval."""
-    measured = [value for value in values if not math.isnan(value)]
-    return bootstrap_mean(measured) if measured else Range(math.nan, math.nan, math.nan)
-
-
-def _means(
-    group: Group[PolicyResult], reference: Mapping[int, PolicyResult], alone: Mapping[int, PolicyResult]
-) -> dict[str, Range]:
-    values: dict[str, list[float]] = {}
-    used = [result for result in group.results if result.experiment.seed in reference]
-    for result in used:
-        seed = result.experiment.seed
-        for name, value in measures(result, reference[seed], alone.get(seed)).items():
-            values.setdefault(name, []).append(value)
-    return {name: bootstrap_mean(found) for name, found in values.items() if len(found) == len(used)}
-
-
-def _curves(result: PolicyResult) -> Tensor:
-    """Raw scores on each task while it was learned, shape ``(T, evaluations a task)``."""
-    tasks = range(len(result.history.tasks))
-    own = [e for e in result.history.evaluations if e.task == e.training]
-    curves = [[e.score for e in own if e.task == task and e.time > begin(result, task)] for task in tasks]
-    return torch.tensor(curves, dtype=torch.float64)
+    plasticity, stability = reinforcement.plasticity_by_task, reinforcement.stability_by_task
+    names = enumerate(group.results[0].names)
+    return [TaskMeasures(name, mean_of(plasticity, task), mean_of(stability, task)) for task, name in names]
 
 
 def begin(result: PolicyResult, task: int) -> int:

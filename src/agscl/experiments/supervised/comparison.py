@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from agscl.experiments.groups import Group, by_seed, groups
+from agscl.experiments.groups import by_seed, groups
 from agscl.metrics import (
     Difference,
     Interval,
@@ -72,33 +72,27 @@ def aggregate(results: Sequence[Result]) -> list[Row]:
     Raises:
         ValueError: If runs differ in more than method and seed, or two runs of one seed have different outcomes.
     """
-    references = {name: by_seed(results, name) for name in (REFERENCE, UPPER_BOUND)}
-    return [_row(group, references) for group in groups(results)]
+    free, joint = by_seed(results, REFERENCE), by_seed(results, UPPER_BOUND)
+    rows = []
+    for group in groups(results):
+        values: dict[str, list[float]] = {}
+        for result in group.results:
+            for name, value in _measures(result, free, joint).items():
+                values.setdefault(name, []).append(value)
+        complete = {name: measured for name, measured in values.items() if len(measured) == len(group.results)}
+        rows.append(Row(group.label, group.seeds, complete))
+    return rows
 
 
-def _row(group: Group[Result], references: Mapping[str, Mapping[int, Result]]) -> Row:
-    values: dict[str, list[float]] = {}
-    for result in group.results:
-        same_seed = {name: runs.get(result.experiment.seed) for name, runs in references.items()}
-        for name, value in _measures(result, same_seed).items():
-            values.setdefault(name, []).append(value)
-    complete = {name: measured for name, measured in values.items() if len(measured) == len(group.results)}
-    return Row(group.label, group.seeds, complete)
-
-
-def _measures(result: Result, references: Mapping[str, Result | None]) -> dict[str, float]:
-    compared = {}
-    if (free := references[REFERENCE]) is not None:
-        compared["plasticity"] = plasticity(result.accuracy, free.accuracy)
-    if (joint := references[UPPER_BOUND]) is not None:
-        compared["intransigence"] = intransigence(result.accuracy, joint.accuracy).mean().item()
-    last = result.history.tasks[-1]
-    costs: dict[str, float] = {
-        "regularization_bytes": float(last.regularization_bytes),
-        "memory_bytes": float(last.memory_bytes),
-        "seconds": sum(task.seconds for task in result.history.tasks),
-    }
-    return {**result.measures(), **compared, **costs}
+def _measures(result: Result, free: Mapping[int, Result], joint: Mapping[int, Result]) -> dict[str, float]:
+    """Measures of one run; those that compare need a run of the same seed."""
+    measures, seed, tasks = result.measures(), result.experiment.seed, result.history.tasks
+    if seed in free:
+        measures["plasticity"] = plasticity(result.accuracy, free[seed].accuracy)
+    if seed in joint:
+        measures["intransigence"] = intransigence(result.accuracy, joint[seed].accuracy).mean().item()
+    costs = (tasks[-1].regularization_bytes, tasks[-1].memory_bytes, sum(task.seconds for task in tasks))
+    return {**measures, **dict(zip(COSTS, map(float, costs), strict=True))}
 
 
 def compare(results: Sequence[Result]) -> dict[str, dict[str, float]]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from math import isnan
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import ConfigDict
 from torch import Tensor
@@ -16,10 +16,14 @@ from agscl.benchmarks.task import JSON
 from agscl.experiments.kind import AnyResult
 from agscl.experiments.result_file import FORMAT, parse_result
 from agscl.runs import RunFolder
+from agscl.runs.tables import evaluations
 from agscl.training import History, TaskFinished
 
 from .experiment import Experiment
 from .presets import supervised_preset
+
+if TYPE_CHECKING:
+    from polars import DataFrame
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,10 @@ class Result(AnyResult):
         tasks = f"{scale['tasks']} of {scale['tasks_in_full']} tasks"
         epochs = f"at most {scale['epochs']} instead of {scale['epochs_in_full']} epochs"
         return f"scaled down: {tasks}, {epochs}, {scale['fraction']:.0%} of the training examples{wide}"
+
+    def table(self) -> DataFrame:
+        """Every evaluation, one row each."""
+        return evaluations([task.accuracy for task in self.history.tasks], self.names)
 
     def to_json(self) -> bytes:
         """The result as JSON; accuracies that were not measured are null."""

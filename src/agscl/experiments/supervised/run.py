@@ -1,45 +1,37 @@
-"""From an experiment to a result in a run folder."""
+"""From a supervised experiment to a result in a run folder."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
 from agscl.benchmarks.needed import require_sets
 from agscl.benchmarks.task import TaskSequence
 from agscl.experiments.result_file import environment
-from agscl.experiments.resuming import earlier_result
-from agscl.experiments.states import TaskStates, write_state
+from agscl.experiments.running import Ready, earlier_result, run_ready
 from agscl.guard import protect
 from agscl.methods import CPR, Joint
 from agscl.runs import RunFolder
-from agscl.runs.checkpoint import CheckpointFolder
-from agscl.runs.files import write_bytes
+from agscl.runs.checkpointer import EVERY, Checkpointer, Every
+from agscl.runs.events import Logger
+from agscl.runs.machine import threads
 from agscl.runs.random import seeded
-from agscl.runs.tables import evaluations, write_table
-from agscl.training import Every, History, Interruption, JsonLines, Keeper, Learner, Sink, learn_sequence
+from agscl.training import Event, Learner, SequenceProgress, learn_sequence
 
 from .experiment import Experiment
 from .presets import supervised_preset
 from .result import Result
 
-if TYPE_CHECKING:
-    from polars import DataFrame
-
-EVERY = Every()
-
 
 @dataclass(frozen=True)
 class LoadedRun:
-    """What an experiment learns, and who learns it: untrained, as a run begins.
+    """The tasks and the learner of an experiment: untrained, as a run begins.
 
     Attributes:
-        experiment: What was asked.
+        experiment: The configuration.
         sequence: The tasks.
         learner: Model, guard and settings.
     """
@@ -53,7 +45,7 @@ def load_run(experiment: Experiment, data_root: Path | None = None) -> LoadedRun
     """The tasks, model and guard of an experiment, drawn by its seed.
 
     Args:
-        experiment: What was asked, such as what a run folder holds.
+        experiment: The configuration, such as what a run folder holds.
         data_root: Folder of the data sets; default: the platform's cache folder.
 
     Raises:
@@ -67,7 +59,7 @@ def load_run(experiment: Experiment, data_root: Path | None = None) -> LoadedRun
 def run(
     experiment: Experiment,
     folder: RunFolder,
-    sinks: Sequence[Sink] = (),
+    loggers: Sequence[Logger[Event]] = (),
     *,
     data_root: Path | None = None,
     resume: bool = False,
@@ -76,12 +68,12 @@ def run(
     """Run an experiment and write all of it into a folder.
 
     The same experiment gives the same numbers on the same machine, interrupted and resumed or not. The global random
-    generators and PyTorch's number of threads are left as they were.
+    generators and PyTorch's number of threads are restored behind it.
 
     Args:
         experiment: What to run.
         folder: Where it is written; a new or empty folder, unless the run resumes.
-        sinks: Where events go, besides the folder.
+        loggers: Where events go, besides the folder.
         data_root: Folder of the data sets; default: the platform's cache folder.
         resume: Go on where a run in the folder stopped; begin if there is none; only read the result if it finished.
         every: How often a checkpoint is written.
@@ -97,41 +89,14 @@ def run(
     require_sets(preset.data, data_root)
     with seeded(experiment.seed), threads(preset.threads):
         loaded = _load(experiment, data_root)
-        with folder.claimed(experiment.to_json(), resume=resume):
-            return _learn(loaded, folder, sinks, every)
+        learner, sequence = loaded.learner, loaded.sequence
 
+        def learn(loggers: Sequence[Logger[Event]], checkpointer: Checkpointer[SequenceProgress]) -> Result:
+            history = learn_sequence(replace(learner, loggers=loggers, checkpointer=checkpointer), sequence)
+            return Result(experiment, history, sequence.record, environment(learner.machine))
 
-def _learn(loaded: LoadedRun, folder: RunFolder, sinks: Sequence[Sink], every: Every) -> Result:
-    interruption, checkpoints = Interruption(), CheckpointFolder(folder.checkpoints)
-    model, guard = loaded.learner.model, loaded.learner.guard
-    learner = replace(
-        loaded.learner,
-        sinks=(TaskStates(folder, model, guard), JsonLines(folder.events), *sinks),
-        keeper=Keeper(checkpoints, folder.events, every, interruption),
-    )
-    with interruption.watching():
-        history = learn_sequence(learner, loaded.sequence)
-    result = Result(loaded.experiment, history, loaded.sequence.record, environment(learner.machine))
-    write_state(folder.state, model, guard)
-    write_table(folder.evaluations, _evaluations(history))
-    write_bytes(folder.result, result.to_json())
-    checkpoints.clear()
-    return result
-
-
-def _evaluations(history: History) -> DataFrame:
-    return evaluations([task.accuracy for task in history.tasks], [task.name for task in history.tasks])
-
-
-@contextmanager
-def threads(number: int | None) -> Iterator[None]:
-    """Compute on so many CPU threads for as long as the context lasts."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(number or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+        ready = Ready(experiment, learner.model, learner.guard, SequenceProgress, learn)
+        return run_ready(ready, folder, loggers, resume=resume, every=every)
 
 
 def _load(experiment: Experiment, data_root: Path | None) -> LoadedRun:

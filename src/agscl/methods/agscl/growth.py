@@ -1,30 +1,41 @@
-"""Anchors after an expansion: the same values, with zeros for connections from nodes that are new."""
+"""AGS-CL after an expansion: new nodes are free, and anchors get zeros for connections from them."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+from agscl.methods.masks import FREE
 from agscl.methods.method import Network
 from agscl.nodes import Expansion, NodeLayer
 from agscl.nodes.slices import gather, scatter
 
+from .state import NodeState
 
-def grown_anchor(network: Network, layer: NodeLayer, anchor: Tensor, important: Tensor, expansion: Expansion) -> Tensor:
-    """An anchor of the network in its new shape.
+
+def grow(state: NodeState, network: Network, expansion: Expansion) -> None:
+    """Fit what is kept of the nodes to the network's new shape.
 
     Args:
+        state: Changed in place.
         network: The network in its old shape.
-        layer: The layer of the anchor, in its old shape.
-        anchor: Group vectors of its important nodes, one row a node.
-        important: Which nodes these are: bool, shape ``(num_nodes,)``.
-        expansion: How the network grew.
+        expansion: How it grew.
     """
-    shapes = {piece.parameter: network.state[piece.parameter] for piece in layer.incoming}
-    tensors = {name: torch.zeros_like(tensor) for name, tensor in shapes.items()}
+    important = state.important()
+    for layer in network.graph.layers:
+        anchored = important[layer.name] & (len(state.anchors[layer.name]) > 0)  # hard freezing keeps no anchors
+        state.anchors[layer.name] = _grown(network, layer, state.anchors[layer.name], anchored, expansion)
+    name, new = expansion.layer, (expansion.num_new,)
+    state.importance[name] = torch.cat([state.importance[name], state.importance[name].new_zeros(new)])
+    state.since[name] = torch.cat([state.since[name], state.since[name].new_full(new, FREE)])
+
+
+def _grown(network: Network, layer: NodeLayer, anchor: Tensor, anchored: Tensor, expansion: Expansion) -> Tensor:
+    """The anchor, one row for each anchored node, as rows of the layer in its new shape."""
+    tensors = {piece.parameter: torch.zeros_like(network.state[piece.parameter]) for piece in layer.incoming}
     rows = gather(layer.incoming, tensors)
-    rows[important] = anchor
+    rows[anchored] = anchor
     scatter(layer.incoming, tensors, rows)
     grown = {name: expansion.grown(name, tensor) for name, tensor in tensors.items()}
     later = next(found for found in expansion.graph.layers if found.name == layer.name)
-    return gather(later.incoming, grown)[: layer.num_nodes][important]
+    return gather(later.incoming, grown)[: layer.num_nodes][anchored]

@@ -17,7 +17,7 @@ def average_activation(network: Network, learned: Learned) -> dict[str, Tensor]:
     The model must be in eval mode. Every sample counts the same, whatever batch it comes in.
 
     Raises:
-        ValueError: If there is no data.
+        ValueError: If there is no data, or an activation is not finite.
     """
     activity = Activity(network.model, network.graph)
 
@@ -30,7 +30,11 @@ def average_activation(network: Network, learned: Learned) -> dict[str, Tensor]:
             learned.predict(batch)
     finally:
         handle.remove()
-    return activity.means()
+    means = activity.means()
+    for name, mean in means.items():
+        if not mean.isfinite().all():
+            raise ValueError(f"the activations of {name!r} are not finite: the task has diverged")
+    return means
 
 
 def accumulate(importance: Tensor, activation: Tensor, eta: float) -> Tensor:
@@ -40,6 +44,9 @@ def accumulate(importance: Tensor, activation: Tensor, eta: float) -> Tensor:
         importance: Importance so far, shape ``(num_nodes,)``.
         activation: Average activation on the new task, same shape.
         eta: Discount of the past.
+
+    >>> accumulate(torch.tensor([2.0, 0.0, 0.0]), torch.tensor([1.0, 3.0, 0.0]), eta=0.5)
+    tensor([2., 3., 0.])
     """
     updated = eta * importance + activation
     return torch.where(importance > 0, updated.clamp_min(torch.finfo(updated.dtype).tiny), updated)

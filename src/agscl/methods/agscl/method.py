@@ -2,38 +2,41 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import normalize
+from torch import Tensor
 
-from agscl.methods.freezing import Freeze, Restoration
-from agscl.methods.frozen_statistics import FrozenStatistics
-from agscl.methods.masks import FREE, frozen_channels, frozen_for_all, frozen_nodes, severed_connections
+from agscl.methods.digest import digest_of, frozen_tensors
+from agscl.methods.freezing import freeze, restoration
+from agscl.methods.frozen_statistics import freeze_statistics
+from agscl.methods.masks import FREE, frozen_channels, frozen_for_all, frozen_nodes, masked_connections
 from agscl.methods.method import (
+    Expandable,
     Learned,
     Memory,
     Network,
-    Protection,
+    RunningTask,
     Step,
-    Training,
+    StepHooks,
     check_range,
     num_bytes,
     same_shapes,
 )
-from agscl.nodes import Expansion, NodeLayer
+from agscl.nodes import Expansion
 from agscl.nodes.slices import gather, scatter
 
-from .growth import grown_anchor
+from .ablations import add_penalty_gradient
+from .growth import grow
 from .importance import accumulate, average_activation
 from .penalty import drift_penalty, sparsity_penalty
 from .proximal import attract, shrink
 from .reinit import check_initialisers, rand_init, zero_init
+from .state import NodeState
 
 
 @dataclass(frozen=True)
@@ -44,12 +47,15 @@ class AGSCL:
         mu: Strength of the group Lasso that zeroes nodes which no task needs, term (a) of equation (2).
         lam: Strength of the pull of important nodes to what they learned, term (b); ``inf`` freezes them exactly.
         eta: Discount of past importance, equation (8).
-        rho: Probability that an unimportant node is drawn anew after a task, (I.2); 0 is without it.
+        rho: Probability that an unimportant node is re-initialised after a task, (I.2); 0 is without it.
         proximal: Take the proximal step (7) after every epoch, as in the paper, or after every optimizer step.
             "gradient" is for ablations: it adds the penalty's gradient to the loss's instead, so that nothing
             becomes exactly zero or stays exactly where it was.
         cut: Zero what leaves an unimportant node and keep it zero, (I.1). False is for ablations: earlier tasks then
             change with the nodes that learn later ones.
+
+    >>> AGSCL(mu=10, lam=math.inf).hard
+    True
     """
 
     name: ClassVar[str] = "ags-cl"
@@ -91,7 +97,7 @@ class AGSCL:
         return AdaptiveGroupSparsity(self, network)
 
 
-class AdaptiveGroupSparsity(Protection):
+class AdaptiveGroupSparsity(Expandable):
     """AGS-CL on one network.
 
     What it keeps between tasks: importance and the task since which each node is important (both one number a
@@ -100,55 +106,57 @@ class AdaptiveGroupSparsity(Protection):
 
     def __init__(self, method: AGSCL, network: Network) -> None:
         self._method, self._network = method, network
-        layers = network.graph.layers
-        device = {layer.name: layer.incoming[0].index.device for layer in layers}
-        self._importance = {layer.name: torch.zeros(layer.num_nodes, device=device[layer.name]) for layer in layers}
-        self._since = {
-            name: torch.full_like(omega, FREE, dtype=torch.int64) for name, omega in self._importance.items()
-        }
-        self._anchors = {layer.name: gather(layer.incoming, network.state)[:0] for layer in layers}
+        self._state = NodeState(network)
         self._digest = torch.zeros(32, dtype=torch.uint8)
 
-    def begin(self, training: Training) -> None:
-        """Lay out masks and anchors for one task.
+    @contextmanager
+    def holding(self, task: RunningTask) -> Iterator[StepHooks]:
+        """Learn a task: freeze, keep masked connections at zero, and take the proximal step (5) after every epoch.
 
         Raises:
             ValueError: If frozen weights changed since the last task was taken over.
         """
-        self._check_digest(training.learned)
-        network, important = self._network, self._important()
-        frozen = frozen_for_all(network) if training.learned else {}
-        frozen |= frozen_nodes(network, important) if self._method.hard else {}
-        severs = self._method.cut and not self._method.hard
-        severed = severed_connections(network, self._since) if severs else {}
-        self._freeze = Freeze(network, training, frozen)
-        self._sever = Restoration(network, severed, to_zero=True)
-        self._norms = FrozenStatistics(network.model, frozen_channels(network, important, training.learned))
-        self._training = training
+        self.require_intact(task.learned)
+        method, network, important = self._method, self._network, self._state.important()
+        masks = frozen_for_all(network) if task.learned else {}
+        masks |= frozen_nodes(network, important) if method.hard else {}
+        masked = masked_connections(network, self._state.since) if method.cut and not method.hard else {}
+        mask_connections = restoration(network, masked, to_zero=True)
+        channels = frozen_channels(network, important, task.learned)
+        with freeze(network, task, masks) as held, freeze_statistics(network.model, channels):
 
-    def before_step(self, step: Step) -> None:
-        """Frozen weights get no gradient."""
-        if self._method.proximal == "gradient":
-            self._add_gradient(step.scale)
-        self._freeze.before_step()
+            def before_step(step: Step) -> None:
+                if method.proximal == "gradient":
+                    add_penalty_gradient(network, self._state, method.mu, method.lam, step.scale)
+                held.before_step(step)
 
-    def after_step(self, step: Step) -> None:
-        """Frozen weights stay, severed connections stay zero."""
-        self._freeze.after_step()
-        self._sever.apply()
-        if self._method.proximal == "step":
-            self._take_proximal_step()
+            def after_step(step: Step) -> None:
+                held.after_step(step)
+                mask_connections()
+                if method.proximal == "step":
+                    self._take_proximal_step(task)
 
-    def after_epoch(self) -> None:
-        """The proximal step (5), as the paper takes it."""
-        if self._method.proximal == "epoch":
-            self._take_proximal_step()
+            def after_epoch() -> None:
+                if method.proximal == "epoch":
+                    self._take_proximal_step(task)
 
-    def end(self) -> None:
-        """Give the model back as it was."""
-        self._freeze.end()
-        self._norms.release()
-        del self._freeze, self._sever, self._norms, self._training
+            yield StepHooks(before_step, after_step, after_epoch)
+
+    @torch.no_grad()
+    def _take_proximal_step(self, task: RunningTask) -> None:
+        """Equation (7): free nodes shrink, important ones are attracted (or, frozen hard, stay)."""
+        parameters = self._network.parameters
+        rates = task.rates(parameters)
+        for layer in self._network.graph.layers:
+            rate = next((rates[piece.parameter] for piece in layer.incoming if piece.parameter in rates), None)
+            if rate is not None:
+                rows, omega = gather(layer.incoming, parameters), self._state.importance[layer.name]
+                important = omega > 0
+                result = torch.where(important[:, None], rows, shrink(rows, rate * self._method.mu))
+                if not self._method.hard:
+                    threshold = rate * self._method.lam * omega[important]
+                    result[important] = attract(rows[important], self._state.anchors[layer.name], threshold)
+                scatter(layer.incoming, parameters, result)
 
     def finish(self, learned: Learned) -> None:
         """Update importance (8), then re-initialise: first (I.1), then (I.2).
@@ -156,144 +164,50 @@ class AdaptiveGroupSparsity(Protection):
         Raises:
             ValueError: If there is no data, an activation is not finite, or frozen weights have changed.
         """
-        self._check_digest(learned.tasks[:-1])
-        activation = average_activation(self._network, learned)
-        for name, mean in activation.items():
-            if not mean.isfinite().all():
-                raise ValueError(f"the activations of {name!r} are not finite: the task has diverged")
-        self._importance = {
-            n: accumulate(self._importance[n], mean, self._method.eta) for n, mean in activation.items()
-        }
-        for name, omega in self._importance.items():
-            self._since[name][(omega > 0) & (self._since[name] == FREE)] = len(learned.tasks)
-        free = {name: omega == 0 for name, omega in self._importance.items()}
-        if self._method.cut:
-            zero_init(self._network, free, learned.task)
-        rand_init(self._network, free, self._method.rho)
-        if not self._method.hard:
-            self._anchors = {layer.name: self._important_rows(layer) for layer in self._network.graph.layers}
+        self.require_intact(learned.tasks[:-1])
+        method, network, state = self._method, self._network, self._state
+        for name, activation in average_activation(network, learned).items():
+            omega = accumulate(state.importance[name], activation, method.eta)
+            state.importance[name] = omega
+            state.since[name][(omega > 0) & (state.since[name] == FREE)] = len(learned.tasks)
+        if method.cut:
+            zero_init(network, state.free(), learned.task)
+        rand_init(network, state.free(), method.rho)
+        if not method.hard:
+            rows = {layer.name: gather(layer.incoming, network.state) for layer in network.graph.layers}
+            state.anchors = {name: rows[name][important] for name, important in state.important().items()}
         self._digest = self._digest_of_frozen(learned.tasks)
 
     @torch.no_grad()
     def penalty(self) -> Tensor:
-        """Terms (a) and (b) of equation (2) at the present weights, shape ``()``; hard-frozen nodes cannot drift."""
+        """Terms (a) and (b) of equation (2) at the current weights, shape ``()``; hard-frozen nodes cannot drift."""
         terms = []
         for layer in self._network.graph.layers:
-            rows, omega = gather(layer.incoming, self._network.parameters), self._importance[layer.name]
+            rows, omega = gather(layer.incoming, self._network.parameters), self._state.importance[layer.name]
             terms.append(sparsity_penalty(rows[omega == 0], self._method.mu))
             if not self._method.hard:
-                anchor, rows, omega = self._anchors[layer.name], rows[omega > 0], omega[omega > 0]
+                anchor, rows, omega = self._state.anchors[layer.name], rows[omega > 0], omega[omega > 0]
                 terms.append(drift_penalty(rows, anchor, omega, self._method.lam))
         return torch.stack(terms).sum()
 
     def importance(self) -> dict[str, Tensor]:
         """Omega of equation (8) by layer, each of shape ``(num_nodes,)``."""
-        return dict(self._importance)
+        return dict(self._state.importance)
 
-    def require_expandable(self, learned: tuple[int, ...]) -> None:
-        """New nodes are welcome.
-
-        Raises:
-            ValueError: If frozen weights have changed.
-        """
-        self._check_digest(learned)
-
-    def expand(self, network: Network, expansion: Expansion, learned: tuple[int, ...]) -> None:
-        """New nodes are unimportant; anchors of what could read them get zeros."""
-        for layer in self._network.graph.layers:
-            anchor, omega = self._anchors[layer.name], self._importance[layer.name]
-            important = (omega > 0) & (not self._method.hard)
-            self._anchors[layer.name] = grown_anchor(self._network, layer, anchor, important, expansion)
-        name = expansion.layer
-        count = expansion.num_new
-        self._importance[name] = torch.cat([self._importance[name], self._importance[name].new_zeros(count)])
-        self._since[name] = torch.cat([self._since[name], self._since[name].new_full((count,), FREE)])
-        self._network = network
-        self._digest = self._digest_of_frozen(learned) if learned else self._digest
-
-    def left_alone(self) -> dict[str, Tensor]:
+    def unpenalised_nodes(self) -> dict[str, Tensor]:
         """Unimportant nodes: the proximal step leaves zeros at zero."""
-        return {name: ~important for name, important in self._important().items()}
+        return self._state.free()
 
-    def frozen(self) -> dict[str, Tensor]:
+    def frozen_nodes(self) -> dict[str, Tensor]:
         """Important nodes, if freezing is hard."""
-        return self._important() if self._method.hard else {}
+        return self._state.important() if self._method.hard else {}
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Importance, age and anchors by layer, and the digest of what is frozen."""
-        books = {"importance": self._importance, "since": self._since, "anchor": self._anchors}
-        state = {f"{book}.{name}": tensor for book, tensors in books.items() for name, tensor in tensors.items()}
-        return {**state, "digest": self._digest}
-
-    def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take a saved state.
+    def require_intact(self, learned: tuple[int, ...]) -> None:
+        """Refuse a network whose frozen weights have changed.
 
         Raises:
-            ValueError: If a tensor does not fit.
+            ValueError: If they have.
         """
-        same_shapes(tensors, {**self.tensors(), **self._anchors_for(tensors)})
-        for name, omega in self._importance.items():
-            self._importance[name] = tensors[f"importance.{name}"].to(omega, copy=True)
-            self._since[name] = tensors[f"since.{name}"].to(self._since[name], copy=True)
-            self._anchors[name] = tensors[f"anchor.{name}"].to(self._anchors[name], copy=True)
-        self._digest = tensors["digest"].clone()
-
-    def memory(self) -> Memory:
-        """Importance is the regularization parameter; ages and anchors come on top."""
-        return Memory(num_bytes(self._importance.values()), num_bytes(self.tensors().values()))
-
-    @torch.no_grad()
-    def _take_proximal_step(self) -> None:
-        rates = self._training.rates(self._network.parameters)
-        for layer in self._network.graph.layers:
-            rate = next((rates[p.parameter] for p in layer.incoming if p.parameter in rates), None)
-            if rate is not None:
-                rows = gather(layer.incoming, self._network.parameters)
-                scatter(layer.incoming, self._network.parameters, self._proximal(layer.name, rows, rate))
-
-    def _proximal(self, name: str, rows: Tensor, rate: float) -> Tensor:
-        """Equation (7): free nodes shrink, important ones are attracted (or, frozen hard, stay)."""
-        important = self._importance[name] > 0
-        result = torch.where(important[:, None], rows, shrink(rows, rate * self._method.mu))
-        if not self._method.hard:
-            threshold = rate * self._method.lam * self._importance[name][important]
-            result[important] = attract(rows[important], self._anchors[name], threshold)
-        return result
-
-    def _add_gradient(self, scale: float | Tensor) -> None:
-        """Add the gradient of both penalties to the loss's."""
-        parameters = self._network.parameters
-        for layer in self._network.graph.layers:
-            grads = {piece.parameter: _gradient(parameters[piece.parameter]) for piece in layer.incoming}
-            pull = self._pull(layer.name, gather(layer.incoming, parameters))
-            scatter(layer.incoming, grads, gather(layer.incoming, grads) + scale * pull)
-
-    def _pull(self, name: str, rows: Tensor) -> Tensor:
-        """Gradient of equation (2)'s penalties by group vector; 0 where they have none, at zero and at the anchor."""
-        important = self._importance[name] > 0
-        pull = self._method.mu * normalize(rows, dim=1)
-        pull[important] = 0.0
-        if not self._method.hard:
-            strength = self._method.lam * self._importance[name][important]
-            pull[important] = strength[:, None] * normalize(rows[important] - self._anchors[name], dim=1)
-        return pull
-
-    def _important(self) -> dict[str, Tensor]:
-        return {name: omega > 0 for name, omega in self._importance.items()}
-
-    def _important_rows(self, layer: NodeLayer) -> Tensor:
-        return gather(layer.incoming, self._network.state)[self._importance[layer.name] > 0]
-
-    def _anchors_for(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What anchors must look like for the importance in a saved state."""
-        shapes: dict[str, Tensor] = {}
-        for name, anchor in self._anchors.items():
-            omega = tensors.get(f"importance.{name}", self._importance[name])
-            rows = 0 if self._method.hard else int((omega > 0).sum())
-            shapes[f"anchor.{name}"] = anchor.new_empty(rows, anchor.shape[1])
-        return shapes
-
-    def _check_digest(self, learned: tuple[int, ...]) -> None:
         if learned and not torch.equal(self._digest, self._digest_of_frozen(learned)):
             raise ValueError(
                 "weights or running statistics that earlier tasks rely on were changed outside attach(); load the "
@@ -301,19 +215,32 @@ class AdaptiveGroupSparsity(Protection):
             )
 
     def _digest_of_frozen(self, tasks: tuple[int, ...]) -> Tensor:
-        """SHA-256 of all that hard freezing promises not to move; zeros if nothing is promised."""
+        """The digest of what must not move; zeros if nothing is frozen exactly."""
         if not self._method.hard:
             return torch.zeros(32, dtype=torch.uint8)
-        network = self._network
-        names = sorted(network.graph.own_heads(tasks) | set(network.graph.shared))
-        rows = [gather(layer.incoming + layer.statistics, network.state) for layer in network.graph.layers]
-        frozen = [found[omega > 0] for found, omega in zip(rows, self._importance.values(), strict=True)]
-        digest = hashlib.sha256()
-        for tensor in [*frozen, *(network.state[name].detach() for name in names)]:
-            digest.update(tensor.cpu().flatten().view(torch.uint8).numpy().tobytes())
-        return torch.frombuffer(bytearray(digest.digest()), dtype=torch.uint8)
+        return digest_of(frozen_tensors(self._network, self._state.important(), tasks))
 
+    def expand(self, network: Network, expansion: Expansion, learned: tuple[int, ...]) -> None:
+        """New nodes are unimportant."""
+        grow(self._state, self._network, expansion)
+        self._network = network
+        self._digest = self._digest_of_frozen(learned) if learned else self._digest
 
-def _gradient(parameter: nn.Parameter) -> Tensor:
-    """The gradient itself, or zeros that go nowhere for a parameter without one."""
-    return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+    def tensors(self) -> dict[str, Tensor]:
+        """Importance, age and anchors by layer, and the digest of what is frozen."""
+        return {**self._state.tensors(), "digest": self._digest}
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take a saved state.
+
+        Raises:
+            ValueError: If a tensor does not fit.
+        """
+        expected = self._state.blank(tensors, anchored=not self._method.hard)
+        same_shapes(tensors, {**expected, "digest": self._digest})
+        self._state.load(tensors)
+        self._digest = tensors["digest"].clone()
+
+    def memory(self) -> Memory:
+        """Importance is the regularization parameter; ages and anchors come on top."""
+        return Memory(num_bytes(self._state.importance.values()), num_bytes(self.tensors().values()))

@@ -11,6 +11,10 @@ def sparsity_penalty(weight: Tensor, mu: float) -> Tensor:
     Args:
         weight: Group vectors of unimportant nodes, shape ``(num_nodes, I)``.
         mu: Strength.
+
+    >>> import torch
+    >>> sparsity_penalty(torch.tensor([[3.0, 4.0], [0.0, 2.0]]), mu=10.0)
+    tensor(70.)
     """
     length: Tensor = weight.norm(dim=1)
     return mu * length.sum()
@@ -24,6 +28,11 @@ def drift_penalty(weight: Tensor, anchor: Tensor, importance: Tensor, lam: float
         anchor: What they learned before, same shape.
         importance: Their importance, shape ``(num_nodes,)``.
         lam: Strength.
+
+    >>> import torch
+    >>> weight, anchor = torch.tensor([[3.0, 4.0]]), torch.zeros(1, 2)
+    >>> drift_penalty(weight, anchor, importance=torch.tensor([0.5]), lam=2.0)
+    tensor(5.)
     """
     drift: Tensor = (weight - anchor).norm(dim=1)
     return lam * (importance * drift).sum()

@@ -21,6 +21,10 @@ def shrink(weight: Tensor, threshold: Tensor | float) -> Tensor:
     Args:
         weight: Group vectors, one row a node, shape ``(num_nodes, I)``.
         threshold: Step size times penalty strength, in units of the weights; one for all nodes or ``(num_nodes,)``.
+
+    >>> shrink(torch.tensor([[3.0, 4.0], [0.3, 0.4]]), threshold=1.0)
+    tensor([[2.4000, 3.2000],
+            [0.0000, 0.0000]])
     """
     norm = weight.norm(dim=1)
     scale = torch.where(norm > threshold, 1 - threshold / norm, 0.0)
@@ -38,5 +42,10 @@ def attract(weight: Tensor, anchor: Tensor, threshold: Tensor | float) -> Tensor
         weight: Group vectors, one row a node, shape ``(num_nodes, I)``.
         anchor: What the nodes learned before, same shape.
         threshold: Step size times penalty strength, in units of the weights; one for all nodes or ``(num_nodes,)``.
+
+    >>> attract(torch.tensor([[4.0, 5.0]]), anchor=torch.ones(1, 2), threshold=1.0)
+    tensor([[3.4000, 4.2000]])
+    >>> attract(torch.tensor([[4.0, 5.0]]), anchor=torch.ones(1, 2), threshold=10.0)
+    tensor([[1., 1.]])
     """
     return anchor + shrink(weight - anchor, threshold)

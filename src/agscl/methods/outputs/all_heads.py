@@ -1,38 +1,21 @@
-"""Forward passes on top of the loop's own, and the outputs of one task among those of all heads."""
+"""The outputs of one task among those of all heads, and a forward pass on top of the loop's own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor, nn
-from torch.func import functional_call
+from torch import Tensor
 
-from agscl.methods.method import Network
+from agscl.methods.functional import call_with
+from agscl.methods.method import Forward, Network
 from agscl.nodes import NodeGraph
 
 
-class _Forward(nn.Module):
-    """A forward as a module, so that `functional_call` can run it with other tensors."""
-
-    def __init__(self, model: nn.Module, function: Callable[[Any], Any]) -> None:
-        super().__init__()
-        self.model, self.function = model, function
-
-    def forward(self, batch: Any) -> Any:
-        return self.function(batch)
-
-
-def outputs_with(network: Network, tensors: Mapping[str, Tensor], forward: Callable[[Any], Any], batch: Any) -> Any:
-    """Outputs of a batch with other tensors in the place of the model's own, by name."""
-    state = {f"model.{name}": tensor for name, tensor in tensors.items()}
-    return functional_call(_Forward(network.model, forward), state, (batch,))
-
-
-def present_outputs(network: Network, forward: Callable[[Any], Any], batch: Any) -> Any:
-    """Outputs of a batch with the present weights; norm layers do not count the batch a second time."""
+def current_outputs(network: Network, forward: Forward, batch: Any) -> Any:
+    """Outputs of a batch with the current weights; norm layers do not count the batch a second time."""
     buffers = {name: buffer.clone() for name, buffer in network.buffers.items()}
-    return outputs_with(network, buffers, forward, batch)
+    return call_with(network.model, buffers, forward, batch)
 
 
 def outputs_of(graph: NodeGraph, outputs: Any, task: int) -> Tensor:

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from agscl.methods.method import Learned, Memory, Network, Protection, Training, check_range, num_bytes, same_shapes
+from agscl.methods.functional import call_with
+from agscl.methods.method import (
+    Forward,
+    Learned,
+    LossTerm,
+    Memory,
+    Network,
+    Protection,
+    RunningTask,
+    StepHooks,
+    check_range,
+    num_bytes,
+    same_shapes,
+)
+from agscl.nodes.tracing.trace import eval_mode
 
-from .all_heads import outputs_of, outputs_with, present_outputs
+from .all_heads import current_outputs, outputs_of
 
 
 @dataclass(frozen=True)
@@ -21,9 +35,9 @@ class LwF:
     r"""Learning without forgetting: old heads keep answering new data as they did before.
 
     :math:`\lambda \sum_t -\langle p_t', \log \hat p_t'\rangle`, equations (2) and (3): the cross-entropy between the
-    softened outputs of the old and the present model on every learned task's head; the sum over tasks, the mean over
+    softened outputs of the old and the current model on every learned task's head; the sum over tasks, the mean over
     samples. Add ``guard.extra_loss(batch, forward)`` to the loss. It calls ``forward`` twice: under ``no_grad`` with
-    the old weights in place, and for the present outputs; a loop that has these already may return them whenever
+    the old weights in place, and for the current outputs; a loop that has these already may return them whenever
     gradients are enabled, and then only the old forward comes on top of its own.
 
     Attributes:
@@ -50,51 +64,71 @@ class LwF:
         return Distillation(self, network)
 
 
-class Distillation(Protection):
-    """LwF on one network. It keeps a copy of the model after the last task, without heads not yet learned."""
+class OldAnswers(LossTerm):
+    """The distillation loss, and the old weights that it needs.
 
-    def __init__(self, method: LwF, network: Network) -> None:
-        self._method, self._network = method, network
-        self._old: dict[str, Tensor] = {}
-        self._tasks: tuple[int, ...] = ()
+    Attributes:
+        weights: The model's tensors after the last task by name, without heads not yet learned.
+    """
 
-    def begin(self, training: Training) -> None:
-        """Take note of the tasks to keep."""
-        self._tasks = training.learned
+    def __init__(self, method: LwF) -> None:
+        self._method = method
+        self.weights: dict[str, Tensor] = {}
 
-    def end(self) -> None:
-        """Nothing is distilled outside training."""
-        self._tasks = ()
+    def applies(self, task: RunningTask | None) -> bool:
+        """From the second task on, unless ``lam=0``."""
+        return task is not None and bool(task.learned) and self._method.lam > 0
 
-    @property
-    def has_extra_loss(self) -> bool:
-        """From the second task on."""
-        return bool(self._tasks) and self._method.lam > 0
-
-    def extra_loss(self, batch: Any, forward: Callable[[Any], Any]) -> Tensor | None:
-        """The distillation loss; `None` before the second task and with ``lam=0``.
+    def value(self, network: Network, task: RunningTask, batch: Any, forward: Forward) -> Tensor:
+        """The term, shape ``()``: the sum over heads of learned tasks.
 
         Raises:
             ValueError: If the outputs are not those of all heads.
         """
-        if not self.has_extra_loss:
-            return None
-        with torch.no_grad(), _eval_mode(self._network.model):
-            answers = outputs_with(self._network, self._old, forward, batch)
-        outputs = present_outputs(self._network, forward, batch)
-        shared = self._network.graph.num_tasks is None
-        losses = [self._loss(outputs, answers, task) for task in (self._tasks[-1:] if shared else self._tasks)]
+        with torch.no_grad(), eval_mode(network.model):
+            answers = call_with(network.model, self.weights, forward, batch)
+        outputs = current_outputs(network, forward, batch)
+        heads = task.learned[-1:] if network.graph.num_tasks is None else task.learned
+        pairs = [(outputs_of(network.graph, outputs, t), outputs_of(network.graph, answers, t)) for t in heads]
+        losses = [distillation(new, old, self._method.temperature) for new, old in pairs]
         return self._method.lam * torch.stack(losses).sum()
+
+
+def distillation(logits: Tensor, old_logits: Tensor, temperature: float) -> Tensor:
+    """Cross-entropy between the softened old and new outputs, mean over samples, shape ``()``; equations (2) and (3).
+
+    Args:
+        logits: Shape ``(B, classes)``.
+        old_logits: Same shape.
+        temperature: Softens both.
+
+    >>> distillation(torch.zeros(1, 2), torch.tensor([[5.0, -5.0]]), temperature=2.0)
+    tensor(0.6931)
+    """
+    return cross_entropy(logits / temperature, (old_logits / temperature).softmax(1))
+
+
+class Distillation(Protection):
+    """LwF on one network. It keeps a copy of the model after the last task."""
+
+    def __init__(self, method: LwF, network: Network) -> None:
+        self._network = network
+        self._old = OldAnswers(method)
+        self.loss_terms = (self._old,)
+
+    def holding(self, task: RunningTask) -> AbstractContextManager[StepHooks]:
+        """Nothing is held: the loss is all there is."""
+        return nullcontext(StepHooks())
 
     def finish(self, learned: Learned) -> None:
         """Copy the model."""
         graph, state = self._network.graph, self._network.state
         unseen = graph.head_parameters - {name for task in learned.tasks for name in graph.head_of(task)}
-        self._old = {name: t.detach().clone() for name, t in state.items() if name not in unseen}
+        self._old.weights = {name: t.detach().clone() for name, t in state.items() if name not in unseen}
 
     def tensors(self) -> dict[str, Tensor]:
         """The copy, by name."""
-        return dict(self._old)
+        return dict(self._old.weights)
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Take a saved state.
@@ -102,28 +136,11 @@ class Distillation(Protection):
         Raises:
             ValueError: If a tensor does not fit.
         """
-        live = self._network.state
-        same_shapes(tensors, {name: tensor for name, tensor in live.items() if name in tensors})
-        self._old = {name: tensor.to(live[name], copy=True) for name, tensor in tensors.items()}
+        state = self._network.state
+        same_shapes(tensors, {name: tensor for name, tensor in state.items() if name in tensors})
+        self._old.weights = {name: tensor.to(state[name], copy=True) for name, tensor in tensors.items()}
 
     def memory(self) -> Memory:
         """The old model is what regularizes."""
-        size = num_bytes(self._old.values())
+        size = num_bytes(self._old.weights.values())
         return Memory(size, size)
-
-    def _loss(self, outputs: Any, answers: Any, task: int) -> Tensor:
-        network, temperature = self._network, self._method.temperature
-        old, new = (outputs_of(network.graph, given, task) / temperature for given in (answers, outputs))
-        return cross_entropy(new, old.softmax(1))
-
-
-@contextmanager
-def _eval_mode(model: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in model.modules() if module.training]
-    for module, _ in modes:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode

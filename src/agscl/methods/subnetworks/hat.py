@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
 from typing import ClassVar
@@ -10,25 +11,25 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from agscl.methods.freezing import Freeze
-from agscl.methods.frozen_statistics import FrozenStatistics
-from agscl.methods.masks import frozen_channels, frozen_for_all
+from agscl.methods.freezing import freeze
+from agscl.methods.frozen_statistics import freeze_statistics
+from agscl.methods.masks import frozen_between, frozen_channels
 from agscl.methods.method import (
     Learned,
     Memory,
     Network,
     Protection,
+    RunningTask,
     Step,
-    Training,
+    StepHooks,
     check_range,
     num_bytes,
     same_shapes,
 )
 from agscl.nodes import Slice
-from agscl.nodes.slices import lay_out
 
 from .kept import add_parameters, require_known, tasks_in
-from .reweighting import Reweighting
+from .replaced_tensors import replace_tensors_in_forward
 
 PREFIX = "hat_embedding"
 """What the names of the task embedding's parameters begin with, one a layer."""
@@ -103,46 +104,44 @@ class HardAttention(Protection):
         self._drawn = torch.tensor(True)
         self._scale: float | None = None
         outgoing = {piece.parameter for layer in layers for piece in layer.outgoing}
-        Reweighting(network.model, sorted(outgoing), self._gated)
+        replace_tensors_in_forward(network.model, sorted(outgoing), self._gated)
 
-    def begin(self, training: Training) -> None:
-        """Draw the task's embedding, and lay out what earlier tasks use.
+    @contextmanager
+    def holding(self, task: RunningTask) -> Iterator[StepHooks]:
+        """Draw the task's embedding and freeze what earlier tasks use; gates are soft within the context.
 
         Raises:
             ValueError: If the optimizer does not hold the embedding.
         """
-        training.require_held(self._added)
+        task.require_held(self._added)
         if not self._drawn:
-            self._draw(training)
-        network, used = self._network, self._used()
-        frozen = frozen_weights(network, used) if training.learned else {}
-        self._freeze = Freeze(network, training, frozen)
-        self._norms = FrozenStatistics(network.model, frozen_channels(network, used, training.learned))
-        self._free = {name: (~mask).to(self._embedding[name].dtype) for name, mask in used.items()}
-        self._steps_per_epoch, self._task = training.steps_per_epoch, None
-        self._scale = self._method.scale(training.first_step, training.steps_per_epoch)
+            self._draw(task)
+        network, used, gamma = self._network, self._used(), self._method.gamma
+        free = {name: (~mask).to(self._embedding[name].dtype) for name, mask in used.items()}
+        capacity = max(sum(float(mask.sum()) for mask in free.values()), 1.0)
+        masks = frozen_between(network, used) if task.learned else {}
+        channels = frozen_channels(network, used, task.learned)
+        with freeze(network, task, masks) as held, freeze_statistics(network.model, channels):
 
-    def before_step(self, step: Step) -> None:
-        """Regularize and compensate the embedding's gradient; used weights get none."""
-        for name, embedding in self._embedding.items():
-            if embedding.grad is not None and self._scale is not None:
-                embedding.grad += self._regularizer_gradient(name, self._scale) * step.scale
-                embedding.grad *= compensation(embedding.detach(), self._scale, self._method.smax)
-        self._freeze.before_step()
+            def before_step(step: Step) -> None:
+                for name, embedding in self._embedding.items():
+                    if embedding.grad is not None and self._scale is not None:
+                        pull = regularizer_gradient(embedding.detach(), self._scale, gamma, capacity)
+                        embedding.grad += pull * free[name] * step.scale
+                        embedding.grad *= compensation(embedding.detach(), self._scale, self._method.smax)
+                held.before_step(step)
 
-    def after_step(self, step: Step) -> None:
-        """Hold used weights, keep the embedding in range, and anneal."""
-        self._freeze.after_step()
-        for embedding in self._embedding.values():
-            embedding.clamp_(-LARGEST_EMBEDDING, LARGEST_EMBEDDING)
-        self._scale = self._method.scale(step.number + 1, self._steps_per_epoch)
+            def after_step(step: Step) -> None:
+                held.after_step(step)
+                for embedding in self._embedding.values():
+                    embedding.clamp_(-LARGEST_EMBEDDING, LARGEST_EMBEDDING)
+                self._scale = self._method.scale(step.number + 1, task.steps_per_epoch)
 
-    def end(self) -> None:
-        """Give the model back as it was; gates are hard from now on."""
-        self._freeze.end()
-        self._norms.release()
-        self._scale = None
-        del self._freeze, self._norms, self._free
+            self._task, self._scale = None, self._method.scale(task.first_step, task.steps_per_epoch)
+            try:
+                yield StepHooks(before_step, after_step)
+            finally:
+                self._scale = None
 
     def finish(self, learned: Learned) -> None:
         """Keep the task's gates."""
@@ -150,7 +149,7 @@ class HardAttention(Protection):
         self._drawn = torch.tensor(False)
 
     def use_task(self, task: int) -> None:
-        """Answer with a learned task's gates, or go on with the present ones.
+        """Answer with a learned task's gates, or go on with the current ones.
 
         Raises:
             ValueError: If the task is neither learned nor the next.
@@ -159,7 +158,7 @@ class HardAttention(Protection):
         self._task = task if task in self._gates else None
 
     def penalty(self) -> Tensor:
-        """The regularizer (6) of the present gates, shape ``()``, times its strength."""
+        """The regularizer (6) of the current gates, shape ``()``, times its strength."""
         used, scale = self._used(), self._scale or self._method.smax
         kept = sum(float((torch.sigmoid(scale * e.detach()) * ~used[n]).sum()) for n, e in self._embedding.items())
         free = sum(int((~mask).sum()) for mask in used.values())
@@ -196,7 +195,7 @@ class HardAttention(Protection):
         return own
 
     def _gate(self, layer: str, training: bool) -> Tensor:
-        """Present gates of a layer, shape ``(num_nodes,)``: soft while training, hard otherwise."""
+        """Current gates of a layer, shape ``(num_nodes,)``: soft while training, hard otherwise."""
         if self._task is not None:
             return self._gates[self._task][layer]
         if training and self._scale is not None:
@@ -208,18 +207,28 @@ class HardAttention(Protection):
         nobody = {name: torch.zeros_like(e, dtype=torch.bool) for name, e in self._embedding.items()}
         return {n: reduce(torch.logical_or, [g[n] for g in self._gates.values()], mask) for n, mask in nobody.items()}
 
-    def _draw(self, training: Training) -> None:
+    def _draw(self, task: RunningTask) -> None:
         """A new embedding, without what the optimizer remembers of the old one."""
         for embedding in self._embedding.values():
             nn.init.normal_(embedding)
-            training.optimizer.state.pop(embedding, None)
+            task.optimizer.state.pop(embedding, None)
         self._drawn = torch.tensor(True)
 
-    def _regularizer_gradient(self, name: str, scale: float) -> Tensor:
-        """Derivative of equation (6) by the embedding of a layer."""
-        gate = torch.sigmoid(scale * self._embedding[name].detach())
-        capacity = sum(float(free.sum()) for free in self._free.values())
-        return (self._method.gamma * scale / max(capacity, 1.0)) * gate * (1 - gate) * self._free[name]
+
+def regularizer_gradient(embedding: Tensor, scale: float, gamma: float, capacity: float) -> Tensor:
+    """Derivative of equation (6) by the embedding of free nodes.
+
+    Args:
+        embedding: Shape ``(num_nodes,)``.
+        scale: The annealed s.
+        gamma: Strength.
+        capacity: Number of free nodes in the network.
+
+    >>> regularizer_gradient(torch.zeros(2), scale=4.0, gamma=2.0, capacity=4.0)
+    tensor([0.5000, 0.5000])
+    """
+    gate = torch.sigmoid(scale * embedding)
+    return (gamma * scale / capacity) * gate * (1 - gate)
 
 
 def compensation(embedding: Tensor, scale: float, smax: float) -> Tensor:
@@ -236,21 +245,3 @@ def spread(gate: Tensor, piece: Slice, tensor: Tensor) -> Tensor:
     repeated = gate.unsqueeze(1).expand_as(piece.index).flatten()
     whole: Tensor = ones.index_put((piece.index.flatten(),), repeated)
     return whole.view(shape)
-
-
-def frozen_weights(network: Network, used: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What earlier tasks compute with: weights between used nodes, from inputs to them, from them to a shared head.
-
-    Returns:
-        By parameter name, a bool tensor that broadcasts to it; parameters with none are left out.
-    """
-    layers, parameters = network.graph.layers, network.parameters
-    into = lay_out(((p, used[layer.name]) for layer in layers for p in layer.incoming), parameters, True)
-    out = lay_out(((p, used[layer.name]) for layer in layers for p in layer.outgoing), parameters, True)
-    frozen: dict[str, Tensor] = {}
-    for (name, _), mask in (*into.items(), *out.items()):
-        frozen[name] = frozen[name] & mask if name in frozen else mask
-    shared = {name for head in network.graph.heads if not head.tasks for name in head.parameters}
-    whole = {n: torch.tensor(True, device=parameters[n].device) for n in shared - frozen.keys()}
-    common = {name: mask for name, mask in frozen.items() if name in network.common and mask.any()}
-    return {**common, **whole, **frozen_for_all(network)}

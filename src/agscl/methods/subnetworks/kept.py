@@ -31,18 +31,18 @@ class OwnTensors:
     """Tensors of the model that each learned task keeps for itself.
 
     Args:
-        tensors: The live ones by name.
+        tensors: The model's own by name.
     """
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
-        self._live = {name: tensor.detach() for name, tensor in tensors.items()}
+        self._own = {name: tensor.detach() for name, tensor in tensors.items()}
         self._kept: dict[int, dict[str, Tensor]] = {}
         self._shown: int | None = None
 
     @property
     def names(self) -> list[str]:
         """Names of the tensors."""
-        return list(self._live)
+        return list(self._own)
 
     @property
     def tasks(self) -> list[int]:
@@ -50,11 +50,11 @@ class OwnTensors:
         return list(self._kept)
 
     def keep(self, task: int) -> None:
-        """Copy the live tensors for a task."""
-        self._kept[task] = {name: tensor.clone() for name, tensor in self._live.items()}
+        """Copy the model's own tensors for a task."""
+        self._kept[task] = {name: tensor.clone() for name, tensor in self._own.items()}
 
     def show(self, task: int | None) -> None:
-        """From now on give a task's tensors; the live ones for `None` or a task that kept none."""
+        """From now on give a task's tensors; the model's own for `None` or a task that kept none."""
         self._shown = task if task in self._kept else None
 
     def present(self, name: str, own: Tensor) -> Tensor:
@@ -67,12 +67,12 @@ class OwnTensors:
 
     def blank(self, tasks: Iterable[int]) -> dict[str, Tensor]:
         """What a state with these tasks must look like, for `same_shapes`."""
-        return {f"kept.{task}.{name}": tensor for task in tasks for name, tensor in self._live.items()}
+        return {f"kept.{task}.{name}": tensor for task in tasks for name, tensor in self._own.items()}
 
     def load(self, tensors: Mapping[str, Tensor], tasks: Iterable[int]) -> None:
-        """Take a state that fits; the live tensors are shown."""
-        live = self._live.items()
-        self._kept = {t: {n: tensors[f"kept.{t}.{n}"].to(x, copy=True) for n, x in live} for t in tasks}
+        """Take a state that fits; the model's own tensors are shown."""
+        own = self._own.items()
+        self._kept = {t: {n: tensors[f"kept.{t}.{n}"].to(x, copy=True) for n, x in own} for t in tasks}
         self._shown = None
 
     def num_bytes(self) -> int:

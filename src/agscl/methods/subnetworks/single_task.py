@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from agscl.methods.freezing import Untrained
-from agscl.methods.method import Learned, Memory, Network, Protection, Training, same_shapes
+from agscl.methods.freezing import untrained
+from agscl.methods.method import Learned, Memory, Network, Protection, RunningTask, StepHooks, same_shapes
 
 from .kept import OwnTensors, require_known, tasks_in
-from .reweighting import Reweighting
+from .replaced_tensors import replace_tensors_in_forward
 
 
 @dataclass(frozen=True)
@@ -39,25 +40,17 @@ class SeparateModels(Protection):
         self._own = OwnTensors({**network.common, **network.buffers})
         self._first = {name: tensor.detach().clone() for name, tensor in self._common().items()}
         self._begun = torch.tensor(True)
-        Reweighting(network.model, self._own.names, self._present)
+        replace_tensors_in_forward(network.model, self._own.names, self._present)
 
-    def begin(self, training: Training) -> None:
+    @contextmanager
+    def holding(self, task: RunningTask) -> Iterator[StepHooks]:
         """Begin with a fresh model, and without what the optimizer remembers of the old one."""
         self._own.show(None)
-        self._heads = Untrained(self._network.parameters[n] for n in self._network.graph.own_heads(training.learned))
-        if self._begun:
-            return
-        with torch.no_grad():
-            for name, tensor in self._common().items():
-                tensor.copy_(self._first[name])
-        for parameter in self._network.parameters.values():
-            training.optimizer.state.pop(parameter, None)
-        self._begun = torch.tensor(True)
-
-    def end(self) -> None:
-        """Give the model back as it was."""
-        self._heads.release()
-        del self._heads
+        heads = self._network.graph.own_heads(task.learned)
+        with untrained(self._network.parameters[name] for name in heads):
+            if not self._begun:
+                self._begin_anew(task)
+            yield StepHooks()
 
     def finish(self, learned: Learned) -> None:
         """Keep the task's model."""
@@ -65,7 +58,7 @@ class SeparateModels(Protection):
         self._begun = torch.tensor(False)
 
     def use_task(self, task: int) -> None:
-        """Answer with a learned task's model, or go on with the present one.
+        """Answer with a learned task's model, or go on with the current one.
 
         Raises:
             ValueError: If the task is neither learned nor the next.
@@ -74,7 +67,7 @@ class SeparateModels(Protection):
         self._own.show(task)
 
     def tensors(self) -> dict[str, Tensor]:
-        """The models of the learned tasks, the first weights, and whether the present ones are a task in progress."""
+        """The models of the learned tasks, the first weights, and whether the current ones are a task in progress."""
         first = {f"first.{name}": tensor for name, tensor in self._first.items()}
         return {**self._own.tensors(), **first, "begun": self._begun}
 
@@ -94,6 +87,14 @@ class SeparateModels(Protection):
     def memory(self) -> Memory:
         """The models of the learned tasks."""
         return Memory(0, self._own.num_bytes())
+
+    @torch.no_grad()
+    def _begin_anew(self, task: RunningTask) -> None:
+        for name, tensor in self._common().items():
+            tensor.copy_(self._first[name])
+        for parameter in self._network.parameters.values():
+            task.optimizer.state.pop(parameter, None)
+        self._begun = torch.tensor(True)
 
     def _common(self) -> dict[str, Tensor]:
         return {**self._network.common, **self._network.buffers}

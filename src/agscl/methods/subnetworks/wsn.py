@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
 from typing import ClassVar
@@ -11,21 +12,21 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from agscl.methods.freezing import Freeze
+from agscl.methods.freezing import freeze
 from agscl.methods.method import (
     Learned,
     Memory,
     Network,
     Protection,
-    Step,
-    Training,
+    RunningTask,
+    StepHooks,
     check_range,
     num_bytes,
     same_shapes,
 )
 
 from .kept import OwnTensors, add_parameters, require_known, tasks_in
-from .reweighting import Reweighting
+from .replaced_tensors import replace_tensors_in_forward
 
 PREFIX = "wsn_scores"
 """What the names of the scores' parameters begin with, one a masked weight."""
@@ -83,31 +84,20 @@ class WinningSubnetworks(Protection):
         self._small = OwnTensors({**small, **network.buffers})
         self._masks: dict[int, dict[str, Tensor]] = {}
         self._shown: dict[str, Tensor] = {}
-        Reweighting(network.model, [*self._scores, *self._small.names], self._chosen)
+        replace_tensors_in_forward(network.model, [*self._scores, *self._small.names], self._chosen)
 
-    def begin(self, training: Training) -> None:
+    @contextmanager
+    def holding(self, task: RunningTask) -> Iterator[StepHooks]:
         """Freeze what earlier tasks compute with.
 
         Raises:
             ValueError: If the optimizer does not hold the scores.
         """
-        training.require_held(self._added)
-        self._freeze = Freeze(self._network, training, self._used())
-        self._shown = {}
-        self._small.show(None)
-
-    def before_step(self, step: Step) -> None:
-        """Frozen weights get no gradient."""
-        self._freeze.before_step()
-
-    def after_step(self, step: Step) -> None:
-        """Hold frozen weights."""
-        self._freeze.after_step()
-
-    def end(self) -> None:
-        """Give the model back as it was."""
-        self._freeze.end()
-        del self._freeze
+        task.require_held(self._added)
+        with freeze(self._network, task, self._used()) as held:
+            self._shown = {}
+            self._small.show(None)
+            yield held
 
     def finish(self, learned: Learned) -> None:
         """Keep the task's mask and its small tensors."""
@@ -115,7 +105,7 @@ class WinningSubnetworks(Protection):
         self._small.keep(learned.task)
 
     def use_task(self, task: int) -> None:
-        """Answer with a learned task's subnetwork, or go on with the present one.
+        """Answer with a learned task's subnetwork, or go on with the current one.
 
         Raises:
             ValueError: If the task is neither learned nor the next.
@@ -169,14 +159,22 @@ class WinningSubnetworks(Protection):
 
 
 def best(scores: Tensor, share: float) -> Tensor:
-    """Which entries are among the best, as many as the share says, at least one: bool, of the scores' shape."""
+    """Which entries are among the best, as many as the share says, at least one: bool, of the scores' shape.
+
+    >>> best(torch.tensor([0.1, 0.9, 0.5, 0.2]), share=0.5)
+    tensor([False,  True,  True, False])
+    """
     count = max(1, round(share * scores.numel()))
     mask = torch.zeros(scores.numel(), dtype=torch.bool, device=scores.device)
     return mask.index_fill(0, scores.flatten().topk(count, sorted=False).indices, True).view(scores.shape)
 
 
 def pack(mask: Tensor) -> Tensor:
-    """A bool tensor as bits, uint8, shape ``(ceil(numel / 8),)``."""
+    """A bool tensor as bits, uint8, shape ``(ceil(numel / 8),)``.
+
+    >>> pack(torch.tensor([True, False, True]))
+    tensor([5], dtype=torch.uint8)
+    """
     flat = mask.flatten().to(torch.uint8)
     padded = torch.cat([flat, flat.new_zeros(-len(flat) % 8)])
     return (padded.view(-1, 8) * _BIT.to(mask.device)).sum(1, dtype=torch.uint8)

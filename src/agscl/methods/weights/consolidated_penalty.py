@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
 
-from agscl.methods.method import Learned, Memory, Network, Protection, Step, Training, same_shapes
+from agscl.methods.method import Learned, Memory, Network, Protection, RunningTask, StepHooks, same_shapes
 
 from .quadratic import QuadraticPenalty, require_finite
 
@@ -32,24 +33,12 @@ class MeasuredPenalty(Protection):
         self._network, self._measure, self._merge = network, measure, merge
         self._penalty = QuadraticPenalty(network, strength)
 
-    def begin(self, training: Training) -> None:
-        """Prepare the penalty."""
-        self._penalty.begin(training)
-
-    def before_step(self, step: Step) -> None:
-        """Add the penalty's gradient."""
-        self._penalty.add_gradient(step)
-
-    def after_step(self, step: Step) -> None:
-        """Hold what is frozen."""
-        self._penalty.hold()
-
-    def end(self) -> None:
-        """Give the model back as it was."""
-        self._penalty.end()
+    def holding(self, task: RunningTask) -> AbstractContextManager[StepHooks]:
+        """As the quadratic penalty."""
+        return self._penalty.holding(task)
 
     def finish(self, learned: Learned) -> None:
-        """Measure the importance and make the present weights an anchor.
+        """Measure the importance and make the current weights an anchor.
 
         Raises:
             ValueError: If there is no data, labels are needed and missing, or the importance is not finite.
@@ -59,7 +48,7 @@ class MeasuredPenalty(Protection):
         self._merge(self._penalty, importance, len(learned.tasks))
 
     def penalty(self) -> Tensor:
-        """The penalty at the present weights, shape ``()``."""
+        """The penalty at the current weights, shape ``()``."""
         return self._penalty.value()
 
     def tensors(self) -> dict[str, Tensor]:

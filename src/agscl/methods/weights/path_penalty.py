@@ -5,20 +5,31 @@ A step is seen from outside: the clean gradient before it and the movement after
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from agscl.methods.method import Memory, Network, Protection, Step, Training, same_shapes
+from agscl.methods.method import (
+    Learned,
+    Memory,
+    Network,
+    Protection,
+    RunningTask,
+    Step,
+    StepHooks,
+    named,
+    same_shapes,
+)
 
 from .quadratic import QuadraticPenalty
 
 
 @dataclass(frozen=True)
-class Moved:
+class WeightChange:
     """One step, for the parameters that had a gradient.
 
     Attributes:
@@ -32,11 +43,11 @@ class Moved:
     backwards: list[Tensor]
 
 
-class Movement:
-    """Watches steps; the buffers it returns are used again by the next step.
+class StepRecorder:
+    """Records steps; the buffers it returns are used again by the next step.
 
     Args:
-        parameters: The weights to watch, by name.
+        parameters: The weights to record, by name.
     """
 
     def __init__(self, parameters: Mapping[str, nn.Parameter]) -> None:
@@ -49,22 +60,93 @@ class Movement:
         """Remember weights and gradients; call it before anything else changes the gradients."""
         self._names = [name for name, p in self._parameters.items() if p.grad is not None]
         if self._names:
-            live = [grad for name in self._names if (grad := self._parameters[name].grad) is not None]
+            present = [grad for name in self._names if (grad := self._parameters[name].grad) is not None]
             gradients = [self._gradients[name] for name in self._names]
-            torch._foreach_copy_(gradients, live)
+            torch._foreach_copy_(gradients, present)
             if isinstance(step.scale, Tensor) or step.scale != 1:
                 torch._foreach_div_(gradients, step.scale)
             torch._foreach_copy_([self._before[name] for name in self._names], self._weights())
 
-    def after(self) -> Moved:
+    def after(self) -> WeightChange:
         """What the step did."""
         backwards = [self._before[name] for name in self._names]
         if self._names:
             torch._foreach_sub_(backwards, self._weights())
-        return Moved(self._names, [self._gradients[name] for name in self._names], backwards)
+        return WeightChange(self._names, [self._gradients[name] for name in self._names], backwards)
 
     def _weights(self) -> list[Tensor]:
         return [self._parameters[name].detach() for name in self._names]
+
+
+class Path:
+    """The path of the weights since a task began, or since it was last advanced.
+
+    Attributes:
+        begun: Whether a step was taken, bool, shape ``()``.
+        saved: The loss that each weight's own movement saved, by parameter name.
+        origin: Where it began, by parameter name.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin a new path at the current weights."""
+        self.begun = torch.tensor(False)
+        self.saved = zeros(self._network)
+        self.origin = {name: p.detach().clone() for name, p in self._network.common.items()}
+
+    def add(self, change: WeightChange) -> None:
+        """Add up the loss that a step saved: the task's gradient times the way back."""
+        self.begun.fill_(True)
+        if change.names:
+            torch._foreach_addcmul_([self.saved[n] for n in change.names], change.gradients, change.backwards)
+
+    def advance(self) -> None:
+        """Go on with the same path from the current weights, with nothing saved since then."""
+        for name, saved in self.saved.items():
+            saved.zero_()
+            self.origin[name].copy_(self._network.parameters[name].detach())
+
+    def moved(self, name: str) -> Tensor:
+        """How far a parameter is from the origin, of its shape."""
+        return self._network.parameters[name].detach() - self.origin[name]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All of it by name; the tensors themselves, not copies."""
+        return {"begun": self.begun, **named(saved=self.saved, origin=self.origin)}
+
+
+class PathImportance(ABC):
+    """How importance is gathered along a path, and what is kept for it beside the path itself."""
+
+    @abstractmethod
+    def consolidate(self, path: Path, penalty: QuadraticPenalty, tasks: int) -> None:
+        """Turn the path of the task just learned into importance, and join it to the penalty.
+
+        Args:
+            path: The path from its beginning to the current weights.
+            penalty: The penalty of the tasks before.
+            tasks: How many tasks are learned, this one included.
+
+        Raises:
+            ValueError: If the importance is not finite; nothing is changed then.
+        """
+
+    def start(self) -> None:
+        """A new path begins."""
+
+    def observe(self, path: Path, change: WeightChange, step: Step) -> None:
+        """Take a step into account, beyond the loss that it saved."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that is kept, by name, to be saved; the tensors themselves, not copies."""
+        return {}
+
+    def num_bytes(self) -> int:
+        """Bytes that are kept from one task to the next."""
+        return 0
 
 
 class PathPenalty(Protection):
@@ -73,50 +155,50 @@ class PathPenalty(Protection):
     Args:
         network: The network.
         strength: Factor of the penalty.
+        importance: How importance is gathered.
     """
 
-    def __init__(self, network: Network, strength: float) -> None:
-        self._network = network
-        self._penalty = QuadraticPenalty(network, strength)
-        self._restart()
+    def __init__(self, network: Network, strength: float, importance: PathImportance) -> None:
+        self._network, self._gathered = network, importance
+        self._penalty, self._path = QuadraticPenalty(network, strength), Path(network)
 
-    @abstractmethod
-    def _observe(self, moved: Moved, step: Step) -> None:
-        """Take a step into account, beyond the loss that it saved."""
+    @contextmanager
+    def holding(self, task: RunningTask) -> Iterator[StepHooks]:
+        """Start a path at the current weights, or go on with one that was begun; record every step of it."""
+        if not self._path.begun:
+            self._path.restart()
+            self._gathered.start()
+        recorder = StepRecorder(self._network.common)
+        with self._penalty.holding(task) as held:
 
-    def begin(self, training: Training) -> None:
-        """Start a path at the present weights, or go on with one that was begun."""
-        if not self._begun:
-            self._restart()
-        self._movement = Movement(self._network.common)
-        self._penalty.begin(training)
+            def before_step(step: Step) -> None:
+                recorder.before(step)
+                held.before_step(step)
 
-    def before_step(self, step: Step) -> None:
-        """Read the task's gradient, then add the penalty's."""
-        self._movement.before(step)
-        self._penalty.add_gradient(step)
+            def after_step(step: Step) -> None:
+                held.after_step(step)
+                change = recorder.after()
+                self._path.add(change)
+                self._gathered.observe(self._path, change, step)
 
-    def after_step(self, step: Step) -> None:
-        """Add up the loss that the step saved: the task's gradient times the way back."""
-        self._penalty.hold()
-        self._begun.fill_(True)
-        moved = self._movement.after()
-        if moved.names:
-            torch._foreach_addcmul_([self._saved[n] for n in moved.names], moved.gradients, moved.backwards)
-        self._observe(moved, step)
+            yield StepHooks(before_step, after_step)
 
-    def end(self) -> None:
-        """Give the model back as it was."""
-        self._penalty.end()
-        del self._movement
+    def finish(self, learned: Learned) -> None:
+        """Turn the path into importance and make the current weights the anchor.
+
+        Raises:
+            ValueError: If the importance is not finite.
+        """
+        self._gathered.consolidate(self._path, self._penalty, len(learned.tasks))
+        self._path.restart()
 
     def penalty(self) -> Tensor:
-        """The penalty at the present weights, shape ``()``."""
+        """The penalty at the current weights, shape ``()``."""
         return self._penalty.value()
 
     def tensors(self) -> dict[str, Tensor]:
         """Importance and anchor by parameter, and the path of the task in progress."""
-        return {**self._penalty.tensors(), **self._path()}
+        return {**self._penalty.tensors(), **self._path.tensors(), **self._gathered.tensors()}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Take a saved state.
@@ -124,27 +206,18 @@ class PathPenalty(Protection):
         Raises:
             ValueError: If a tensor does not fit.
         """
-        same_shapes(tensors, {**self._penalty.blank(tensors), **self._path()})
+        path = {**self._path.tensors(), **self._gathered.tensors()}
+        same_shapes(tensors, {**self._penalty.blank(tensors), **path})
         self._penalty.load(tensors)
-        for name, tensor in self._path().items():
+        for name, tensor in path.items():
             tensor.copy_(tensors[name])
 
     def memory(self) -> Memory:
         """Importance, and the anchor on top; the path ends with its task."""
-        return self._penalty.memory()
-
-    def _restart(self) -> None:
-        self._begun = torch.tensor(False)
-        self._saved = self._zeros()
-        self._origin = {name: p.detach().clone() for name, p in self._network.common.items()}
-
-    def _zeros(self) -> dict[str, Tensor]:
-        return {name: torch.zeros_like(p, requires_grad=False) for name, p in self._network.common.items()}
-
-    def _path(self) -> dict[str, Tensor]:
-        return {"begun": self._begun, **named(saved=self._saved, origin=self._origin)}
+        memory = self._penalty.memory()
+        return Memory(memory.regularization, memory.total + (self._gathered.num_bytes() if memory.total else 0))
 
 
-def named(**books: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Books of tensors as one, by ``book.name``."""
-    return {f"{book}.{name}": tensor for book, tensors in books.items() for name, tensor in tensors.items()}
+def zeros(network: Network) -> dict[str, Tensor]:
+    """Zeros for every parameter that tasks have in common, by name."""
+    return {name: torch.zeros_like(p, requires_grad=False) for name, p in network.common.items()}

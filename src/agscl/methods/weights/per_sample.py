@@ -8,6 +8,7 @@ every layer's input counts samples; a layer where its length differs is left to 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
@@ -15,12 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
-from torch.func import functional_call, grad, vmap
+from torch.func import grad, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from agscl.methods.functional import call_with
 from agscl.methods.method import Learned, Network
-
-from .closed_forms import LAYERS, Magnitude
+from agscl.nodes.layers import CLOSED_FORMS, Magnitude
 
 Targets = tuple[Tensor, ...]
 """What one differentiation needs beside the outputs: tensors with one entry a sample."""
@@ -66,12 +67,12 @@ def mean_magnitudes(
     sums = {name: torch.zeros_like(p, requires_grad=False) for name, p in parameters.items()}
     samples = 0
     for batch in learned.batches:
-        with torch.enable_grad(), _Watch(network.model, parameters) as watch:
+        with torch.enable_grad(), _recorded(network.model) as records:
             outputs = learned.predict(batch)
         samples += len(outputs)
         for targets in objective.targets(batch, outputs.detach()):
-            pass_ = _Pass(network.model, learned.predict, objective.losses, magnitude)
-            for name, total in pass_.sums(batch, outputs, targets, watch).items():
+            pass_ = _Pass(network, learned.predict, objective.losses, magnitude)
+            for name, total in pass_.sums(batch, outputs, targets, records).items():
                 sums[name] += total
     require_samples(samples)
     return {name: total / samples for name, total in sums.items()}
@@ -96,48 +97,43 @@ class _Record:
     output: GradientEdge
 
 
-class _Watch:
+@contextmanager
+def _recorded(model: nn.Module) -> Iterator[list[_Record]]:
     """Records the calls of all layers that have a closed form while the model computes."""
+    records: list[_Record] = []
 
-    def __init__(self, model: nn.Module, parameters: Mapping[str, Tensor]) -> None:
-        self.parameters = parameters
-        self.records: list[_Record] = []
-        self._layers = [module for module in model.modules() if type(module) in LAYERS]
-
-    def __enter__(self) -> _Watch:
-        self._handles = [layer.register_forward_hook(self._record) for layer in self._layers]
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for handle in self._handles:
-            handle.remove()
-
-    def _record(self, layer: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+    def record(layer: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
         if args and output.requires_grad:
-            self.records.append(_Record(layer, args[0].detach(), get_gradient_edge(output)))
+            records.append(_Record(layer, args[0].detach(), get_gradient_edge(output)))
+
+    handles = [module.register_forward_hook(record) for module in model.modules() if type(module) in CLOSED_FORMS]
+    try:
+        yield records
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 @dataclass(frozen=True)
 class _Pass:
     """One differentiation of one batch."""
 
-    model: nn.Module
+    network: Network
     predict: Callable[[Any], Tensor]
     losses: Callable[..., Tensor]
     magnitude: Magnitude
 
-    def sums(self, batch: Any, outputs: Tensor, targets: Targets, watch: _Watch) -> dict[str, Tensor]:
+    def sums(self, batch: Any, outputs: Tensor, targets: Targets, calls: list[_Record]) -> dict[str, Tensor]:
         """Sum over the batch of every used parameter's magnitudes, by name."""
         with torch.enable_grad():
             loss = self.losses(outputs, *targets).sum()
         if not loss.requires_grad:
             return {}
-        uses = _uses(loss)
-        names = {id(p): name for name, p in watch.parameters.items() if id(p) in uses}
-        alone = [record for record in watch.records if _is_alone(record, watch.records, uses)]
-        records = [record for record in alone if len(record.input) == len(outputs)]
+        uses, parameters = _uses(loss), self.network.common
+        names = {id(p): name for name, p in parameters.items() if id(p) in uses}
+        records = [call for call in calls if _is_alone(call, calls, uses) and len(call.input) == len(outputs)]
         sums = self._closed(loss, records, names)
-        rest = {name: watch.parameters[name] for name in names.values() if name not in sums}
+        rest = {name: parameters[name] for name in names.values() if name not in sums}
         return {**sums, **(self._general(batch, targets, rest) if rest else {})}
 
     def _closed(self, loss: Tensor, records: list[_Record], names: Mapping[int, str]) -> dict[str, Tensor]:
@@ -149,7 +145,7 @@ class _Pass:
         sums: dict[str, Tensor] = {}
         for record, gradient in zip(wanted, gradients, strict=True):
             if gradient is not None:
-                rule = LAYERS[type(record.layer)]
+                rule = CLOSED_FORMS[type(record.layer)]
                 for local, total in rule(record.layer, record.input, gradient, self.magnitude):
                     parameter = record.layer.get_parameter(local)
                     if id(parameter) in names:
@@ -158,11 +154,9 @@ class _Pass:
 
     def _general(self, batch: Any, targets: Targets, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Per-sample gradients by `torch.func`, for layers of any kind."""
-        predictor = _Predictor(self.model, self.predict)
 
         def loss(weights: dict[str, Tensor], sample: Any, target: Targets) -> Tensor:
-            state = {f"model.{name}": weight for name, weight in weights.items()}
-            outputs = functional_call(predictor, state, (_map(torch.unsqueeze, sample, 0),))
+            outputs = call_with(self.network.model, weights, self.predict, _map(torch.unsqueeze, sample, 0))
             return self.losses(outputs, *(t.unsqueeze(0) for t in target)).sum()
 
         weights = {name: p.detach() for name, p in parameters.items()}
@@ -173,17 +167,6 @@ class _Pass:
             for name, gradient in gradients.items():
                 sums[name] += self.magnitude(gradient).sum(0)
         return sums
-
-
-class _Predictor(nn.Module):
-    """A prediction as a module, so that `functional_call` can run it with other weights."""
-
-    def __init__(self, model: nn.Module, predict: Callable[[Any], Tensor]) -> None:
-        super().__init__()
-        self.model, self.predict = model, predict
-
-    def forward(self, batch: Any) -> Tensor:
-        return self.predict(batch)
 
 
 def _uses(loss: Tensor) -> dict[int, int]:

@@ -7,13 +7,14 @@ clean gradient first, and no autograd graph is built for it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
-from agscl.methods.freezing import Freeze
-from agscl.methods.method import Memory, Network, Step, Training, num_bytes
+from agscl.methods.freezing import freeze
+from agscl.methods.method import Memory, Network, RunningTask, Step, StepHooks, named, num_bytes
 
 
 class QuadraticPenalty:
@@ -40,37 +41,35 @@ class QuadraticPenalty:
         """Importance of every penalised weight, by parameter name; empty before the first task is learned."""
         return self._importance
 
-    def begin(self, training: Training) -> None:
-        """Prepare for the steps of one task."""
-        frozen = self._important() if math.isinf(self._strength) else {}
-        self._freeze = Freeze(self._network, training, frozen)
+    @contextmanager
+    def holding(self, task: RunningTask) -> Iterator[StepHooks]:
+        """Add the penalty's gradient to the task's before each step; with ``strength=inf`` freeze instead."""
+        hard = math.isinf(self._strength)
+        masks = {name: important > 0 for name, important in self._importance.items()} if hard else {}
+        with freeze(self._network, task, {n: mask for n, mask in masks.items() if mask.any()}) as held:
 
-    def add_gradient(self, step: Step) -> None:
-        """Add the penalty's gradient to the task's; frozen weights get none."""
-        self._freeze.before_step()
-        live = {name: self._network.parameters[name] for name in self._importance}
-        grads = {name: p.grad for name, p in live.items() if p.grad is not None}
-        if not grads or not 0 < self._strength < math.inf:
+            def before_step(step: Step) -> None:
+                held.before_step(step)
+                if 0 < self._strength < math.inf:
+                    self._add_gradient(step.scale)
+
+            yield StepHooks(before_step, held.after_step)
+
+    def _add_gradient(self, scale: float | Tensor) -> None:
+        parameters = {name: self._network.parameters[name] for name in self._importance}
+        grads = {name: p.grad for name, p in parameters.items() if p.grad is not None}
+        if not grads:
             return
-        away = torch._foreach_sub([live[n].detach() for n in grads], [self._anchor[n] for n in grads])
+        away = torch._foreach_sub([parameters[n].detach() for n in grads], [self._anchor[n] for n in grads])
         torch._foreach_mul_(away, [self._importance[n] for n in grads])
-        if isinstance(step.scale, Tensor):
-            torch._foreach_mul_(away, step.scale)
-        factor = 2 * self._strength * (1.0 if isinstance(step.scale, Tensor) else step.scale)
+        if isinstance(scale, Tensor):
+            torch._foreach_mul_(away, scale)
+        factor = 2 * self._strength * (1.0 if isinstance(scale, Tensor) else scale)
         torch._foreach_add_(list(grads.values()), away, alpha=factor)
-
-    def hold(self) -> None:
-        """After a step: put frozen weights back if the optimizer moved them although they had no gradient."""
-        self._freeze.after_step()
-
-    def end(self) -> None:
-        """Undo what `begin` prepared."""
-        self._freeze.end()
-        del self._freeze
 
     @torch.no_grad()
     def value(self) -> Tensor:
-        """The penalty at the present weights, float64, shape ``()``."""
+        """The penalty at the current weights, float64, shape ``()``."""
         total = self._constant.clone()
         for name, importance in self._importance.items():
             away = self._network.parameters[name].detach() - self._anchor[name]
@@ -78,7 +77,7 @@ class QuadraticPenalty:
         return self._strength * total if total != 0 else total
 
     def add(self, importance: Mapping[str, Tensor]) -> None:
-        """Add a penalty with the present weights as its anchor to those that are there."""
+        """Add a penalty with the current weights as its anchor to those that are there."""
         for name, new in importance.items():
             weight = self._network.parameters[name].detach()
             old = self._importance.get(name, torch.zeros_like(new))
@@ -90,22 +89,19 @@ class QuadraticPenalty:
             self._importance[name], self._anchor[name] = total, torch.lerp(anchor, weight, share)
 
     def replace(self, importance: Mapping[str, Tensor]) -> None:
-        """Make this importance and the present weights the only ones."""
+        """Make this importance and the current weights the only ones."""
         self._importance = dict(importance)
         self._anchor = {name: self._network.parameters[name].detach().clone() for name in importance}
 
     def tensors(self) -> dict[str, Tensor]:
         """The whole state by name."""
-        books = {"importance": self._importance, "anchor": self._anchor}
-        state = {f"{book}.{name}": tensor for book, tensors in books.items() for name, tensor in tensors.items()}
-        return {**state, "constant": self._constant}
+        return {**named(importance=self._importance, anchor=self._anchor), "constant": self._constant}
 
     def blank(self, names: Iterable[str]) -> dict[str, Tensor]:
         """What a state that holds these names must look like, for `same_shapes`."""
         present = {name.partition(".")[2] for name in names if name.startswith("importance.")}
         known = {name: p for name, p in self._network.common.items() if name in present}
-        books = {f"{book}.{name}": p for book in ("importance", "anchor") for name, p in known.items()}
-        return {**books, "constant": self._constant}
+        return {**named(importance=known, anchor=known), "constant": self._constant}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Take a state that fits."""
@@ -119,10 +115,6 @@ class QuadraticPenalty:
         """Importance is the regularization parameter; the anchor comes on top."""
         importance = num_bytes(self._importance.values())
         return Memory(importance, importance + num_bytes(self._anchor.values()))
-
-    def _important(self) -> dict[str, Tensor]:
-        masks = {name: importance > 0 for name, importance in self._importance.items()}
-        return {name: mask for name, mask in masks.items() if mask.any()}
 
 
 def require_finite(importance: Mapping[str, Tensor]) -> None:

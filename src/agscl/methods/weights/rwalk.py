@@ -9,10 +9,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from agscl.methods.method import Learned, Memory, Network, Step, Training, check_range, num_bytes
+from agscl.methods.method import Network, Step, check_range, named, num_bytes
 
-from .path_penalty import Moved, PathPenalty, named
-from .quadratic import require_finite
+from .path_penalty import Path, PathImportance, PathPenalty, WeightChange, zeros
+from .quadratic import QuadraticPenalty, require_finite
 
 
 @dataclass(frozen=True)
@@ -47,81 +47,70 @@ class RWalk:
         check_range("interval", self.interval, low=1)
         check_range("epsilon", self.epsilon, low=0, open_low=True)
 
-    def protect(self, network: Network) -> RiemannianWalk:
+    def protect(self, network: Network) -> PathPenalty:
         """A protection of the network, with nothing learned yet."""
-        return RiemannianWalk(self, network)
+        return PathPenalty(network, self.lam, FisherAndScore(self, network))
 
 
-class RiemannianWalk(PathPenalty):
-    """RWalk on one network.
+class FisherAndScore(PathImportance):
+    """Importance of RWalk: a running Fisher, the scores of learned tasks, and the score so far of the task in progress.
 
-    It keeps between tasks the penalty, the running Fisher and the scores; within a task the loss saved since the last
-    update, the scores so far, and the weights at the last update.
+    The path is advanced at every update of the score.
     """
 
     def __init__(self, method: RWalk, network: Network) -> None:
         self._method, self._network = method, network
-        self._fisher, self._score = self._zeros(), self._zeros()
-        super().__init__(network, method.lam)
+        self._fisher, self._score, self._total = zeros(network), zeros(network), zeros(network)
 
-    def begin(self, training: Training) -> None:
-        """Start the walk, or go on with one that was begun."""
-        super().begin(training)
-        self._fisher, self._score = self._zeros() | self._fisher, self._zeros() | self._score
+    def start(self) -> None:
+        """A new score; parameters that tasks have in common only now get a Fisher and scores as well."""
+        self._fisher, self._score = zeros(self._network) | self._fisher, zeros(self._network) | self._score
+        self._total = zeros(self._network)
 
-    def finish(self, learned: Learned) -> None:
+    def observe(self, path: Path, change: WeightChange, step: Step) -> None:
+        """Update the running Fisher; every `interval` steps the score."""
+        if change.names:
+            fisher = [self._fisher[n] for n in change.names]
+            torch._foreach_mul_(fisher, 1 - self._method.alpha)
+            torch._foreach_addcmul_(fisher, change.gradients, change.gradients, value=self._method.alpha)
+        if (step.number + 1) % self._method.interval == 0:
+            for name, total in self._total.items():
+                total.add_(self._since_update(path, name))
+            path.advance()
+
+    def consolidate(self, path: Path, penalty: QuadraticPenalty, tasks: int) -> None:
         """Average the scores, scale them and the Fisher to [0, 1], and make their sum the importance.
 
         Raises:
-            ValueError: If the importance is not finite.
+            ValueError: If the importance is not finite; nothing is changed then.
         """
-        newest = {name: total + self._since_update(name) for name, total in self._total.items()}
+        newest = {name: total + self._since_update(path, name) for name, total in self._total.items()}
         require_finite({**newest, **self._fisher})
-        first = len(learned.tasks) == 1
-        newest = scaled(newest)
-        score = newest if first else {name: (self._score[name] + s) / 2 for name, s in newest.items()}
-        fisher = scaled(self._fisher)
-        self._penalty.replace({name: fisher[name] + s for name, s in score.items()})
-        self._score = score
-        self._restart()
+        newest, fisher = scaled(newest), scaled(self._fisher)
+        self._score = newest if tasks == 1 else {name: (self._score[name] + s) / 2 for name, s in newest.items()}
+        penalty.replace({name: fisher[name] + s for name, s in self._score.items()})
+        self._total = zeros(self._network)
 
-    def memory(self) -> Memory:
-        """Importance; on top the anchor, the running Fisher and the scores."""
-        memory = self._penalty.memory()
-        running = num_bytes(self._fisher.values()) + num_bytes(self._score.values()) if memory.total else 0
-        return Memory(memory.regularization, memory.total + running)
+    def tensors(self) -> dict[str, Tensor]:
+        """Fisher, scores of learned tasks and score so far, by name."""
+        return named(fisher=self._fisher, score=self._score, total=self._total)
 
-    def _observe(self, moved: Moved, step: Step) -> None:
-        """Update the running Fisher; every `interval` steps the score."""
-        if moved.names:
-            fisher = [self._fisher[n] for n in moved.names]
-            torch._foreach_mul_(fisher, 1 - self._method.alpha)
-            torch._foreach_addcmul_(fisher, moved.gradients, moved.gradients, value=self._method.alpha)
-        if (step.number + 1) % self._method.interval == 0:
-            self._update_score()
+    def num_bytes(self) -> int:
+        """The running Fisher and the scores."""
+        return num_bytes((*self._fisher.values(), *self._score.values()))
 
-    def _update_score(self) -> None:
-        for name, total in self._total.items():
-            total.add_(self._since_update(name))
-            self._saved[name].zero_()
-            self._origin[name].copy_(self._network.parameters[name].detach())
-
-    def _since_update(self, name: str) -> Tensor:
+    def _since_update(self, path: Path, name: str) -> Tensor:
         """Equation (6) for the steps since the last update; costs of loss count as no importance."""
-        moved = self._network.parameters[name].detach() - self._origin[name]
-        distance = 0.5 * self._fisher[name] * moved.square()
-        return (self._saved[name] / (distance + self._method.epsilon)).relu()
-
-    def _restart(self) -> None:
-        super()._restart()
-        self._total = self._zeros()
-
-    def _path(self) -> dict[str, Tensor]:
-        return super()._path() | named(fisher=self._fisher, score=self._score, total=self._total)
+        distance = 0.5 * self._fisher[name] * path.moved(name).square()
+        return (path.saved[name] / (distance + self._method.epsilon)).relu()
 
 
 def scaled(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Values scaled to [0, 1] by their least and largest over all tensors; constant ones become 0."""
+    """Values scaled to [0, 1] by their least and largest over all tensors; constant ones become 0.
+
+    >>> scaled({"a": torch.tensor([1.0, 2.0]), "b": torch.tensor([5.0])})
+    {'a': tensor([0.0000, 0.2500]), 'b': tensor([1.])}
+    """
     bounds = [torch.stack(tensor.aminmax()) for tensor in values.values()]
     low, high = min(float(b[0]) for b in bounds), max(float(b[1]) for b in bounds)
     span = high - low

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from agscl.methods.method import Learned, Network, Step, check_range
+from agscl.methods.method import Network, check_range
 
 from .consolidated_penalty import accumulate
-from .path_penalty import Moved, PathPenalty
-from .quadratic import require_finite
+from .path_penalty import Path, PathImportance, PathPenalty
+from .quadratic import QuadraticPenalty, require_finite
 
 
 @dataclass(frozen=True)
@@ -38,32 +38,23 @@ class SI:
         check_range("c", self.c, low=0)
         check_range("xi", self.xi, low=0, open_low=True)
 
-    def protect(self, network: Network) -> SynapticIntelligence:
+    def protect(self, network: Network) -> PathPenalty:
         """A protection of the network, with nothing learned yet."""
-        return SynapticIntelligence(self, network)
+        return PathPenalty(network, self.c, LossSaved(self.xi))
 
 
-class SynapticIntelligence(PathPenalty):
-    """SI on one network. Between tasks it keeps importance and anchor; within a task the path so far."""
+class LossSaved(PathImportance):
+    """Importance of SI: the loss saved along the path is all that it needs."""
 
-    def __init__(self, method: SI, network: Network) -> None:
-        self._method = method
-        super().__init__(network, method.c)
+    def __init__(self, xi: float) -> None:
+        self._xi = xi
 
-    def finish(self, learned: Learned) -> None:
-        """Turn the path integral into importance, equation (5).
+    def consolidate(self, path: Path, penalty: QuadraticPenalty, tasks: int) -> None:
+        """Add the path integral by the squared distance, equation (5), to the importance.
 
         Raises:
-            ValueError: If the importance is not finite.
+            ValueError: If the importance is not finite; nothing is changed then.
         """
-        importance = {
-            name: saved.relu()
-            / ((self._network.parameters[name].detach() - self._origin[name]).square() + self._method.xi)
-            for name, saved in self._saved.items()
-        }
+        importance = {n: saved.relu() / (path.moved(n).square() + self._xi) for n, saved in path.saved.items()}
         require_finite(importance)
-        accumulate(self._penalty, importance, len(learned.tasks))
-        self._restart()
-
-    def _observe(self, moved: Moved, step: Step) -> None:
-        """The loss saved is all that SI needs."""
+        accumulate(penalty, importance, tasks)

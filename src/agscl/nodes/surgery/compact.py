@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from agscl.nodes.graph import NodeGraph, NodeLayer, Slice
-from agscl.nodes.slices import fill
-from agscl.nodes.tracing.trace import eval_mode
+from agscl.nodes.graph import NodeGraph
+from agscl.nodes.layers import kind_of
+from agscl.nodes.slices import fill, mark
+from agscl.nodes.tracing.trace import arguments, eval_mode
 
-from .copies import plain_copy, random_like, several
+from .copies import plain_copy, random_like
 from .resize import replace_tensors
 
 Nodes = Mapping[str, Tensor]
@@ -28,8 +29,17 @@ def compact(model: nn.Module, graph: NodeGraph, drop: Nodes, example_inputs: Any
     """A copy without the dropped nodes: their rows, columns and statistics are gone from all tensors.
 
     The copy computes what the model computes wherever the dropped nodes contribute exactly zero to all that is kept,
-    see `agscl.nodes.dead_nodes`. It is checked once on random weights, so that a forward that relies on the number of
+    see `agscl.nodes.inert_nodes`. It is checked once on random weights, so that a forward that relies on the number of
     nodes is found out.
+
+    >>> from agscl import trace
+    >>> model, x = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), torch.ones(2, 3)
+    >>> compact(model, trace(model, x), {"0": torch.tensor([True, False, False, True])}, x)
+    Sequential(
+      (0): Linear(in_features=3, out_features=2, bias=True)
+      (1): ReLU()
+      (2): Linear(in_features=2, out_features=2, bias=True)
+    )
 
     Args:
         model: The traced model; it is not changed.
@@ -73,9 +83,18 @@ def part(tensor: Tensor, kept: Mapping[int, Tensor]) -> Tensor:
 def kept_positions(graph: NodeGraph, drop: Nodes, tensors: Mapping[str, Tensor]) -> dict[str, dict[int, Tensor]]:
     """What stays of each tensor that is touched when nodes go."""
     positions: dict[str, dict[int, Tensor]] = defaultdict(dict)
-    for (name, dim), mask in _masks(graph, drop, tensors).items():
-        positions[name][dim] = mask.nonzero().flatten()
+    for (name, dim), dropped in _dropped(graph, drop, tensors).items():
+        if dropped.any():
+            positions[name][dim] = (~dropped).nonzero().flatten()
     return dict(positions)
+
+
+def _dropped(graph: NodeGraph, drop: Nodes, tensors: Mapping[str, Tensor]) -> dict[tuple[str, int], Tensor]:
+    """Which positions go, by tensor and dimension: bool."""
+    layers = [layer for layer in graph.layers if layer.name in drop]
+    return mark(
+        ((piece, drop[la.name]) for la in layers for piece in la.incoming + la.outgoing + la.statistics), tensors
+    )
 
 
 def removable(model: nn.Module, graph: NodeGraph, drop: Nodes, example_inputs: Any) -> dict[str, Tensor]:
@@ -99,96 +118,54 @@ def removable(model: nn.Module, graph: NodeGraph, drop: Nodes, example_inputs: A
 
 
 def _structural(model: nn.Module, graph: NodeGraph, drop: Nodes) -> dict[str, Tensor]:
-    """Those of the nodes that leave every tensor a position and grouped convolutions whole groups."""
+    """Those of the nodes that leave every tensor a position and grouped convolutions whole groups.
+
+    A node that stays can make others stay, so this goes on until no more do. For example, all four channels that a
+    convolution reads in two groups are to go. It would keep no input, so channel 0 stays; now its group does not go as
+    a whole, so channel 1 stays as well.
+    """
     tensors = _state(model)
     left = {name: nodes.clone() for name, nodes in drop.items()}
-    while sum(_restore(layer, left, kept) for layer, kept in _needed(model, graph, left, tensors)):
-        pass
-    return left
-
-
-def _needed(
-    model: nn.Module, graph: NodeGraph, drop: Nodes, tensors: Mapping[str, Tensor]
-) -> Iterator[tuple[NodeLayer, Callable[[Slice], Tensor | None]]]:
-    """For each layer, positions (by piece) whose nodes have to stay."""
-    empty = {place for place, mask in _masks(graph, drop, tensors).items() if not mask.any()}
-    torn = {name: rows for name, rows in _torn_groups(model, graph, drop).items() if rows.any()}
-
-    def kept(piece: Slice) -> Tensor | None:
-        if (piece.parameter, piece.dim) in empty:
-            return torch.arange(tensors[piece.parameter].shape[piece.dim], device=piece.index.device) == 0
-        return torn.get(piece.parameter) if piece.dim == 0 else None
-
-    for layer in graph.layers:
-        if layer.name in drop:
-            yield layer, kept
-
-
-def _restore(layer: NodeLayer, drop: dict[str, Tensor], kept: Callable[[Slice], Tensor | None]) -> bool:
-    """Take nodes back out of the dropped ones; whether any was."""
-    before = int(drop[layer.name].sum())
-    for piece in layer.incoming + layer.outgoing:
-        positions = kept(piece)
-        if positions is not None:
-            drop[layer.name] &= ~positions[piece.index].any(dim=1)
-    return int(drop[layer.name].sum()) < before
+    while True:
+        stay = {(name, 0): rows for name, rows in _torn_groups(model, graph, left).items()}
+        for entry, dropped in _dropped(graph, left, tensors).items():
+            if dropped.all():
+                stay[entry] = torch.arange(len(dropped), device=dropped.device) == 0
+        before = {name: nodes.clone() for name, nodes in left.items()}
+        for layer in [layer for layer in graph.layers if layer.name in left]:
+            for piece in [piece for piece in layer.incoming + layer.outgoing if (piece.parameter, piece.dim) in stay]:
+                left[layer.name] &= ~stay[piece.parameter, piece.dim][piece.index].any(dim=1)
+        if all(torch.equal(left[name], nodes) for name, nodes in before.items()):
+            return left
 
 
 def _torn_groups(model: nn.Module, graph: NodeGraph, drop: Nodes) -> dict[str, Tensor]:
     """Rows of grouped convolutions that are in a group of which not everything goes, by name of the weight."""
     torn: dict[str, Tensor] = {}
+    layers = [layer for layer in graph.layers if layer.name in drop]
+    rows = mark(((piece, drop[layer.name]) for layer in layers for piece in layer.incoming), _state(model))
     for path, module in model.named_modules():
-        if isinstance(module, nn.modules.conv._ConvNd) and module.groups > 1 and not module.transposed:
-            name = f"{path}.weight"
-            rows = _dropped_rows(graph, drop, name, module.weight)
-            width = module.weight.shape[1]
-            inputs = _dropped_inputs(graph, drop, path, module)
-            whole = rows.view(module.groups, -1).all(dim=1) & inputs.view(module.groups, width).all(dim=1)
-            torn[name] = ~whole.repeat_interleave(len(rows) // module.groups)
+        groups, name = kind_of(module).num_groups(module), f"{path}.weight"
+        if groups > 1:
+            weight = module.get_parameter("weight")
+            num_rows, width = weight.shape[:2]
+            read = any(site.module == path for layer in graph.layers for site in layer.sites)
+            # a depthwise filter between a node's parts reads no node of its own and goes with its rows
+            inputs = torch.full((groups * width,), not read and width == 1, device=weight.device)
+            for layer in layers:
+                for site in [site for site in layer.sites if site.module == path]:
+                    inputs[site.index[drop[layer.name]].flatten()] = True
+            made = rows.get((name, 0), torch.zeros(num_rows, dtype=torch.bool, device=weight.device))
+            whole = made.view(groups, -1).all(dim=1) & inputs.view(groups, width).all(dim=1)
+            torn[name] = ~whole.repeat_interleave(num_rows // groups)
     return torn
-
-
-def _dropped_rows(graph: NodeGraph, drop: Nodes, name: str, weight: Tensor) -> Tensor:
-    """Rows whose output nodes go."""
-    made = [(layer, piece) for layer in graph.layers for piece in layer.incoming if piece.parameter == name]
-    rows = torch.zeros(weight.shape[0], dtype=torch.bool, device=weight.device)
-    for layer, piece in made:
-        if layer.name in drop:
-            rows[piece.index[drop[layer.name]].flatten()] = True
-    return rows
-
-
-def _dropped_inputs(graph: NodeGraph, drop: Nodes, path: str, module: nn.modules.conv._ConvNd) -> Tensor:
-    """Input channels whose nodes go; a depthwise filter between a node's parts goes with its rows."""
-    sites = [(layer, site) for layer in graph.layers for site in layer.sites if site.module == path]
-    gone = torch.zeros(module.in_channels, dtype=torch.bool, device=module.weight.device)
-    if not sites and module.weight.shape[1] == 1:
-        return ~gone
-    for layer, site in sites:
-        if layer.name in drop:
-            gone[site.index[drop[layer.name]].flatten()] = True
-    return gone
-
-
-def _masks(graph: NodeGraph, drop: Nodes, tensors: Mapping[str, Tensor]) -> dict[tuple[str, int], Tensor]:
-    """Which positions stay, by tensor and dimension, where any go."""
-    masks: dict[tuple[str, int], Tensor] = {}
-    for layer in graph.layers:
-        if layer.name in drop and drop[layer.name].any():
-            for piece in layer.incoming + layer.outgoing + layer.statistics:
-                size = tensors[piece.parameter].shape[piece.dim]
-                mask = masks.setdefault(
-                    (piece.parameter, piece.dim), torch.ones(size, dtype=torch.bool, device=piece.index.device)
-                )
-                mask[piece.index[drop[layer.name]].flatten()] = False
-    return masks
 
 
 @torch.no_grad()
 def _agrees(model: nn.Module, graph: NodeGraph, drop: Nodes, example_inputs: Any) -> bool:
     """Whether the copy without the nodes computes the same on random weights and inputs, in double precision."""
     generator = torch.Generator().manual_seed(0)
-    inputs = tuple(_double(random_like(value, generator)) for value in several(example_inputs))
+    inputs = tuple(_double(random_like(value, generator)) for value in arguments(example_inputs))
     whole = plain_copy(model).double()
     for tensor in _state(whole).values():
         if tensor.is_floating_point():

@@ -8,12 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .widened import make_plain
-
-
-def several(example_inputs: Any) -> tuple[Any, ...]:
-    """Example inputs as positional arguments; a single tensor stands for itself."""
-    return (example_inputs,) if isinstance(example_inputs, Tensor) else tuple(example_inputs)
+from agscl.nodes.layers.widened import make_plain
 
 
 def random_like(value: Any, generator: torch.Generator) -> Any:

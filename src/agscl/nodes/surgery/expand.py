@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from agscl.nodes.graph import NodeGraph, NodeLayer, Slice
-from agscl.nodes.slices import fill
+from agscl.nodes.graph import NodeGraph, NodeLayer
+from agscl.nodes.layers import WIDENED, kind_of
+from agscl.nodes.layers.widened import widen
+from agscl.nodes.slices import fill, mark
 
 from .copies import plain_copy
 from .resize import replace_tensors
-from .widened import can_widen, widen
 
 Retrace = Callable[[nn.Module], NodeGraph]
 """Finds the nodes of the model in its new shape."""
@@ -57,6 +58,13 @@ def expand(model: nn.Module, graph: NodeGraph, layer: str, nodes: int, retrace: 
     What comes into a new node is drawn from its modules' own initialisers, what goes out of it is zero. The old part of
     every layer is computed as before, in calls of the same shapes, so that outputs keep their bits.
 
+    >>> from agscl import trace
+    >>> model, x = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), torch.ones(2, 3)
+    >>> before = model(x)
+    >>> expansion = expand(model, trace(model, x), "0", 2, lambda grown: trace(grown, x))
+    >>> expansion.graph.num_nodes, torch.equal(model(x), before)
+    (6, True)
+
     Args:
         model: Changed in place: its tensors of the layer and of what reads it are replaced.
         graph: Its nodes.
@@ -87,27 +95,28 @@ def expand(model: nn.Module, graph: NodeGraph, layer: str, nodes: int, retrace: 
 
 
 def _layer(graph: NodeGraph, name: str) -> NodeLayer:
-    found = [layer for layer in graph.layers if layer.name == name]
-    if not found:
-        raise ValueError(f"there is no layer {name!r}; there are: {', '.join(layer.name for layer in graph.layers)}")
-    return found[0]
+    layers = {layer.name: layer for layer in graph.layers}
+    if name not in layers:
+        raise ValueError(f"there is no layer {name!r}; there are: {', '.join(layers)}")
+    return layers[name]
 
 
 def _check(model: nn.Module, layer: NodeLayer) -> None:
     """Refuse layers whose modules are not known to grow."""
     for path in dict.fromkeys(piece.parameter.rpartition(".")[0] for piece in layer.incoming + layer.outgoing):
         module = model.get_submodule(path)
-        if not (can_widen(module) or isinstance(module, nn.modules.batchnorm._NormBase)):
-            kind = type(module).__name__
+        kind = kind_of(module)
+        if not kind.grows(module) or (kind.product is not None and type(module) not in WIDENED):
             raise ValueError(
-                f"cannot add nodes to {layer.name!r}: {path!r} ({kind}) is none of the modules that grow: "
-                "Linear, Conv1d, Conv2d without groups or depthwise, batch and instance norm"
+                f"cannot add nodes to {layer.name!r}: {path!r} ({type(module).__name__}) is none of the modules that "
+                "grow: Linear, Conv1d, Conv2d without groups or depthwise, batch and instance norm"
             )
 
 
 def _enlarge(model: nn.Module, layer: NodeLayer, nodes: int) -> None:
-    """Tensors of the new sizes, drawn anew."""
-    state, sizes = dict(model.state_dict()), dict[str, list[int]]()
+    """Tensors of the new sizes, re-initialised."""
+    state = dict(model.state_dict())
+    sizes: dict[str, list[int]] = {}
     for piece in layer.incoming + layer.outgoing + layer.statistics:
         size = sizes.setdefault(piece.parameter, list(state[piece.parameter].shape))
         size[piece.dim] += nodes * piece.index.shape[1]
@@ -124,7 +133,7 @@ def _retraced(model: nn.Module, graph: NodeGraph, layer: NodeLayer, nodes: int, 
     except ValueError as error:
         raise ValueError(f"{refusal}: {error}") from error
     expected = {old.name: old.num_nodes + nodes * (old.name == layer.name) for old in graph.layers}
-    if {found.name: found.num_nodes for found in new.layers} != expected:
+    if {later.name: later.num_nodes for later in new.layers} != expected:
         raise ValueError(refusal)
     return new
 
@@ -132,42 +141,35 @@ def _retraced(model: nn.Module, graph: NodeGraph, layer: NodeLayer, nodes: int, 
 def _places(
     graph: NodeGraph, new: NodeGraph, layer: NodeLayer, state: Mapping[str, Tensor]
 ) -> dict[str, dict[int, Tensor]]:
-    """Where the old entries lie in every tensor that grew: all but those of the new nodes, in order."""
+    """Where the old entries lie in every tensor that grew: all but those of the new nodes, in order.
+
+    Raises:
+        ValueError: If old nodes are not where their old entries are.
+    """
     places: dict[str, dict[int, Tensor]] = {}
-    later = _layer(new, layer.name)
-    for piece in later.incoming + later.outgoing + later.statistics:
-        mask = torch.ones(state[piece.parameter].shape[piece.dim], dtype=torch.bool, device=piece.index.device)
-        mask[piece.index[layer.num_nodes :].flatten()] = False
-        places.setdefault(piece.parameter, {})[piece.dim] = mask.nonzero().flatten()
-    for old, found in zip(graph.layers, new.layers, strict=True):
-        _check_moved(old, found, places)
+    grown = _layer(new, layer.name)
+    pieces = grown.incoming + grown.outgoing + grown.statistics
+    added = torch.arange(grown.num_nodes, device=pieces[0].index.device) >= layer.num_nodes
+    for (name, dim), mask in mark(((piece, added) for piece in pieces), state).items():
+        places.setdefault(name, {})[dim] = (~mask).nonzero().flatten()
+    for old, later in zip(graph.layers, new.layers, strict=True):
+        for before, after in zip(old.incoming + old.outgoing, later.incoming + later.outgoing, strict=True):
+            moved = places.get(before.parameter, {}).get(before.dim)
+            expected = before.index if moved is None else moved[before.index]
+            if before.parameter != after.parameter or not torch.equal(after.index[: old.num_nodes], expected):
+                raise ValueError(f"cannot add nodes to {old.name!r}: old and new nodes lie in mixed order")
     return places
 
 
-def _check_moved(old: NodeLayer, new: NodeLayer, places: Mapping[str, Mapping[int, Tensor]]) -> None:
-    """Old nodes must be where their old entries are."""
-    twins: list[tuple[Slice, Slice]] = list(zip(old.incoming + old.outgoing, new.incoming + new.outgoing, strict=True))
-    for before, after in twins:
-        moved = places.get(before.parameter, {}).get(before.dim)
-        expected = before.index if moved is None else moved[before.index]
-        if before.parameter != after.parameter or not torch.equal(after.index[: old.num_nodes], expected):
-            raise ValueError(f"cannot add nodes to {old.name!r}: old and new nodes lie in mixed order")
-
-
 def _widen(model: nn.Module, expansion: Expansion) -> None:
-    """Let every layer that grew compute its old part as before."""
+    """Let every layer of rows and columns that grew compute its old part as before."""
     for path in dict.fromkeys(name.rpartition(".")[0] for name in expansion.places):
         module: Any = model.get_submodule(path)
-        if can_widen(module):
-            weight, places = module.weight, expansion.places[f"{path}.weight"]
-            every = [torch.arange(size, device=weight.device) for size in weight.shape[:2]]
-            rows = places.get(0, every[0])
-            depthwise = getattr(module, "groups", 1) > 1
-            columns = _old_groups(module, rows) if depthwise else places.get(1, every[1])
-            widen(module, rows, columns)
-
-
-def _old_groups(module: Any, rows: Tensor) -> Tensor:
-    """Input channels of a depthwise convolution whose filters are old."""
-    channels: Tensor = (rows // (module.out_channels // module.groups)).unique()
-    return channels
+        if type(module) in WIDENED:
+            places, weight = expansion.places[f"{path}.weight"], module.weight
+            rows, columns = (
+                places.get(dim, torch.arange(size, device=weight.device)) for dim, size in enumerate(weight.shape[:2])
+            )
+            if getattr(module, "groups", 1) > 1:  # depthwise: the old channels are those with old filters
+                columns = (rows // (module.out_channels // module.groups)).unique()
+            widen(module, WIDENED[type(module)], rows, columns)

@@ -1,4 +1,15 @@
-"""Which nodes an output depends on: forwards from what is not zero, backwards from the heads."""
+"""Which nodes an output depends on: forwards from what is not zero, backwards from the heads.
+
+The words for nodes without effect:
+
+- *zero*: all that comes into it is exactly zero (`agscl.metrics.zero_nodes`);
+- *dead*: zero, and no task needs it: its importance is zero as well (`agscl.metrics.node_states`, ``nodes.parquet``);
+- *silent*: its activation is exactly zero for every input (`silent_nodes`). A zero node is silent unless something
+  behind it makes another constant of zero: a sigmoid, say, or a batch norm without an affine pair;
+- *unread*: nothing that is needed reads it with a weight that is not zero (`read_nodes` gives the others);
+- *inert*: silent or unread, so that no output depends on it (`inert_nodes`);
+- *removable*: inert, and the shapes of tensors allow that it goes (`agscl.nodes.removable`).
+"""
 
 from __future__ import annotations
 
@@ -9,20 +20,28 @@ import torch
 from torch import Tensor, nn
 
 from agscl.nodes.activity import Activity
-from agscl.nodes.graph import NodeGraph, NodeLayer, Slice
+from agscl.nodes.graph import NodeGraph, Slice
 from agscl.nodes.slices import fill
-from agscl.nodes.tracing.trace import eval_mode
+from agscl.nodes.tracing.trace import arguments, eval_mode
 
-from .copies import plain_copy, random_like, several
+from .copies import plain_copy, random_like
 
 MATRIX = 2
 """From so many dimensions up a tensor reads inputs."""
 
 
-def dead_nodes(
+def inert_nodes(
     model: nn.Module, graph: NodeGraph, example_inputs: Any, tasks: Iterable[int] | None = None
 ) -> dict[str, Tensor]:
     """Nodes whose contribution to the outputs is exactly zero, whatever the inputs: silent ones and unread ones.
+
+    >>> from agscl import trace
+    >>> model, x = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1)), torch.ones(2, 2)
+    >>> state = model.state_dict()
+    >>> state["0.weight"][0], state["0.bias"][0] = 0.0, 0.0  # silent
+    >>> state["2.weight"][:, 1] = 0.0  # unread
+    >>> inert_nodes(model, trace(model, x), x)
+    {'0': tensor([ True,  True, False])}
 
     Args:
         model: The traced model, with its present weights, in eval mode or to be used in it.
@@ -33,9 +52,9 @@ def dead_nodes(
     Returns:
         By layer, bool, shape ``(num_nodes,)``.
     """
-    quiet = silent_nodes(model, graph, example_inputs)
+    silent = silent_nodes(model, graph, example_inputs)
     read = read_nodes(graph, dict(model.state_dict()), tasks)
-    return {name: quiet[name] | ~read[name] for name in quiet}
+    return {name: silent[name] | ~read[name] for name in silent}
 
 
 @torch.no_grad()
@@ -43,21 +62,21 @@ def silent_nodes(model: nn.Module, graph: NodeGraph, example_inputs: Any) -> dic
     """Nodes whose activation is exactly zero for every input.
 
     All weights that come into such a node are zero, or come from silent nodes; then its activation is a constant in
-    eval mode, and it is looked whether that constant is zero. Arguments as in `dead_nodes`.
+    eval mode, and it is looked whether that constant is zero. Arguments as in `inert_nodes`.
     """
     trial = plain_copy(model)
     state = dict(trial.state_dict())
     generator = torch.Generator().manual_seed(0)
-    inputs = tuple(random_like(value, generator) for value in several(example_inputs))
-    silent = {layer.name: torch.zeros_like(layer.incoming[0].index[:, 0], dtype=torch.bool) for layer in graph.layers}
+    inputs = tuple(random_like(value, generator) for value in arguments(example_inputs))
+    silent = _no_nodes(graph)
     while True:
-        found = _zero_rows(graph, state)
-        if any(nodes.any() for nodes in found.values()):
+        constant = {layer.name: all_zero(_matrices(layer.incoming, state), state) for layer in graph.layers}
+        if any(nodes.any() for nodes in constant.values()):
             zero = zero_readings(trial, graph, inputs)
-            found = {name: nodes & zero[name] for name, nodes in found.items()}
-        if all(torch.equal(found[name], silent[name]) for name in found):
+            constant = {name: nodes & zero[name] for name, nodes in constant.items()}
+        if _equal(constant, silent):
             return silent
-        silent = found
+        silent = constant
         for layer in graph.layers:
             fill(layer.outgoing, state, silent[layer.name], 0.0)
 
@@ -77,50 +96,22 @@ def read_nodes(graph: NodeGraph, state: Mapping[str, Tensor], tasks: Iterable[in
     ignored: frozenset[str] = frozenset()
     if tasks is not None:
         ignored = graph.head_parameters - frozenset(name for task in tasks for name in graph.head_of(task))
-    read = {layer.name: torch.zeros_like(layer.incoming[0].index[:, 0], dtype=torch.bool) for layer in graph.layers}
+    read = _no_nodes(graph)
     while True:
-        rows = _unread_rows(graph, read, state)
-        found = {layer.name: _is_read(layer, state, rows, ignored) for layer in graph.layers}
-        if all(torch.equal(found[name], read[name]) for name in read):
+        reading = {name: tensor != 0 for name, tensor in state.items() if name not in ignored}
+        for layer in graph.layers:
+            for piece in [piece for piece in layer.incoming if piece.parameter in reading]:
+                reading[piece.parameter].index_fill_(piece.dim, piece.index[~read[layer.name]].flatten(), False)
+        reached = {layer.name: _touched(layer.outgoing, reading) for layer in graph.layers}
+        if _equal(reached, read):
             return read
-        read = found
-
-
-def _is_read(
-    layer: NodeLayer,
-    state: Mapping[str, Tensor],
-    unread: Mapping[str, list[tuple[int, Tensor]]],
-    ignored: frozenset[str],
-) -> Tensor:
-    read = torch.zeros_like(layer.incoming[0].index[:, 0], dtype=torch.bool)
-    for piece in layer.outgoing:
-        if piece.parameter not in ignored:
-            reads = state[piece.parameter] != 0
-            for dim, rows in unread.get(piece.parameter, ()):
-                reads = reads.index_fill(dim, rows, False)
-            read |= _any_along(reads, piece.dim)[piece.index].any(dim=1)
-    return read
-
-
-def _unread_rows(
-    graph: NodeGraph, read: Mapping[str, Tensor], state: Mapping[str, Tensor]
-) -> dict[str, list[tuple[int, Tensor]]]:
-    """Positions that make nodes which nothing reads, by tensor."""
-    rows: dict[str, list[tuple[int, Tensor]]] = {}
-    for layer in graph.layers:
-        for piece in layer.incoming:
-            rows.setdefault(piece.parameter, []).append((piece.dim, piece.index[~read[layer.name]].flatten()))
-    return rows
-
-
-def _zero_rows(graph: NodeGraph, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {layer.name: all_zero(_matrices(layer.incoming, state), state) for layer in graph.layers}
+        read = reached
 
 
 def all_zero(slices: Iterable[Slice], state: Mapping[str, Tensor]) -> Tensor:
     """Nodes for which all of the slices are exactly zero: bool, shape ``(num_nodes,)``."""
-    found = [~_any_along(state[piece.parameter].detach() != 0, piece.dim)[piece.index].any(dim=1) for piece in slices]
-    return torch.stack(found).all(dim=0)
+    used = [_any_along(state[piece.parameter].detach() != 0, piece.dim)[piece.index].any(dim=1) for piece in slices]
+    return ~torch.stack(used).any(dim=0)
 
 
 def _matrices(slices: Iterable[Slice], state: Mapping[str, Tensor]) -> list[Slice]:
@@ -148,55 +139,55 @@ def sealed_nodes(graph: NodeGraph, state: Mapping[str, Tensor], frozen: Mapping[
         state: The model's parameters.
         frozen: By layer, nodes that nothing moves: bool, shape ``(num_nodes,)``.
     """
-    sealed = {name: nodes.clone() for name, nodes in frozen.items()}
     if not _is_closed(graph, state):
         return {name: torch.zeros_like(nodes) for name, nodes in frozen.items()}
+    sealed = {name: nodes.clone() for name, nodes in frozen.items()}
     while True:
-        reading = _readers_of(graph, state, sealed)
-        found = {layer.name: sealed[layer.name] & ~_touched(layer, reading) for layer in graph.layers}
-        if all(torch.equal(found[name], sealed[name]) for name in sealed):
+        reading: dict[str, Tensor] = {}  # weights other than zero that read a node which is not sealed
+        for layer in graph.layers:
+            for piece in layer.outgoing:
+                mask = torch.zeros_like(state[piece.parameter], dtype=torch.bool)
+                mask.index_fill_(piece.dim, piece.index[~sealed[layer.name]].flatten(), True)
+                reading[piece.parameter] = reading.get(piece.parameter, False) | (mask & (state[piece.parameter] != 0))
+        remaining = {layer.name: sealed[layer.name] & ~_touched(layer.incoming, reading) for layer in graph.layers}
+        if _equal(remaining, sealed):
             return sealed
-        sealed = found
+        sealed = remaining
 
 
-def _readers_of(graph: NodeGraph, state: Mapping[str, Tensor], sealed: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights other than zero that read a node which is not sealed, by name: bool masks."""
-    reading: dict[str, Tensor] = {}
-    for layer in graph.layers:
-        for piece in layer.outgoing:
-            mask = torch.zeros_like(state[piece.parameter], dtype=torch.bool)
-            mask.index_fill_(piece.dim, piece.index[~sealed[layer.name]].flatten(), True)
-            reading[piece.parameter] = reading.get(piece.parameter, False) | (mask & (state[piece.parameter] != 0))
-    return reading
-
-
-def _touched(layer: NodeLayer, marked: Mapping[str, Tensor]) -> Tensor:
-    """Nodes with a marked position among what comes into them."""
-    touched = torch.zeros_like(layer.incoming[0].index[:, 0], dtype=torch.bool)
-    for piece in layer.incoming:
-        if piece.parameter in marked:
-            touched |= _any_along(marked[piece.parameter], piece.dim)[piece.index].any(dim=1)
-    return touched
+def _touched(slices: Iterable[Slice], marked: Mapping[str, Tensor]) -> Tensor:
+    """Nodes with a marked position in one of the slices: bool, shape ``(num_nodes,)``."""
+    touched = [
+        _any_along(marked[piece.parameter], piece.dim)[piece.index].any(dim=1)
+        if piece.parameter in marked
+        else torch.zeros_like(piece.index[:, 0], dtype=torch.bool)
+        for piece in slices
+    ]
+    return torch.stack(touched).any(dim=0)
 
 
 def _is_closed(graph: NodeGraph, state: Mapping[str, Tensor]) -> bool:
     """Whether nodes and heads own all that learns."""
+    row_dims: dict[str, int] = {}  # the dimension along which a parameter makes nodes
     owned = dict.fromkeys(state, 0)
     for layer in graph.layers:
-        for piece in layer.incoming:
-            if piece.parameter in owned:
-                owned[piece.parameter] += piece.index.numel() * (piece.dim == _row_dim(graph, piece.parameter))
+        for piece in [piece for piece in layer.incoming if piece.parameter in owned]:
+            if piece.dim == row_dims.setdefault(piece.parameter, piece.dim):
+                owned[piece.parameter] += piece.index.numel()
     others = graph.head_parameters | set(graph.shared)
     return all(
-        owned[name] == tensor.shape[_row_dim(graph, name)]
+        owned[name] == tensor.shape[row_dims.get(name, 0)]
         for name, tensor in state.items()
         if tensor.requires_grad and name not in others
     )
 
 
-def _row_dim(graph: NodeGraph, name: str) -> int:
-    """The dimension along which a parameter makes nodes."""
-    return next((p.dim for layer in graph.layers for p in layer.incoming if p.parameter == name), 0)
+def _no_nodes(graph: NodeGraph) -> dict[str, Tensor]:
+    return {layer.name: torch.zeros_like(layer.incoming[0].index[:, 0], dtype=torch.bool) for layer in graph.layers}
+
+
+def _equal(nodes: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> bool:
+    return all(torch.equal(nodes[name], others[name]) for name in nodes)
 
 
 def _any_along(mask: Tensor, dim: int) -> Tensor:

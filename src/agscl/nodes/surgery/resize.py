@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor, nn
+
+from agscl.nodes.layers import kind_of
 
 
 def replace_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
@@ -23,31 +24,10 @@ def replace_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         for name, tensor in tensors.items()
     }
     for module in model.modules():
-        for book in (module._parameters, module._buffers):
-            changed = {name: new[id(old)] for name, old in book.items() if id(old) in new}
-            if changed:
-                book.update(changed)  # type: ignore[arg-type]
-                _fit(module)
-
-
-def _fit(module: Any) -> None:
-    """Make a module's attributes agree with the shapes of its tensors."""
-    match module:
-        case nn.Linear():
-            module.out_features, module.in_features = module.weight.shape
-        case nn.modules.conv._ConvTransposeNd():
-            module.groups = module.groups * module.weight.shape[0] // module.in_channels if module.groups > 1 else 1
-            module.in_channels, module.out_channels = module.weight.shape[0], module.weight.shape[1] * module.groups
-        case nn.modules.conv._ConvNd():
-            module.groups = module.groups * module.weight.shape[0] // module.out_channels if module.groups > 1 else 1
-            module.in_channels, module.out_channels = module.weight.shape[1] * module.groups, module.weight.shape[0]
-        case nn.modules.batchnorm._NormBase():
-            own = module.running_mean if module.weight is None else module.weight
-            module.num_features = len(own)
-        case nn.GroupNorm():
-            module.num_groups = module.num_groups * len(module.weight) // module.num_channels
-            module.num_channels = len(module.weight)
-        case nn.PReLU():
-            module.num_parameters = len(module.weight)
-        case nn.Embedding():
-            module.embedding_dim = module.weight.shape[1]
+        parameters = {name: new[id(old)] for name, old in module._parameters.items() if id(old) in new}
+        buffers = {name: new[id(old)] for name, old in module._buffers.items() if id(old) in new}
+        module._parameters.update(parameters)  # type: ignore[arg-type]
+        module._buffers.update(buffers)
+        fit = kind_of(module).fit
+        if fit is not None and (parameters or buffers):
+            fit(module)

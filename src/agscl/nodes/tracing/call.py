@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from .labels import HEAD, AnyLabel, Label, along, labels_in, spread
-from .ledger import Ledger
+from .labels import HEAD, AnyLabel, HeadLabel, Label, along, labels_in, spread
+from .ledger import Ledger, Place
 
 
 class TraceError(ValueError):
@@ -99,9 +99,45 @@ class Call:
             raise self.refusal("it mixes positions that hold different nodes")
         return ids
 
+    def elementwise(self) -> AnyLabel:
+        """The label of a result computed element by element: units pass, and their activation can be read here."""
+        return Label(self.label.ids, frozenset({self.node})) if isinstance(self.label, Label) else self.label
+
     def made(self, ids: Tensor, dim: int) -> AnyLabel:
         """The label of a result whose dimension `dim` holds the given new units; in a head there are none."""
         return HEAD if self.in_head else Label(spread(ids, self.value.ndim, dim), frozenset({self.node}))
+
+    def consume(self, weight: Tensor, column_dim: int, input_dim: int) -> None:
+        """Enter that a weight's positions along `column_dim` read the units along `input_dim` of the first input.
+
+        Raises:
+            TraceError: If the input is a parameter or a head's output, or mixes units.
+        """
+        label = self.label
+        if isinstance(label, Label):
+            ids = self.along(label, input_dim, weight.shape[column_dim])
+            self.read(self.place(weight, column_dim), ids)
+            self.watch(label, ids, input_dim)
+        elif label is not None and not (isinstance(label, HeadLabel) and self.in_head):
+            raise self.refusal("it works on a parameter, or on a head's output without being part of a head")
+
+    def produce(self, weight: Tensor, row_dim: int, output_dim: int) -> AnyLabel:
+        """New units along `output_dim` of the result, made by a weight's positions along `row_dim` and by the bias."""
+        if self.in_head:
+            return HEAD
+        ids = self.ledger.produce(self.place(weight, row_dim), weight.shape[row_dim])
+        if (bias := self.argument("bias", 2)) is not None:
+            self.ledger.enter(self.ledger.incoming, self.place(bias, 0), ids)
+        return self.made(ids, output_dim)
+
+    def own(self, entries: dict[Place, Tensor], *tensors: Tensor | None) -> None:
+        """Enter per-channel tensors as belonging to the units of dimension 1; on the model's input nobody owns them."""
+        for tensor in [tensor for tensor in tensors if tensor is not None and not self.in_head]:
+            name, dim = self.place(tensor, 0)
+            if isinstance(self.label, Label):
+                self.ledger.enter(entries, (name, dim), self.along(self.label, 1, tensor.shape[0]))
+            else:
+                self.ledger.shared.add(name)
 
     def read(self, place: tuple[str, int], ids: Tensor) -> None:
         """Enter the units that a weight's positions read."""
@@ -116,6 +152,10 @@ class Call:
         for source in label.sources:
             before = self.ledger.readings.get(source, label.ids.flatten()[:0])
             self.ledger.readings[source] = torch.cat([before, label.ids.flatten()]).unique()
+
+
+Rule = Callable[[Call], Any]
+"""Takes a call, writes into its ledger, returns the label (or tuple of labels) of its result."""
 
 
 def _name(operation: Any) -> str:

@@ -42,13 +42,19 @@ class Ledger:
             self.incoming[place] = self.units.mint(count)
         return self.incoming[place]
 
-    def enter(self, book: dict[Place, Tensor], place: Place, ids: Tensor) -> None:
-        """Write units into one of the books; positions used twice tie the units that use them.
+    def enter(self, entries: dict[Place, Tensor], place: Place, ids: Tensor) -> None:
+        """Write down which units a tensor's positions serve; positions used twice tie the units that use them.
+
+        Args:
+            entries: In which sense: one of `incoming`, `outgoing`, `statistics`, `sites`.
+            place: The tensor's name and the dimension of the positions.
+            ids: The unit of each position, shape ``(positions,)``.
+
 
         Raises:
             ValueError: If a position is used both by a unit and by something that is none.
         """
-        known = book.setdefault(place, ids)
+        known = entries.setdefault(place, ids)
         if ((known == NO_UNIT) != (ids == NO_UNIT)).any():
             raise ValueError(f"{place[0]!r} serves a node in one call and the model's input in another")
         self.units.unify(known, ids)

@@ -34,6 +34,13 @@ def trace(
     The model is traced in eval mode on the example inputs; nothing about it changes. Positions in the graph lie on the
     model's device, so move the model first.
 
+    >>> print(trace(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), torch.ones(2, 3)))
+    4 nodes in 1 layers
+    0: 4 nodes
+        in   0.weight[0..3], 0.bias[0..3]
+        out  2.weight[:, 0..3]
+    heads: 2
+
     Args:
         model: Any module that torch.fx can follow.
         example_inputs: A batch for ``model(*example_inputs)``; a single tensor stands for itself. Two samples do.
@@ -48,17 +55,19 @@ def trace(
         ValueError: If the example inputs do not fit or a named module does not exist.
     """
     names = (heads,) if isinstance(heads, str) else tuple(heads or ())
-    inputs = (example_inputs,) if isinstance(example_inputs, Tensor) else tuple(example_inputs)
-    for name in [*names, *ignore]:
-        _check_module(model, name)
+    inputs = arguments(example_inputs)
+    modules = {name for name, _ in model.named_modules() if name}
+    if missing := [name for name in [*names, *ignore] if name not in modules]:
+        known = ", ".join(child for child, _ in model.named_children())
+        raise ValueError(f"the model has no module {missing[0]!r}; its parts are {known}")
     with eval_mode(model), torch.no_grad():
         graph = _symbolic(model, inputs, rules or {}, tuple(ignore))
-        labeller = Labeller(fx.GraphModule(model, graph), model, names, rules or {}, tuple(ignore))
+        labeller = _Labeller(fx.GraphModule(model, graph), model, names, rules or {}, tuple(ignore))
         labeller.run_on(inputs)
     return assemble(model, graph, labeller.ledger, names if heads is not None else None, len(inputs))
 
 
-class Labeller(fx.Interpreter):
+class _Labeller(fx.Interpreter):
     """Runs a graph on real values and keeps every value's label beside it."""
 
     def __init__(
@@ -102,48 +111,44 @@ class Labeller(fx.Interpreter):
             name = self._names.get(id(value))
             self._labels[n] = ParameterLabel(name) if name in self._parameters and name else None
         elif n.op.startswith("call_"):
-            label = self._labels[n] = self._follow(n, args, kwargs, value)
+            where = _where(n)
+            call = Call(
+                node=n,
+                operation=self.fetch_attr(str(n.target)) if n.op == "call_module" else n.target,
+                args=args,
+                kwargs=kwargs,
+                label_args=fx.node.map_arg(n.args, self._labels.get),
+                label_kwargs=fx.node.map_arg(n.kwargs, self._labels.get),
+                value=value,
+                ledger=self.ledger,
+                name_of=lambda tensor: self._names.get(id(tensor)),
+                where=where,
+                in_head=any(_inside(where, name) for name in self._heads),
+            )
+            label = self._labels[n] = self._label(call)
             if isinstance(label, Label):
                 self.ledger.labels[n] = label.ids
         return value
 
-    def _follow(self, n: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any], value: Any) -> Any:
-        call = self._call(n, args, kwargs, value)
+    def _label(self, call: Call) -> Any:
+        """The label of a result, by the operation's rule."""
         if any(_inside(call.where, name) for name in self._ignore):
             self.ledger.exposed += [label.ids.flatten() for label in call.labels if isinstance(label, Label)]
             return None
-        if not _has_tensors(value):
+        if not _has_tensors(call.value):
             return None
-        rule = self._rule(n, call.operation)
-        if rule is not None:
-            return self._apply(rule, call)
-        if any(isinstance(label, Label | ParameterLabel) for label in call.labels) or _has_parameters(call.operation):
-            raise call.refusal("there is no rule for it")
-        return HEAD if any(isinstance(label, HeadLabel) for label in call.labels) else None
-
-    def _apply(self, rule: Rule, call: Call) -> Any:
+        rule = self._rule(call.node, call.operation)
+        if rule is None:
+            has_parameters = isinstance(call.operation, nn.Module) and any(True for _ in call.operation.parameters())
+            if has_parameters or any(isinstance(label, Label | ParameterLabel) for label in call.labels):
+                raise call.refusal("there is no rule for it")
+            return HEAD if any(isinstance(label, HeadLabel) for label in call.labels) else None
         try:
             return rule(call)
         except TraceError:
             raise
         except (ValueError, RuntimeError, TypeError, IndexError) as error:
             raise call.refusal(str(error).splitlines()[0]) from error
-
-    def _call(self, n: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any], value: Any) -> Call:
-        where = _where(n)
-        return Call(
-            node=n,
-            operation=self.fetch_attr(str(n.target)) if n.op == "call_module" else n.target,
-            args=args,
-            kwargs=kwargs,
-            label_args=fx.node.map_arg(n.args, self._labels.get),
-            label_kwargs=fx.node.map_arg(n.kwargs, self._labels.get),
-            value=value,
-            ledger=self.ledger,
-            name_of=lambda tensor: self._names.get(id(tensor)),
-            where=where,
-            in_head=any(_inside(where, name) for name in self._heads),
-        )
 
     def _rule(self, n: fx.Node, operation: Any) -> Rule | None:
         if n.op == "call_module":
@@ -172,8 +177,7 @@ class _Tracer(fx.Tracer):
 
 
 def _symbolic(model: nn.Module, inputs: tuple[Any, ...], rules: Rules, ignore: tuple[str, ...]) -> fx.Graph:
-    parameters = list(inspect.signature(model.forward).parameters.values())
-    rest = parameters[len(inputs) :]
+    rest = list(inspect.signature(model.forward).parameters.values())[len(inputs) :]
     defaults = {p.name: p.default for p in rest if p.default is not inspect.Parameter.empty}
     try:
         return _Tracer(rules, ignore).trace(model, concrete_args=defaults or None)
@@ -189,8 +193,7 @@ def _module_rule(module: nn.Module, rules: Rules) -> Rule | None:
     for kind in type(module).__mro__:
         rule = rules.get(kind) or MODULES.get(kind) or QUALIFIED.get(_qualified(kind))
         if rule is not None:
-            own = kind in rules or _same_forward(type(module), kind)
-            return rule if own else None
+            return rule if kind in rules or _same_forward(type(module), kind) else None
     return None
 
 
@@ -215,19 +218,13 @@ def _inside(path: str, name: str) -> bool:
     return path == name or path.startswith(f"{name}.")
 
 
-def _has_parameters(operation: Any) -> bool:
-    return isinstance(operation, nn.Module) and any(True for _ in operation.parameters())
-
-
 def _has_tensors(value: Any) -> bool:
     return isinstance(value, Tensor) or (isinstance(value, list | tuple) and any(map(_has_tensors, value)))
 
 
-def _check_module(model: nn.Module, name: str) -> None:
-    modules = dict(model.named_modules())
-    if name not in modules or not name:
-        known = ", ".join(child for child, _ in model.named_children())
-        raise ValueError(f"the model has no module {name!r}; its parts are {known}")
+def arguments(example_inputs: Any) -> tuple[Any, ...]:
+    """Example inputs as positional arguments; a single tensor stands for itself."""
+    return (example_inputs,) if isinstance(example_inputs, Tensor) else tuple(example_inputs)
 
 
 @contextmanager

@@ -1,47 +1,24 @@
-"""Where events go without a terminal: a file of one JSON object a line, or TensorBoard."""
+"""A logger of curves for TensorBoard."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agscl.extras import require
-from agscl.runs.files import naming
+from agscl.runs.events import Logger
 
-from .events import EpochFinished, Event, Resumed, Sink, TaskFinished, TaskStarted, as_record
+from .events import EpochFinished, Event, Resumed, TaskFinished, TaskStarted
 
 if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
     from torch.utils.tensorboard.writer import SummaryWriter
 
 
-@dataclass(frozen=True)
-class JsonLines:
-    """Appends each event to a file at once, so that a run that dies leaves all that happened.
-
-    Attributes:
-        path: The file; created by the first event.
-    """
-
-    path: Path
-
-    def emit(self, event: DataclassInstance) -> None:
-        """Append one line.
-
-        Raises:
-            OSError: If it cannot be written.
-        """
-        with naming(self.path), self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(as_record(event)) + "\n")
-
-
 @contextmanager
-def tensorboard(folder: Path) -> Iterator[Sink]:
-    """A sink that logs curves for TensorBoard for as long as the context lasts.
+def tensorboard(folder: Path) -> Iterator[Logger[Event]]:
+    """Log curves for TensorBoard within the context.
 
     Args:
         folder: Where; made by the first event.
@@ -50,11 +27,11 @@ def tensorboard(folder: Path) -> Iterator[Sink]:
         MissingExtraError: If tensorboard is not installed.
     """
     require("tensorboard", extra="tensorboard")
-    sink = _Curves(folder)
+    curves = _Curves(folder)
     try:
-        yield sink
+        yield curves
     finally:
-        sink.close()
+        curves.close()
 
 
 class _Curves:

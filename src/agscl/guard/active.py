@@ -1,6 +1,6 @@
-"""Training on the live sub-network: dead nodes cost no arithmetic, frozen ones no backward pass.
+"""Training on the active sub-network: inactive nodes cost no arithmetic, frozen ones no backward pass.
 
-While it is active, the model's forward gathers the live parts of the dense parameters and computes with these alone;
+Within the context the model's forward gathers the active parts of the dense parameters and computes with these alone;
 autograd brings the gradients back to their places. Optimizer, guard and checkpoints see the dense model, and get what
 a dense step would give them, up to the order of summation.
 """
@@ -8,7 +8,8 @@ a dense step would give them, up to the order of summation.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -19,8 +20,10 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from agscl.methods.freezing import stays_at_zero
-from agscl.methods.method import Network, Training
+from agscl.methods.method import Network, Protection, RunningTask
 from agscl.nodes import NodeLayer, Slice, removable
+from agscl.nodes.layers import kind_of
+from agscl.nodes.slices import mark
 from agscl.nodes.surgery.compact import cut_out, kept_positions, part
 from agscl.nodes.surgery.copies import plain_copy, random_like
 from agscl.nodes.surgery.reach import all_zero, sealed_nodes, zero_readings
@@ -28,64 +31,105 @@ from agscl.nodes.surgery.reach import all_zero, sealed_nodes, zero_readings
 from .sparse_backward import FreeParts, is_sparable, spared
 
 Nodes = Mapping[str, Tensor]
+"""Chosen nodes: by layer, bool, shape ``(num_nodes,)``."""
 
 _RELU_MODULES = (nn.ReLU, nn.ReLU6)
 _RELU_FUNCTIONS = {F.relu, F.relu6, F.relu_, torch.relu, torch.relu_}
 
 
-class LiveNetwork:
-    """Makes a model compute with its live nodes only, for as long as a context lasts.
+class ActiveNodes:
+    """Which nodes a guarded model computes with, from one task to the next, saved and loaded states included."""
 
-    What is live is looked up at the first forward pass, after every epoch, and after a state dict was loaded.
+    def __init__(self) -> None:
+        self._loaded: Nodes = {}
+        self._network: ActiveNetwork | None = None
+
+    @contextmanager
+    def computing(self, network: Network, task: RunningTask, protection: Protection, *, live: bool) -> Iterator[None]:
+        """Let the model compute with its active nodes only, or with all.
+
+        Args:
+            network: The network.
+            task: The task that is learned.
+            protection: Says which nodes stay zero, and which are frozen.
+            live: Whether inactive nodes are left out.
+
+        Raises:
+            ValueError: If a module inside the model has hooks, which would see other shapes.
+        """
+        loaded, self._loaded = self._loaded, {}
+        if not live:
+            yield
+            return
+        self._network = ActiveNetwork(network, task, protection, loaded)
+        try:
+            with self._network.computing():
+                yield
+        finally:
+            self._network = None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Inactive nodes by layer, to be saved."""
+        return {} if self._network is None else dict(self._network.inactive)
+
+    def load(self, tensors: Nodes) -> None:
+        """Take a saved state, for the next task that is learned."""
+        self._loaded = tensors
+
+
+class ActiveNetwork:
+    """A model that computes with its active nodes only, within a context.
+
+    What is active is looked up at the first forward pass, after every epoch, and after a state dict was loaded.
 
     Args:
         network: The network.
-        training: The task to be learned.
-        left_alone: By layer, nodes that nothing but the task's gradient and the optimizer moves: bool.
-        frozen: By layer, nodes that nothing moves: bool.
-        resting: What `resting` gave when the epoch was interrupted: the rest of it goes on with the same nodes.
+        task: The task to be learned.
+        protection: Says which nodes nothing but the task's gradient and the optimizer moves, and which nothing moves.
+        interrupted: What `inactive` gave when the epoch was interrupted: the rest of it goes on with the same nodes.
 
     Raises:
         ValueError: If a module inside the model has hooks, which would see other shapes.
     """
 
-    def __init__(
-        self, network: Network, training: Training, left_alone: Nodes, frozen: Nodes, resting: Nodes | None = None
-    ) -> None:
+    def __init__(self, network: Network, task: RunningTask, protection: Protection, interrupted: Nodes) -> None:
         _refuse_hooks(network.model)
-        self._network, self._training = network, training
-        self._left_alone, self._frozen = left_alone, frozen
-        self._stale, self._steps = True, training.first_step
+        self._network, self._task = network, task
+        self._unpenalised, self._frozen = protection.unpenalised_nodes(), protection.frozen_nodes()
+        self._plain, self._signature = network.model.forward, inspect.signature(network.model.forward)
+        self._stale, self._steps = True, task.first_step
         self._small: _Small | None = None
-        self._interrupted, self._resting = resting, resting
+        self._interrupted, self._inactive = interrupted, interrupted
 
     @property
-    def resting(self) -> Nodes:
-        """Nodes found at rest, for as long as that holds: by layer, bool; empty when it is to be looked up anew."""
-        return {} if self._stale or self._resting is None else self._resting
+    def inactive(self) -> Nodes:
+        """Nodes found inactive, as long as that holds; empty when it is to be looked up anew."""
+        return {} if self._stale else self._inactive
 
     @property
     def dropped(self) -> Nodes:
-        """Nodes that the model does without at the moment: by layer, bool; empty while it computes with all."""
+        """Nodes that the model does without at the moment; empty while it computes with all."""
         return {} if self._small is None else self._small.dropped
 
-    def __enter__(self) -> None:
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """The model computes so within the context."""
         model = self._network.model
-        self._plain, self._signature = model.forward, inspect.signature(model.forward)
-        self._handles = [
-            self._training.optimizer.register_step_post_hook(self._count),
+        handles = [
+            self._task.optimizer.register_step_post_hook(self._count),
             model.register_load_state_dict_post_hook(self._forget),
         ]
         model.forward = self._forward
-
-    def __exit__(self, *exception: object) -> None:
-        del self._network.model.forward
-        for handle in self._handles:
-            handle.remove()
+        try:
+            yield
+        finally:
+            del model.forward
+            for handle in handles:
+                handle.remove()
 
     def _count(self, *_: Any) -> None:
         self._steps += 1
-        self._stale |= self._steps % self._training.steps_per_epoch == 0
+        self._stale |= self._steps % self._task.steps_per_epoch == 0
 
     def _forget(self, *_: Any) -> None:
         self._stale = True
@@ -101,12 +145,12 @@ class LiveNetwork:
 
     @torch.no_grad()
     def _look(self, args: tuple[Any, ...]) -> None:
-        """Find out what is live now."""
+        """Find out what is active now."""
         network = self._network
         generator = torch.Generator().manual_seed(0)
         inputs = tuple(random_like(value[:2], generator) if isinstance(value, Tensor) else value for value in args)
-        drop = self._interrupted or self._find_resting(inputs)
-        self._interrupted, self._resting = None, drop
+        drop = self._interrupted or self._find_inactive(inputs)
+        self._interrupted, self._inactive = {}, drop
         frozen = sealed_nodes(network.graph, network.parameters, self._frozen) if self._frozen else {}
         if self._small is None or not self._small.fits(drop):
             drop_now = removable(network.model, network.graph, drop, inputs) if _any(drop) else {}
@@ -114,9 +158,9 @@ class LiveNetwork:
             self._small = _Small(network, drop_now, frozen, drop) if worth else None
         self._stale = False
 
-    def _find_resting(self, inputs: tuple[Any, ...]) -> Nodes:
-        resting = resting_nodes(self._network, self._training.optimizer, inputs)
-        return {name: resting[name] & nodes for name, nodes in self._left_alone.items()}
+    def _find_inactive(self, inputs: tuple[Any, ...]) -> Nodes:
+        inactive = inactive_nodes(self._network, self._task.optimizer, inputs)
+        return {name: inactive[name] & nodes for name, nodes in self._unpenalised.items()}
 
 
 class _Small:
@@ -131,10 +175,10 @@ class _Small:
         free = _free_places(network, frozen)
         for name, module in network.model.named_modules():
             small = self._model.get_submodule(name)
-            if isinstance(module, nn.modules.batchnorm._NormBase):
-                small.forward = partial(_dense_norm, module, self._along(f"{name}.weight", f"{name}.running_mean"))
+            if (on_all_channels := kind_of(module).on_all_channels) is not None:
+                small.forward = partial(on_all_channels, module, self._along(f"{name}.weight", f"{name}.running_mean"))
             elif is_sparable(module) and (parts := self._parts(f"{name}.weight", free)) is not None:
-                small.forward = spared(small, parts)  # type: ignore[arg-type]
+                small.forward = spared(small, parts)
 
     def fits(self, drop: Nodes) -> bool:
         """Whether this was made for these nodes."""
@@ -161,7 +205,7 @@ class _Small:
         return FreeParts(positions.get(0), positions.get(1))
 
 
-def resting_nodes(network: Network, optimizer: Optimizer, inputs: tuple[Any, ...]) -> dict[str, Tensor]:
+def inactive_nodes(network: Network, optimizer: Optimizer, inputs: tuple[Any, ...]) -> dict[str, Tensor]:
     """Nodes that are exactly zero and stay so: nothing comes in, no gradient arrives, the optimizer does not move them.
 
     No gradient arrives where a ReLU's output is read, which has slope zero at zero, or where nothing reads the node.
@@ -177,17 +221,17 @@ def resting_nodes(network: Network, optimizer: Optimizer, inputs: tuple[Any, ...
     silent = zero_readings(plain_copy(network.model), network.graph, inputs)
     momentum = _momentum(network, optimizer)
     return {
-        layer.name: _rests(network, layer, momentum) & silent[layer.name] & stays_at_zero(optimizer)
+        layer.name: _is_inactive(network, layer, momentum) & silent[layer.name] & stays_at_zero(optimizer)
         for layer in network.graph.layers
     }
 
 
-def _rests(network: Network, layer: NodeLayer, momentum: Mapping[str, Tensor]) -> Tensor:
+def _is_inactive(network: Network, layer: NodeLayer, momentum: Mapping[str, Tensor]) -> Tensor:
     state = network.state
-    rests = all_zero(layer.incoming, state) & _unmoved(layer.incoming, momentum)
+    unfed = all_zero(layer.incoming, state) & _unmoved(layer.incoming, momentum)
     if _read_behind_relu(network, layer):
-        return rests
-    return rests & all_zero(layer.outgoing, state) & _unmoved(layer.outgoing, momentum)
+        return unfed
+    return unfed & all_zero(layer.outgoing, state) & _unmoved(layer.outgoing, momentum)
 
 
 def _unmoved(slices: Iterable[Slice], momentum: Mapping[str, Tensor]) -> Tensor | bool:
@@ -221,35 +265,14 @@ def _is_relu(model: nn.Module, source: Any) -> bool:
 
 
 def _free_places(network: Network, frozen: Nodes) -> dict[tuple[str, int], Tensor]:
-    """Positions of weights that need gradients, by tensor and dimension, where some do not."""
-    places: dict[tuple[str, int], Tensor] = {}
-    for layer in network.graph.layers:
-        if layer.name in frozen and frozen[layer.name].any():
-            for piece in layer.incoming + layer.outgoing:
-                size = network.state[piece.parameter].shape[piece.dim]
-                place = (piece.parameter, piece.dim)
-                mask = places.setdefault(place, torch.ones(size, dtype=torch.bool, device=piece.index.device))
-                mask[piece.index[frozen[layer.name]].flatten()] = False
-    return places
-
-
-def _dense_norm(module: nn.Module, channels: Tensor | None, x: Tensor) -> Tensor:
-    """A norm layer on all its channels, dead ones zero: their statistics go on as in the dense model."""
-    if channels is None:
-        output: Tensor = module(x)
-        return output
-    sizes = [x.shape[0], _num_channels(module), *x.shape[2:]]
-    dense: Tensor = module(x.new_zeros(sizes).index_copy(1, channels, x))
-    return dense.index_select(1, channels)
+    """Positions of weights that need gradients, by tensor and dimension."""
+    layers = [layer for layer in network.graph.layers if layer.name in frozen]
+    pieces = ((piece, frozen[layer.name]) for layer in layers for piece in layer.incoming + layer.outgoing)
+    return {place: ~mask for place, mask in mark(pieces, network.state).items()}
 
 
 def _device(network: Network) -> torch.device:
     return next(iter(network.parameters.values())).device
-
-
-def _num_channels(module: Any) -> int:
-    count: int = module.num_features
-    return count
 
 
 def _any(nodes: Nodes) -> bool:
@@ -261,6 +284,6 @@ def _refuse_hooks(model: nn.Module) -> None:
         hooks: list[Callable[..., Any]] = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
         if name and hooks:
             raise ValueError(
-                f"{name!r} has forward hooks, which would see the shapes of the live sub-network; "
+                f"{name!r} has forward hooks, which would see the shapes of the active sub-network; "
                 "remove them while a task is learned, or attach without live=True"
             )

@@ -1,4 +1,4 @@
-"""Training on the live sub-network equals training the whole network, up to the order of summation."""
+"""Training on the active sub-network equals training the whole network, up to the order of summation."""
 
 import math
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import agscl
-from agscl.guard.live import LiveNetwork
+from agscl.guard.active import ActiveNetwork
 from agscl.guard.sparse_backward import FreeParts, spared
 from agscl.models import ConvNet, MultiHead
 from laws.sequences import MLP, OPTIMIZERS, TASKS, MobileNet, tasks
@@ -77,8 +77,8 @@ def learn_all(net: str, optimizer: str, lam: float, *, live: bool) -> tuple[dict
 
 def left_out_now(model: nn.Module) -> int:
     """Nodes that the model does without at the moment."""
-    live = getattr(model.__dict__.get("forward"), "__self__", None)
-    return sum(int(nodes.sum()) for nodes in live.dropped.values()) if isinstance(live, LiveNetwork) else 0
+    active = getattr(model.__dict__.get("forward"), "__self__", None)
+    return sum(int(nodes.sum()) for nodes in active.dropped.values()) if isinstance(active, ActiveNetwork) else 0
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_a_state_loaded_in_the_middle_wakes_its_nodes() -> None:
     assert not torch.equal(asleep[0], again[0])
 
 
-def test_nodes_that_a_gradient_or_momentum_would_wake_are_live() -> None:
+def test_nodes_that_a_gradient_or_momentum_would_wake_are_active() -> None:
     torch.manual_seed(0)
     x = torch.randn(6, 12)
     for act, momentum, expected in [(nn.ReLU(), False, 3), (nn.ReLU(), True, 0), (nn.Tanh(), False, 0)]:

@@ -1,0 +1,134 @@
+"""The steps of an optimizer while a task is learned: a protection's hooks are called around each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from agscl.methods.method import Network, RunningTask, Step, StepHooks
+
+
+class Diverged(ValueError):  # noqa: N818 - what happened, to training and not to the program
+    """A loss, gradient or weight became infinite or not a number."""
+
+
+@dataclass
+class Progress:
+    """How far a network has learned its tasks.
+
+    Attributes:
+        task: Number of the current task, from 0.
+        steps: Optimizer steps of it that were taken.
+        learned: Numbers of the tasks learned, in their order.
+        resumed: Whether the current task goes on after these steps, since they come from a saved state.
+    """
+
+    task: int = 0
+    steps: int = 0
+    learned: list[int] = field(default_factory=list)
+    resumed: bool = False
+
+
+@contextmanager
+def guarded_steps(network: Network, task: RunningTask, hooks: StepHooks, progress: Progress) -> Iterator[None]:
+    """Call hooks around every step of a task's optimizer, and count the steps.
+
+    Args:
+        network: The network.
+        task: The task that is learned.
+        hooks: What the protection does.
+        progress: Its steps are counted.
+    """
+    steps = _GuardedSteps(network, task, hooks, progress)
+    handles = [
+        task.optimizer.register_step_pre_hook(steps.before),
+        task.optimizer.register_step_post_hook(steps.after),
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+class _GuardedSteps:
+    def __init__(self, network: Network, task: RunningTask, hooks: StepHooks, progress: Progress) -> None:
+        self._network, self._task, self._hooks, self._progress = network, task, hooks, progress
+        self._optimizer = task.optimizer
+        names = {id(p): name for name, p in network.parameters.items()}
+        held = [p for group in task.optimizer.param_groups for p in group["params"]]
+        self._held = [(names.get(id(p), "a parameter outside the model"), p) for p in held]
+
+    def before(
+        self, optimizer: object, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        """Work on the gradients now, or after the closure has made them."""
+        closure = args[1] if len(args) > 1 else kwargs.get("closure")
+        if closure is None:
+            self._prepare()
+            return None
+        return (args[0], self._wrapped(closure), *args[2:]), {k: v for k, v in kwargs.items() if k != "closure"}
+
+    @torch.no_grad()
+    def after(self, optimizer: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Work on the weights, unless the step was skipped."""
+        if self._overflown():
+            return
+        self._hooks.after_step(self._step())
+        self._progress.steps += 1
+        if self._progress.steps % self._task.steps_per_epoch == 0:
+            self._hooks.after_epoch()
+
+    def _wrapped(self, closure: Callable[[], Any]) -> Callable[[], Any]:
+        def wrapped() -> Any:
+            loss = closure()
+            self._prepare()
+            return loss
+
+        return wrapped
+
+    @torch.no_grad()
+    def _prepare(self) -> None:
+        if not self._overflown():
+            self._check_finite()
+            if self._progress.steps == 0:
+                self._check_head()
+            self._hooks.before_step(self._step())
+
+    def _step(self) -> Step:
+        """A gradient scaler lets a fused optimizer divide by the scale itself, inside its step."""
+        scale = getattr(self._optimizer, "grad_scale", None)
+        return Step(self._progress.steps) if scale is None else Step(self._progress.steps, scale)
+
+    def _overflown(self) -> bool:
+        """Whether a gradient scaler has told a fused optimizer to skip this step."""
+        found = getattr(self._optimizer, "found_inf", None)
+        return found is not None and bool(found)
+
+    def _check_finite(self) -> None:
+        grads = [(name, p.grad) for name, p in self._held if p.grad is not None]
+        if not grads or (grads[0][1].device.type != "cpu" and self._progress.steps % self._task.steps_per_epoch):
+            return  # off the CPU the answer would make the host wait, so it is asked for once an epoch
+        norms = torch._foreach_norm([grad for _, grad in grads])
+        if not torch.stack(norms).sum().isfinite():
+            name = next((name for name, grad in grads if not grad.isfinite().all()), grads[0][0])
+            raise Diverged(
+                f"the gradient of {name!r} is not finite at step {self._progress.steps}; "
+                "lower the learning rate or clip the gradients"
+            )
+
+    def _check_head(self) -> None:
+        """The first gradients must reach the head of the current task."""
+        graph, task = self._network.graph, self._task.task
+        if graph.num_tasks is None:
+            return
+        grads = [self._network.parameters[name].grad for name in graph.own_heads([task])]
+        if not any(grad is not None and grad.any() for grad in grads):
+            raise ValueError(
+                f"no gradient reached the head of task {task}; if another task is learned here, "
+                "call use_task() with its number first"
+            )

@@ -1,0 +1,58 @@
+"""Lets modules compute with other tensors than their own, made anew at every forward."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+
+Make = Callable[[str, nn.Module, Tensor], Tensor]
+"""Maps a parameter's or buffer's name, its module, and its own value to the tensor to compute with."""
+
+
+def replace_tensors_in_forward(model: nn.Module, names: Iterable[str], make: Make) -> None:
+    """Put other tensors in the place of a model's own while its modules compute, from now on.
+
+    Autograd follows the replacement, so its ingredients get their gradients; names, parameters and state dict of the
+    model stay as they are. A deep copy of the model is independent: its hooks are copied with it.
+
+    Args:
+        model: The model.
+        names: Parameters and buffers to replace.
+        make: Makes the replacements.
+
+    >>> import torch
+    >>> layer = nn.Linear(2, 1, bias=False)
+    >>> replace_tensors_in_forward(layer, ["weight"], lambda name, module, own: torch.tensor([[3.0, 4.0]]))
+    >>> layer(torch.ones(1, 2))
+    tensor([[7.]])
+    """
+    owned: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        owned[name.rpartition(".")[0]].append(name)
+    for path, members in owned.items():
+        module, own = model.get_submodule(path), dict[str, Tensor]()
+        # Partial functions, unlike closures, are deep-copied and pickled with what they hold.
+        module.register_forward_pre_hook(partial(_put, members, make, own))
+        module.register_forward_hook(partial(_take_back, own), always_call=True)
+
+
+def _put(names: list[str], make: Make, own: dict[str, Tensor], module: nn.Module, args: Any) -> None:
+    for name in names:
+        local = name.rpartition(".")[2]
+        own[local] = _tensors(module, local)[local]
+    for name, (local, tensor) in zip(names, own.items(), strict=True):
+        _tensors(module, local)[local] = make(name, module, tensor)
+
+
+def _take_back(own: dict[str, Tensor], module: nn.Module, args: Any, output: Any) -> None:
+    for local, tensor in own.items():
+        _tensors(module, local)[local] = tensor
+    own.clear()
+
+
+def _tensors(module: nn.Module, local: str) -> dict[str, Any]:
+    return module._parameters if local in module._parameters else module._buffers

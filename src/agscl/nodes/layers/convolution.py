@@ -1,0 +1,175 @@
+"""Convolutions: plain, in groups, depthwise, transposed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from agscl.nodes.tracing.call import Call
+from agscl.nodes.tracing.labels import HEAD, AnyLabel, Label
+from agscl.nodes.tracing.units import NO_UNIT
+
+from .kind import LayerKind, Magnitude, Product, Sums
+from .per_sample import FLOATS_AT_ONCE, products
+from .widened import Widened
+
+_Conv = nn.modules.conv._ConvNd
+
+
+def convolution(call: Call) -> AnyLabel:
+    """A convolution over any number of dimensions; a depthwise one belongs to the node that it filters."""
+    weight, groups = call.argument("weight", 1), call.argument("groups", 6) or 1
+    channel_dim = 1 - weight.ndim
+    if groups == 1:
+        call.consume(weight, column_dim=1, input_dim=channel_dim)
+    elif isinstance(call.label, Label):
+        if weight.shape[1] == 1:
+            return _filter(call, call.label, weight, channel_dim, groups)
+        _consume_groups(call, call.label, weight, channel_dim, groups)
+    return call.produce(weight, row_dim=0, output_dim=channel_dim)
+
+
+def transposed_convolution(call: Call) -> AnyLabel:
+    """A transposed convolution: its weight holds inputs before outputs."""
+    weight, groups = call.argument("weight", 1), call.argument("groups", 6) or 1
+    channel_dim = 1 - weight.ndim
+    if groups == 1:
+        call.consume(weight, column_dim=0, input_dim=channel_dim)
+        return call.produce(weight, row_dim=1, output_dim=channel_dim)
+    if groups == weight.shape[0] and isinstance(call.label, Label):
+        return _filter(call, call.label, weight, channel_dim, groups)
+    raise call.refusal("transposed convolutions are known plain or depthwise, not in groups")
+
+
+def _filter(call: Call, label: Label, weight: Tensor, channel_dim: int, channels: int) -> AnyLabel:
+    """Depthwise convolution: the filters of a channel come into that channel's node."""
+    ids = call.along(label, channel_dim, channels)
+    rows = ids.repeat_interleave(weight.shape[0] // channels)
+    if call.in_head:
+        call.read(call.place(weight, 0), rows)
+        call.watch(label, ids, channel_dim)
+        return HEAD
+    call.ledger.enter(call.ledger.incoming, call.place(weight, 0), rows)
+    bias = call.argument("bias", 2)
+    outputs = ids.repeat_interleave(call.value.shape[channel_dim] // channels)
+    if bias is not None:
+        call.ledger.enter(call.ledger.incoming, call.place(bias, 0), outputs)
+    return call.made(outputs, channel_dim)
+
+
+def _consume_groups(call: Call, label: Label, weight: Tensor, channel_dim: int, groups: int) -> None:
+    """Grouped convolution: a column serves all groups and a row one group, so inputs are tied by one of the two.
+
+    Tied are the inputs of a group (cut by its rows) or those at the same position in every group (cut by their
+    column), whichever leaves more nodes.
+    """
+    width = weight.shape[1]
+    ids = call.along(label, channel_dim, groups * width).reshape(groups, width)
+    if (ids == NO_UNIT).any():
+        raise call.refusal("one group reads nodes and the model's input together")
+    by_group = groups >= width
+    for tied in ids if by_group else ids.T:
+        call.ledger.units.tie(tied)
+    if by_group:
+        call.read(call.place(weight, 0), ids[:, 0].repeat_interleave(weight.shape[0] // groups))
+    else:
+        call.read(call.place(weight, 1), ids[0])
+    call.watch(label, ids.flatten(), channel_dim)
+
+
+def _fit(layer: _Conv) -> None:
+    rows, width = layer.weight.shape[:2]
+    layer.groups = layer.groups * rows // layer.out_channels if layer.groups > 1 else 1
+    layer.in_channels, layer.out_channels = width * layer.groups, rows
+
+
+def _fit_transposed(layer: _Conv) -> None:
+    rows, width = layer.weight.shape[:2]
+    layer.groups = layer.groups * rows // layer.in_channels if layer.groups > 1 else 1
+    layer.in_channels, layer.out_channels = rows, width * layer.groups
+
+
+def _per_sample(layer: nn.Conv1d | nn.Conv2d, x: Tensor, g: Tensor, magnitude: Magnitude) -> Sums:
+    if layer.bias is not None:
+        yield "bias", magnitude(g.flatten(2).sum(2)).sum(0)
+    x = F.pad(x, layer._reversed_padding_repeated_twice, mode=layer.padding_mode.replace("zeros", "constant"))
+    kernel, stride, dilation = layer.kernel_size, layer.stride, layer.dilation
+    if isinstance(layer, nn.Conv1d):  # a signal is an image of height one
+        x, g = x.unsqueeze(2), g.unsqueeze(2)
+        kernel, stride, dilation = (1, *kernel), (1, *stride), (1, *dilation)
+    g = g.flatten(2).unflatten(1, (layer.groups, -1))
+    at_once = max(1, FLOATS_AT_ONCE // (x.shape[1] * layer.weight[0, 0].numel() * g.shape[-1]))
+    total = torch.zeros_like(layer.weight, requires_grad=False)
+    for x_part, g_part in zip(x.split(at_once), g.split(at_once), strict=True):
+        patches = F.unfold(x_part, kernel, dilation=dilation, stride=stride).unflatten(1, (layer.groups, -1))
+        total += products(g_part, patches, magnitude).reshape(total.shape)
+    yield "weight", total
+
+
+def _compute(layer: _Conv, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    padding: Any = layer.padding
+    if layer.padding_mode != "zeros":
+        x, padding = F.pad(x, layer._reversed_padding_repeated_twice, mode=layer.padding_mode), 0
+    compute = (F.conv1d, F.conv2d, F.conv3d)[weight.ndim - 3]
+    groups = x.shape[1] if layer.groups > 1 else 1  # depthwise, with any number of channels
+    output: Tensor = compute(x, weight, bias, layer.stride, padding, layer.dilation, groups)
+    return output
+
+
+def _gradients(layer: _Conv, g: Tensor, x: Tensor, weight: Tensor, *wanted: bool) -> tuple[Tensor, Tensor, Tensor]:
+    geometry = (layer.stride, layer.padding, layer.dilation, False, layer.output_padding, 1)
+    result: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(g, x, weight, None, *geometry, wanted)
+    return result
+
+
+def _input_gradient(layer: _Conv, g: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    shaped = x.narrow(1, 0, weight.shape[1])  # only its shape matters
+    return _gradients(layer, g, shaped, weight, True, False, False)[0]
+
+
+_PRODUCT = Product(
+    dim=1,
+    compute=_compute,
+    weight_gradient=lambda layer, g, x, weight: _gradients(layer, g, x, weight, False, True, False)[1],
+    input_gradient=_input_gradient,
+    has_gradients=lambda layer: layer.groups == 1 and layer.padding_mode == "zeros" and type(layer.padding) is not str,
+)
+
+
+class WidenedConv1d(Widened, nn.Conv1d):
+    """A convolution with new rows or columns."""
+
+    plain, product = nn.Conv1d, _PRODUCT
+
+
+class WidenedConv2d(Widened, nn.Conv2d):
+    """A convolution with new rows or columns."""
+
+    plain, product = nn.Conv2d, _PRODUCT
+
+
+CONVOLUTION_3D = LayerKind(
+    types=(nn.Conv3d,),
+    rule=convolution,
+    functions="conv3d",
+    fit=_fit,
+    num_groups=lambda layer: layer.groups,
+    product=_PRODUCT,
+)
+CONVOLUTION = replace(
+    CONVOLUTION_3D,
+    types=(nn.Conv1d, nn.Conv2d, WidenedConv1d, WidenedConv2d),
+    functions="conv1d conv2d",
+    grows=lambda layer: layer.groups in (1, layer.in_channels),
+    per_sample=_per_sample,
+)
+TRANSPOSED_CONVOLUTION = LayerKind(
+    types=(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
+    rule=transposed_convolution,
+    functions="conv_transpose1d conv_transpose2d conv_transpose3d",
+    fit=_fit_transposed,
+)

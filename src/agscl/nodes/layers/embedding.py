@@ -1,0 +1,25 @@
+"""Look-up tables."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from agscl.nodes.tracing.call import Call
+from agscl.nodes.tracing.labels import HEAD, AnyLabel
+
+from .kind import LayerKind
+
+
+def embedding(call: Call) -> AnyLabel:
+    """A look-up table: every column is a node."""
+    weight = call.argument("weight", 1)
+    if call.in_head:
+        return HEAD
+    return call.made(call.ledger.produce(call.place(weight, 1), weight.shape[1]), -1)
+
+
+def _fit(layer: nn.Embedding) -> None:
+    layer.embedding_dim = layer.weight.shape[1]
+
+
+EMBEDDING = LayerKind(types=(nn.Embedding,), rule=embedding, fit=_fit)

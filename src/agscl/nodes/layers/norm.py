@@ -1,0 +1,112 @@
+"""Norm layers: batch, instance, group, layer, and RMS."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from agscl.nodes.tracing.call import Call
+from agscl.nodes.tracing.labels import AnyLabel, Label
+
+from .kind import LayerKind, Magnitude, Sums
+from .per_sample import affine
+
+
+def batch_norm(call: Call) -> AnyLabel:
+    """Batch and instance norm: every channel for itself."""
+    call.own(call.ledger.incoming, call.argument("weight", 3), call.argument("bias", 4))
+    call.own(call.ledger.statistics, call.argument("running_mean", 1), call.argument("running_var", 2))
+    return call.elementwise()
+
+
+def group_norm(call: Call) -> AnyLabel:
+    """Channels normalised together cannot be cut or frozen apart: a group of them is one node."""
+    label = call.label
+    if isinstance(label, Label):
+        ids = call.along(label, 1, call.value.shape[1])
+        for group in ids.chunk(call.argument("num_groups", 1)):
+            call.ledger.units.tie(group)
+    call.own(call.ledger.incoming, call.argument("weight", 2), call.argument("bias", 3))
+    return call.elementwise()
+
+
+def layer_norm(call: Call) -> AnyLabel:
+    """All that is normalised together is one node."""
+    label, pair = call.label, [call.argument("weight", 2), call.argument("bias", 3)]
+    if not isinstance(label, Label):
+        call.own(call.ledger.incoming, *pair)
+        return label
+    if any(size != 1 for size in label.ids.shape[: -len(call.argument("normalized_shape", 1))]):
+        raise call.refusal("its scale serves positions that hold different nodes")
+    call.ledger.units.tie(label.ids.flatten())
+    if not call.in_head:
+        for tensor in [tensor for tensor in pair if tensor is not None]:
+            ids = label.ids.flatten()[:1].expand(tensor.shape[0])
+            call.ledger.enter(call.ledger.incoming, call.place(tensor, 0), ids)
+    return call.elementwise()
+
+
+def _fit_batch_norm(layer: Any) -> None:
+    layer.num_features = len(layer.running_mean if layer.weight is None else layer.weight)
+
+
+def _fit_group_norm(layer: nn.GroupNorm) -> None:
+    layer.num_groups = layer.num_groups * len(layer.weight) // layer.num_channels
+    layer.num_channels = len(layer.weight)
+
+
+def _batch_norm_per_sample(layer: Any, x: Tensor, g: Tensor, magnitude: Magnitude) -> Sums:
+    normal = F.batch_norm(x, layer.running_mean, layer.running_var, eps=layer.eps)
+    return affine(layer, normal.reshape(*g.shape[:2], -1), g.reshape(*g.shape[:2], -1), magnitude, dim=2)
+
+
+def _group_norm_per_sample(layer: nn.GroupNorm, x: Tensor, g: Tensor, magnitude: Magnitude) -> Sums:
+    normal = F.group_norm(x, layer.num_groups, eps=layer.eps)
+    return affine(layer, normal.reshape(*g.shape[:2], -1), g.reshape(*g.shape[:2], -1), magnitude, dim=2)
+
+
+def _layer_norm_per_sample(layer: nn.LayerNorm, x: Tensor, g: Tensor, magnitude: Magnitude) -> Sums:
+    normal = F.layer_norm(x, layer.normalized_shape, eps=layer.eps)
+    shape = (len(x), -1, *layer.normalized_shape)
+    return affine(layer, normal.reshape(shape), g.reshape(shape), magnitude, dim=1)
+
+
+def _on_all_channels(layer: Any, channels: Tensor | None, x: Tensor) -> Tensor:
+    if channels is None:
+        output: Tensor = layer(x)
+        return output
+    whole: Tensor = layer(x.new_zeros(x.shape[0], layer.num_features, *x.shape[2:]).index_copy(1, channels, x))
+    return whole.index_select(1, channels)
+
+
+BATCH_NORM = LayerKind(
+    types=(nn.BatchNorm1d, nn.BatchNorm2d, nn.modules.batchnorm._BatchNorm),
+    rule=batch_norm,
+    functions="batch_norm",
+    elsewhere=("torchvision.ops.misc.FrozenBatchNorm2d",),
+    fit=_fit_batch_norm,
+    grows=lambda layer: True,
+    per_sample=_batch_norm_per_sample,
+    on_all_channels=_on_all_channels,
+)
+INSTANCE_NORM = LayerKind(
+    types=(nn.modules.instancenorm._InstanceNorm,),
+    rule=batch_norm,
+    functions="instance_norm",
+    fit=_fit_batch_norm,
+    grows=lambda layer: True,
+    on_all_channels=_on_all_channels,
+)
+GROUP_NORM = LayerKind(
+    types=(nn.GroupNorm,),
+    rule=group_norm,
+    functions="group_norm",
+    fit=_fit_group_norm,
+    per_sample=_group_norm_per_sample,
+)
+LAYER_NORM = LayerKind(
+    types=(nn.LayerNorm,), rule=layer_norm, functions="layer_norm", per_sample=_layer_norm_per_sample
+)
+RMS_NORM = LayerKind(types=(nn.RMSNorm,), rule=layer_norm, functions="rms_norm")

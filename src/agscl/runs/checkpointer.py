@@ -1,0 +1,168 @@
+"""The checkpointer of a run: saves its state now and then, and when a signal asks for its end; finds it again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Generic, TypeVar
+
+import torch
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from torch import Tensor
+
+from .checkpoint import Checkpoint, CheckpointFolder
+from .folder import RunFolder
+from .interruption import Interruption
+
+SHARE = 0.01
+"""Most of the time that checkpoints may take: they come less often where writing one is slow."""
+
+P = TypeVar("P")
+
+
+@dataclass(frozen=True)
+class Every:
+    """How often a checkpoint is written: whatever comes first.
+
+    Attributes:
+        seconds: At most so often, and never so often that it takes 1 % of the time.
+        steps: After so many steps, or updates of a policy; `None` leaves it to the seconds.
+    """
+
+    seconds: float = 60.0
+    steps: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is no interval."""
+        if not self.seconds >= 0:
+            raise ValueError(f"seconds between checkpoints must not be negative, got {self.seconds}")
+        if self.steps is not None and self.steps < 1:
+            raise ValueError(f"steps between checkpoints must be at least 1, got {self.steps}")
+
+
+EVERY = Every()
+
+
+class Schedule:
+    """Says when a checkpoint is due.
+
+    >>> schedule = Schedule(Every(seconds=3600, steps=2))
+    >>> schedule.due(), schedule.due()
+    (False, True)
+    >>> schedule.written(0.1)
+    >>> schedule.due()
+    False
+    """
+
+    def __init__(self, every: Every) -> None:
+        self._every = every
+        self._steps, self._next = 0, time.perf_counter() + every.seconds
+
+    def due(self) -> bool:
+        """Whether one is due after one more step."""
+        self._steps += 1
+        return self._steps == self._every.steps or time.perf_counter() >= self._next
+
+    def written(self, seconds: float) -> None:
+        """One was written, which took so long."""
+        self._steps, self._next = 0, time.perf_counter() + max(self._every.seconds, seconds / SHARE)
+
+
+@dataclass(frozen=True)
+class Snapshot(Generic[P]):
+    """The state of a run between two steps: all that it takes to go on.
+
+    Attributes:
+        progress: Numbers.
+        tensors: Weights, and the states of guard, optimizer and random generators, by name.
+    """
+
+    progress: P
+    tensors: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class _Record(Generic[P]):
+    """What a checkpoint says besides its tensors."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = {"extra": "forbid", "strict": True, "ser_json_inf_nan": "constants"}
+
+    progress: P
+    events: int
+    threads: int
+
+
+class Checkpointer(Generic[P]):
+    """Writes checkpoints of a run and finds them again.
+
+    Args:
+        kind: Dataclass of the numbers in a checkpoint.
+        folder: Of the run.
+        every: How often.
+
+    Attributes:
+        checkpoints: Where they are.
+        interruption: Signals that end the run.
+    """
+
+    def __init__(self, kind: type[P], folder: RunFolder, every: Every = EVERY) -> None:
+        self.checkpoints = CheckpointFolder(folder.checkpoints)
+        self.interruption = Interruption()
+        self._events, self._schedule = folder.events, Schedule(every)
+        self._record: TypeAdapter[_Record[P]] = TypeAdapter(_Record[kind])  # type: ignore[valid-type] # known at run time
+
+    def after_step(self, save: Callable[[], Snapshot[P]]) -> None:
+        """Write a checkpoint if one is due after one more step, or if a signal asked for the end.
+
+        Raises:
+            Stopped: If a signal did.
+            OSError: If the checkpoint cannot be written; the one before it stays.
+        """
+        if self._schedule.due() or self.interruption.number is not None:
+            self.write(save)
+
+    def write(self, save: Callable[[], Snapshot[P]]) -> None:
+        """Write a checkpoint; raises as `after_step` does."""
+        start = time.perf_counter()
+        snapshot = save()
+        record = _Record(snapshot.progress, self._events_size(), torch.get_num_threads())
+        self.checkpoints.write(Checkpoint(self._record.dump_json(record).decode(), snapshot.tensors))
+        self._schedule.written(time.perf_counter() - start)
+        self.check()
+
+    def check(self) -> None:
+        """Stop where nothing can be saved, if a signal asked for the end.
+
+        Raises:
+            Stopped: If a signal did.
+        """
+        self.interruption.check(f"stopped; go on with --resume ({self.checkpoints.latest() or 'from the start'})")
+
+    def resume(self) -> Snapshot[P] | None:
+        """What the newest whole checkpoint holds; `None` without any.
+
+        The file of events is cut back to what it was then: what came later is lost with the process.
+
+        Raises:
+            ValueError: If there are checkpoints and none can be used.
+        """
+        checkpoint = self.checkpoints.newest()
+        if checkpoint is None:
+            self._cut_events(0)
+            return None
+        try:
+            record = self._record.validate_json(checkpoint.record)
+        except ValidationError as error:
+            raise ValueError(f"{self.checkpoints.path} holds no checkpoints of this agscl: start anew") from error
+        torch.set_num_threads(record.threads)  # sums are split between threads, so their last digits depend on it
+        self._cut_events(record.events)
+        return Snapshot(record.progress, checkpoint.tensors)
+
+    def _events_size(self) -> int:
+        return self._events.stat().st_size if self._events.exists() else 0
+
+    def _cut_events(self, size: int) -> None:
+        if self._events.exists():
+            with self._events.open("r+b") as file:
+                file.truncate(min(size, self._events_size()))

@@ -1,0 +1,88 @@
+"""A task in training as a snapshot, and back: for checkpoints and for rollback."""
+
+from __future__ import annotations
+
+import time
+
+from agscl.runs.checkpointer import Snapshot
+from agscl.runs.random import capture, restore
+from agscl.runs.tensors import load_optimizer, optimizer_tensors, prefixed, under
+
+from .history import SequenceProgress
+from .progress import TaskProgress
+
+
+def save(progress: TaskProgress) -> Snapshot[SequenceProgress]:
+    """The state between two steps; its tensors are the model's own, not copies."""
+    learner, point, now = progress.learner, progress.rollback_point, time.perf_counter()
+    numbers = SequenceProgress(
+        finished=progress.finished,
+        epoch=progress.epoch,
+        batches=progress.batches,
+        loss=progress.loss,
+        plateau=progress.plateau,
+        seconds=now - progress.started,
+        epoch_seconds=now - progress.epoch_started,
+        scaler={name: float(value) for name, value in progress.scaler.state_dict().items()},
+        rollback=point.progress if point else None,
+    )
+    tensors = prefixed(
+        model=learner.model.state_dict(),
+        guard=learner.guard.state_dict(),
+        optimizer=optimizer_tensors(progress.optimizer),
+        best=progress.best,
+        before=progress.before,
+        random=capture(learner.machine.device),
+        order={"begun": progress.order, "now": learner.generator.get_state()},
+        rollback=point.tensors if point else {},
+    )
+    return Snapshot(numbers, tensors)
+
+
+def load(progress: TaskProgress, snapshot: Snapshot[SequenceProgress]) -> None:
+    """Put a progress on the same task into a saved state.
+
+    Raises:
+        ValueError: If it was saved by another model or method.
+    """
+    numbers, tensors, learner = snapshot.progress, snapshot.tensors, progress.learner
+    try:
+        learner.model.load_state_dict(under("model", tensors))
+        learner.guard.load_state_dict(under("guard", tensors))
+        load_optimizer(progress.optimizer, under("optimizer", tensors))
+    except (RuntimeError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"the checkpoint belongs to another model: {reason}; choose a new folder") from error
+    device = learner.machine.device
+    progress.best, progress.before = (
+        {name: tensor.to(device) for name, tensor in under(group, tensors).items()} for group in ("best", "before")
+    )
+    progress.finished, progress.plateau = numbers.finished, numbers.plateau
+    progress.epoch, progress.batches, progress.loss = numbers.epoch, numbers.batches, numbers.loss
+    progress.set_learning_rate()
+    progress.scaler.load_state_dict(numbers.scaler)
+    progress.rollback_point = Snapshot(numbers.rollback, under("rollback", tensors)) if numbers.rollback else None
+    progress.order, progress.random = tensors["order.begun"], under("random", tensors)
+    learner.generator.set_state(tensors["order.now"])
+    restore(progress.random, device)
+    now = time.perf_counter()
+    progress.started, progress.epoch_started = now - numbers.seconds, now - numbers.epoch_seconds
+
+
+def set_rollback_point(progress: TaskProgress) -> None:
+    """Make the start of an epoch the state to go back to, if the settings say to go back there."""
+    if progress.learner.training.on_divergence == "restore" and not progress.batches:
+        progress.rollback_point = None  # a rollback point holds none itself
+        now = save(progress)
+        copies = {name: tensor.detach().clone() for name, tensor in now.tensors.items()}
+        progress.rollback_point = Snapshot(now.progress, copies)
+
+
+def rollback(progress: TaskProgress) -> None:
+    """Go back to the start of the epoch, with a lower learning rate."""
+    point = progress.rollback_point
+    if point is None:
+        raise AssertionError("set_rollback_point() comes before every epoch")
+    load(progress, point)
+    progress.plateau = progress.plateau.lowered(progress.learner.training)
+    progress.set_learning_rate()
