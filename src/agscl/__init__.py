@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from .nodes import TraceError as TraceError
     from .nodes import trace as trace
 
+    __version__: str
+
 _ROOMS = {
     "guard": ("Diverged", "Guard", "protect"),
     "methods": ("AGSCL", "CPR", "EWC", "HAT", "MAS", "SI", "WSN", "FineTuning", "Joint", "LwF", "RWalk", "SingleTask"),
@@ -40,7 +42,9 @@ _HOMES = {name: room for room, names in _ROOMS.items() for name in names}
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name, or the room of the metrics, on first use."""
+    """Import a public name, or the room of the metrics, on first use; find the version when it is wanted."""
+    if name == "__version__":
+        return import_module("importlib.metadata").version("agscl")
     if name == "metrics":
         return import_module(".metrics", __name__)
     if name not in _HOMES:

@@ -31,7 +31,7 @@ def command(folder, *more):
 @pytest.fixture(scope="module")
 def context():
     made = multiprocessing.get_context("forkserver")
-    made.set_forkserver_preload(["torch", "polars", "sklearn.datasets", "matplotlib", "agscl.cli.session"])
+    made.set_forkserver_preload(["torch", "polars", "sklearn.datasets", "matplotlib", "agscl.cli.run"])
     return made
 
 

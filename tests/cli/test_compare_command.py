@@ -9,7 +9,7 @@ import pytest
 from agscl.cli import main
 from agscl.experiments import PRESETS, Experiment, Result, preset_named, run
 from agscl.experiments.many import Failure, run_many
-from agscl.experiments.supervised.aggregate import aggregate
+from agscl.experiments.supervised.comparison import aggregate
 from agscl.methods import EWC, METHODS, FineTuning
 from agscl.runs import RunFolder
 from agscl.training import Training

@@ -1,27 +1,20 @@
 """``agscl data``: what it prints, what it returns, and how it refuses."""
 
-import argparse
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
 from agscl.benchmarks.catalogue import CATALOGUE
 from agscl.cli import data
-from agscl.cli.parser import Parser
+from agscl.cli.arguments import parser_for
 
 
 @pytest.fixture
 def run(tmp_path, capsys):
     """Run the command on a data folder of its own; returns what it printed."""
-    parser = Parser(prog="agscl")
-    data.add_parser(parser.add_subparsers(required=True))
 
     def run(*arguments):
-        parsed = parser.parse_args(["data", *arguments, "--data-root", str(tmp_path / "data")])
-        assert isinstance(parsed, argparse.Namespace)
-        assert parsed.run(parsed) == 0
+        given = ["data", *arguments, "--data-root", str(tmp_path / "data")]
+        assert data.run(parser_for(given).parse_args(given)) == 0
         return capsys.readouterr().out
 
     return run
@@ -80,15 +73,3 @@ def test_bad_input_is_refused_in_one_line(run, arguments, message):
     with pytest.raises(ValueError, match=message) as refused:
         run(*arguments)
     assert "\n" not in str(refused.value)
-
-
-def test_building_the_parser_loads_neither_torch_nor_rich():
-    code = (
-        "import argparse, importlib.util, sys, pathlib\n"
-        "spec = importlib.util.spec_from_file_location('data', sys.argv[1])\n"
-        "module = importlib.util.module_from_spec(spec)\n"
-        "spec.loader.exec_module(module)\n"
-        "module.add_parser(argparse.ArgumentParser().add_subparsers())\n"
-        "sys.exit(bool({'torch', 'rich', 'numpy'} & set(sys.modules)))\n"
-    )
-    subprocess.run([sys.executable, "-c", code, data.__file__], check=True)

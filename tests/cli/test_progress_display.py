@@ -2,8 +2,7 @@
 
 import io
 
-from rich.console import Console
-
+from agscl.cli.console import Output
 from agscl.cli.progress import LiveProgress, progress
 from agscl.training import EpochFinished, RateLowered, Resumed, TaskFinished, TaskStarted
 
@@ -17,7 +16,7 @@ EVENTS = [
 
 
 def shown(terminal, events):
-    console = Console(file=io.StringIO(), force_terminal=terminal, width=140)
+    console = Output(file=io.StringIO(), force_terminal=terminal, width=140)
     with progress(console, "ags-cl") as sink:
         for event in events:
             sink.emit(event)
@@ -31,7 +30,7 @@ def test_a_terminal_shows_task_epoch_and_accuracy():
 
 
 def test_a_finished_task_shows_its_test_accuracy_and_the_mean():
-    console = Console(file=io.StringIO(), force_terminal=True, width=140)
+    console = Output(file=io.StringIO(), force_terminal=True, width=140)
     with progress(console, "ags-cl") as sink:
         assert isinstance(sink, LiveProgress)
         for event in EVENTS:

@@ -63,6 +63,43 @@ def test_compare_tabulates_recorded_runs_and_tests_them_on_the_same_seeds(record
     assert second["difference"] == pytest.approx(-0.4)
 
 
+def test_an_exported_comparison_says_its_scale_and_its_baseline(recorded, tmp_path):
+    tables = {}
+    for ending in ("csv", "md", "tex"):
+        assert main(["compare", str(recorded), "--export", str(tmp_path / f"table.{ending}")]) == 0
+        tables[ending] = (tmp_path / f"table.{ending}").read_text()
+    scale = "scaled down: 2 of 5 tasks, at most 2 instead of 40 epochs, 100% of the training examples"
+    numbers = polars.read_csv(tmp_path / "table.csv")
+    assert numbers.columns[-2:] == ["scale", "baseline"]
+    assert numbers["scale"].to_list() == [scale, scale]
+    assert numbers["baseline"].to_list() == ["ags-cl", "ags-cl"]
+    title = "digits: mean ± 95 % interval over seeds"
+    below = tables["md"].partition("\n\n")[2].split("\n\n")
+    assert below[0] == title
+    assert below[1].startswith("against ags-cl: mean difference in accuracy")
+    assert below[2:] == [scale, "one seed, so no interval: fine-tuning\n"]
+    comments = [line.removeprefix("% ") for line in tables["tex"].splitlines() if line.startswith("%")]
+    assert comments == [line.strip() for line in below]
+    assert tables["tex"].splitlines()[len(comments)].startswith("\\begin{tabular}")
+
+
+def test_exported_runs_say_how_much_of_the_preset_they_are(recorded, tmp_path):
+    for ending in ("csv", "md"):
+        assert main(["runs", str(recorded), "--out", str(tmp_path / f"runs.{ending}")]) == 0
+    scales = polars.read_csv(tmp_path / "runs.csv")["scale"].to_list()
+    assert scales == [None, *["scaled down: tasks=2 of 5 epochs=2 of 40 fraction=1 width=1"] * 3]
+    head, _, _, row, *_ = (tmp_path / "runs.md").read_text().splitlines()
+    assert head.split(" | ")[6:8] == ["tasks", "scale"]
+    assert row.split(" | ")[7] == scales[1]
+
+
+def test_a_baseline_that_is_not_compared_is_refused_before_anything_runs(tmp_path, capsys):
+    out = tmp_path / "runs"
+    assert main(["compare", "digits", "--methods", "ewc", "--baseline", "si", "--out", str(out)]) == 2
+    assert "--baseline si is not among the methods: ewc" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_compare_says_that_the_reference_of_plasticity_is_missing(recorded, capsys):
     assert main(["compare", str(recorded / "run-0"), str(recorded / "run-1"), "--statistic", "iqm"]) == 0
     out = said(capsys)

@@ -1,9 +1,9 @@
 """What the terminal shows of a result."""
 
 import pytest
-from rich.console import Console
 
-from agscl.cli.tables import show
+from agscl.cli.console import Output
+from agscl.cli.run import show
 from agscl.experiments import Result
 from agscl.runs import RunFolder
 from report.made_up import write_run
@@ -14,7 +14,7 @@ from report.made_up import write_run
 )
 def test_the_matrix_is_shown_where_it_fits_and_every_task_has_a_row(tmp_path, tasks, width, fits):
     result = Result.read(RunFolder(write_run(tmp_path / "run", tasks=tasks)))
-    console = Console(record=True, width=width, force_terminal=True)
+    console = Output(record=True, width=width, force_terminal=True)
     show(console, [result])
     text = console.export_text()
     assert ("accuracy (%) on each task" in text) == fits

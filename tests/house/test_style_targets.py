@@ -83,3 +83,32 @@ def test_forbidden_constructs_are_recognised():
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
 def test_module_opens_with_a_docstring(path):
     assert ast.get_docstring(ast.parse(path.read_text()))
+
+
+COMMANDS = SOURCE / "cli"
+WAYS_AROUND = {"Console", "Table", "TextColumn", "Progress"}
+"""Of rich, what takes text for markup unless `agscl.cli.console` makes it."""
+
+
+def calls_that_print(path):
+    """Lines that write to a terminal past `agscl.cli.console`: other consoles and tables, ``print`` of any text."""
+    for node in nodes_of(path):
+        match node:
+            case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if name in WAYS_AROUND:
+                yield node.lineno, name
+            case ast.Call(func=ast.Attribute(attr="print" | "out" | "log" as name)):
+                yield node.lineno, name
+
+
+@pytest.mark.parametrize("path", sorted(COMMANDS.glob("*.py")), ids=lambda path: path.name)
+def test_a_command_prints_through_the_one_console(path):
+    assert path.name == "console.py" or list(calls_that_print(path)) == []
+
+
+def test_nothing_outside_the_commands_uses_the_terminal():
+    users = {path.parent for path in MODULES if any("rich" in ast.dump(node) for node in imports(path))}
+    assert users == {COMMANDS}
+
+
+def imports(path):
+    return [node for node in nodes_of(path) if isinstance(node, ast.Import | ast.ImportFrom)]

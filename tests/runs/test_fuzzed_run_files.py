@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agscl.cli.verifying import certified_states, verify
+from agscl.cli.verify import certified_states, verify
 from agscl.experiments import Experiment
 from agscl.experiments.records import read_runs
 from agscl.experiments.supervised.result import Result

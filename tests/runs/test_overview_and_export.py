@@ -65,6 +65,12 @@ def test_markdown_is_a_pipe_table():
     assert markdown(HEADS, ROWS) == ("| method | accuracy % |\n| --- | ---: |\n| a\\|b_1 | 50.0 ± 1.5 |\n| c&d | 7 |\n")
 
 
+def test_notes_stand_below_in_markdown_and_above_as_comments_in_latex():
+    notes = ["scaled down: 50 % of the examples", "against ewc"]
+    assert markdown(HEADS, ROWS, notes) == markdown(HEADS, ROWS) + "".join(f"\n{note}\n" for note in notes)
+    assert latex(HEADS, ROWS, notes) == "".join(f"% {note}\n" for note in notes) + latex(HEADS, ROWS)
+
+
 def test_latex_escapes_what_it_would_interpret():
     text = latex(HEADS, [*ROWS, ["~^\\", "{$}#"]])
     assert r"a|b\_1 & 50.0 $\pm$ 1.5 \\" in text

@@ -5,145 +5,58 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from rich.progress import BarColumn, TaskID, TimeRemainingColumn
 
-    from agscl.benchmarks.cache import Cache, Manifest
-    from agscl.benchmarks.catalogue import DataSet
-    from agscl.benchmarks.raw import Report
+from agscl.benchmarks.cache import Cache, Manifest
+from agscl.benchmarks.catalogue import CATALOGUE, DataSet, data_set
+from agscl.benchmarks.importing import download_set, import_set
+from agscl.benchmarks.raw import Report
 
-    from .parser import Commands, Parser
-
-
-def add_parser(commands: Commands) -> None:
-    """Add the command and its five parts."""
-    description = "Download or import data sets into one folder, list them, check them."
-    parser = commands.add_parser("data", help="get and check data sets", description=description)
-    parts = parser.add_subparsers(metavar="WHAT", required=True)
-    _part(parts, "list", "list the data sets, and which of them are here").set_defaults(run=list_sets)
-    download = _part(parts, "download", "download a data set through torchvision")
-    download.add_argument("name", metavar="NAME", help="a data set of `agscl data list`")
-    download.set_defaults(run=download_one)
-    _add_import(parts)
-    verify = _part(parts, "verify", "compare a data set with its checksums")
-    verify.add_argument("name", metavar="NAME", help="a data set of `agscl data list`")
-    verify.set_defaults(run=verify_one)
-    _part(parts, "where", "print the folder that holds the data sets").set_defaults(run=show_where)
+from .console import Output, bars, table
+from .text import printable
 
 
-def _add_import(parts: Commands) -> None:
-    parser = _part(parts, "import", "import a data set from files that you have")
-    parser.add_argument("name", metavar="NAME", help="a data set of `agscl data list`")
-    parser.add_argument(
-        "--from",
-        dest="path",
-        metavar="PATH",
-        type=Path,
-        required=True,
-        help="torchvision's folder, the original archive or folder, a tree of image folders, or an .npz file",
-    )
-    parser.add_argument("--size", type=int, metavar="PIXELS", help="side of stored images (cub200)")
-    parser.add_argument(
-        "--checksum",
-        action="append",
-        default=[],
-        metavar="DIGEST",
-        help="md5 or sha256 of an archive or pickle that you trust; pickles that are not known need it",
-    )
-    parser.set_defaults(run=import_one)
+def run(arguments: argparse.Namespace) -> int:
+    """Run one part of the command; returns 0.
 
-
-def _part(parts: Commands, name: str, description: str) -> Parser:
-    parser = parts.add_parser(name, help=description, description=description[0].upper() + description[1:] + ".")
-    parser.add_argument(
-        "--data-root",
-        type=Path,
-        metavar="DIR",
-        help="folder of the data sets (default: the platform's cache)",
-    )
-    return parser
-
-
-def list_sets(arguments: argparse.Namespace) -> int:
-    """``agscl data list``."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from agscl.benchmarks.catalogue import CATALOGUE
-
-    cache = _cache(arguments)
-    table = Table("name", "data set", "classes", "here", "how to get it")
-    for entry in CATALOGUE.values():
-        way = "download" if entry.torchvision else f"import, from {entry.origin}"
-        table.add_row(entry.name, entry.title, str(entry.num_classes), _state(entry, cache), way)
-    Console().print(table)
+    Raises:
+        ValueError: If there is no such data set, or its files are not what they should be.
+        OSError: If a file cannot be read or written.
+    """
+    output, cache = Output(), Cache(arguments.data_root)
+    match arguments.part:
+        case "list":
+            heads = ["name", "data set", "classes", "here", "how to get it"]
+            output.show(table(heads, [_listed(entry, cache) for entry in CATALOGUE.values()], left=5, whole=True))
+        case "download":
+            with _progress() as report:
+                manifest = download_set(arguments.name, cache, report)
+            output.say(_described(manifest))
+        case "import":
+            checksums = [digest.lower() for digest in arguments.checksum]
+            with _progress() as report:
+                manifest = import_set(
+                    arguments.name, arguments.path, cache, size=arguments.size, checksums=checksums, report=report
+                )
+            output.say(_described(manifest))
+        case "verify":
+            output.say(f"{_described(cache.verify(data_set(arguments.name).name))}; all checksums agree")
+        case "where":
+            output.say(str(cache.root))
     return 0
 
 
-def download_one(arguments: argparse.Namespace) -> int:
-    """``agscl data download NAME``."""
-    from agscl.benchmarks.importing import download_set
-
-    with _progress() as (console, report):
-        manifest = download_set(arguments.name, _cache(arguments), report)
-        console.print(_described(manifest))
-    return 0
-
-
-def import_one(arguments: argparse.Namespace) -> int:
-    """``agscl data import NAME --from PATH``."""
-    from agscl.benchmarks.importing import import_set
-
-    with _progress() as (console, report):
-        manifest = import_set(
-            arguments.name,
-            arguments.path,
-            _cache(arguments),
-            size=arguments.size,
-            checksums=[digest.lower() for digest in arguments.checksum],
-            report=report,
-        )
-        console.print(_described(manifest))
-    return 0
-
-
-def verify_one(arguments: argparse.Namespace) -> int:
-    """``agscl data verify NAME``."""
-    from rich.console import Console
-
-    from agscl.benchmarks.catalogue import data_set
-
-    manifest = _cache(arguments).verify(data_set(arguments.name).name)
-    Console().print(f"{_described(manifest)}; all checksums agree")
-    return 0
-
-
-def show_where(arguments: argparse.Namespace) -> int:
-    """``agscl data where``."""
-    from rich.console import Console
-
-    Console().print(str(_cache(arguments).root), soft_wrap=True, highlight=False)
-    return 0
-
-
-def _cache(arguments: argparse.Namespace) -> Cache:
-    from agscl.benchmarks.cache import Cache
-
-    return Cache(arguments.data_root)
-
-
-def _state(entry: DataSet, cache: Cache) -> str:
-    if entry.name not in cache:
-        return "no"
-    try:
-        manifest = cache.manifest(entry.name)
-    except ValueError:
-        return "damaged: import it again"
-    complete = not entry.count or manifest.count in entry.count
-    return f"{manifest.count:,} images" + ("" if complete else ", a subset")
+def _listed(entry: DataSet, cache: Cache) -> list[str]:
+    state = "no"
+    if entry.name in cache:
+        try:
+            count = cache.manifest(entry.name).count
+            state = f"{count:,} images" + (", a subset" if entry.count and count not in entry.count else "")
+        except ValueError:
+            state = "damaged: import it again"
+    way = "download" if entry.torchvision else f"import, from {entry.origin}"
+    return [entry.name, entry.title, str(entry.num_classes), state, way]
 
 
 def _described(manifest: Manifest) -> str:
@@ -154,19 +67,14 @@ def _described(manifest: Manifest) -> str:
 
 
 @contextmanager
-def _progress() -> Iterator[tuple[Console, Report]]:
-    """A console for results, and progress bars on stderr (none where that is not a terminal)."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+def _progress() -> Iterator[Report]:
+    """A function that shows how much is done as a bar on stderr, within the context."""
+    tasks: dict[str, TaskID] = {}
+    with bars(Output(stderr=True), "{task.description}", BarColumn(), TimeRemainingColumn(), transient=True) as display:
 
-    bars: dict[str, TaskID] = {}
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    stderr = Console(stderr=True)
-    with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as display:
+        def report(step: str, done: int, total: int) -> None:
+            if step not in tasks:
+                tasks[step] = display.add_task(printable(step), total=total)
+            display.update(tasks[step], completed=done, total=total)
 
-        def report(what: str, done: int, total: int) -> None:
-            if what not in bars:
-                bars[what] = display.add_task(what, total=total)
-            display.update(bars[what], completed=done, total=total)
-
-        yield Console(soft_wrap=True, highlight=False), report
+        yield report

@@ -4,37 +4,54 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from .parser import Commands
+from agscl.experiments.export import Exported, export
+from agscl.experiments.records import read_supervised
+from agscl.experiments.states import State
+from agscl.experiments.supervised.run import load_run
+from agscl.runs import RunFolder
 
-DESCRIPTION = """Remove from a finished run's model every node that the logits of a task (or of all) do not depend on,
-and write what is left: model.safetensors (plain tensors), model.pt2 (torch.export) and model.onnx, each with any batch
-size and compared with the full model on the test data, and model.json, which describes them.
-Needs pip install 'agscl[export]'."""
-
-
-def add_parser(commands: Commands) -> None:
-    """Add the command."""
-    parser = commands.add_parser("export", help="write the compact network of a task", description=DESCRIPTION)
-    parser.add_argument("folder", metavar="RUN", type=Path, help="a run folder")
-    parser.add_argument("--task", metavar="I", default="all", help="number of a task, from 0, or all (default: all)")
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="new folder")
-    parser.add_argument(
-        "--data-root", type=Path, metavar="DIR", help="folder of the data sets (default: the platform's cache)"
-    )
-    parser.set_defaults(run=run)
+from .console import Output, table
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the command; imports what is heavy.
+    """Load a run's final state, export it, and show what it costs now; returns 0.
 
     Raises:
-        ValueError: If an argument does not fit, or the run cannot be exported.
+        ValueError: If there is no such task, or the folder holds no finished run that can be exported.
         OSError: If a file cannot be read or written.
     """
-    from .exporting import export_run
-
-    export_run(arguments.folder, arguments.task, arguments.out, arguments.data_root)
+    folder = RunFolder(arguments.folder)
+    loaded = load_run(read_supervised(folder).result.experiment, arguments.data_root)
+    tasks = _tasks(arguments.task, len(loaded.sequence.tasks))
+    State.read(folder.state).restore(loaded.learner.model, loaded.learner.guard)
+    _show(export(loaded, tasks, arguments.out), loaded.learner.guard.graph.num_nodes, arguments.out)
     return 0
+
+
+def _tasks(text: str, count: int) -> list[int]:
+    if text == "all":
+        return list(range(count))
+    if not text.isdecimal() or int(text) >= count:
+        raise ValueError(f"--task must be all or a number from 0 to {count - 1}, not {text!r}")
+    return [int(text)]
+
+
+def _show(exported: Exported, nodes: int, out: Path) -> None:
+    before, after = exported.before, exported.after
+    rows = [
+        [name, form.format(was), form.format(now), f"{now / was:.2f}"]
+        for name, was, now, form in [
+            ("parameters", before.parameters, after.parameters, "{:,}"),
+            ("FLOPs of an answer", before.flops, after.flops, "{:,}"),
+            ("bytes", before.state_bytes, after.state_bytes, "{:,}"),
+            ("ms an answer", 1e3 * before.latency_seconds, 1e3 * after.latency_seconds, "{:.2f}"),
+            ("ms a batch of 256", 1e3 * before.batch_seconds, 1e3 * after.batch_seconds, "{:.2f}"),
+        ]
+    ]
+    output = Output()
+    output.show(table(["", "before", "after", "ratio"], rows))
+    kept = sum(len(layer) for layer in exported.layers.values())
+    difference = max(exported.differences.values())
+    output.say(f"{kept} of {nodes} nodes; logits on the test data differ by at most {difference:.1g}")
+    output.say(f"{', '.join([*exported.differences, 'model.json'])} in {out}")

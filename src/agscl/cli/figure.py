@@ -3,54 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from .run import add_scale
+from agscl.experiments import Experiment
+from agscl.experiments.kind import AnyExperiment
+from agscl.experiments.many import Failure, run_many
+from agscl.experiments.records import read_runs
+from agscl.experiments.supervised.presets import supervised_preset
+from agscl.figures.catalogue import FORMATS, Kind, figure_named, make
+from agscl.runs import RunFolder
+from agscl.runs.files import write_bytes
 
-if TYPE_CHECKING:
-    from .parser import Commands
-
-DESCRIPTION = """Draw a figure of the paper from recorded runs, with the numbers that it shows as CSV beside it.
-With --preset, the runs that it needs and that are not in --runs yet are made first.
-
-  3         AOPC: pruning nodes by importance, after task 1 and after all tasks
-  4, 5      average accuracy after each task, one panel for each preset
-  6a        memory that each method takes
-  6b        sparsity and used capacity, with and without re-initialisation
-  6c        plasticity and stability over lambda, with ablations
-  7         reinforcement learning: accumulated reward, plasticity and stability
-  rho       ablation: share of the free nodes that is drawn anew
-  proximal  ablation: proximal step every epoch, every step, or the penalty's gradient
-  width     ablation: width of the network"""
-
-
-def add_parser(commands: Commands) -> None:
-    """Add the command."""
-    parser = commands.add_parser(
-        "figure",
-        help="draw a figure of the paper",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("figure", metavar="FIGURE", help="which one, such as 4")
-    parser.add_argument("recorded", metavar="RUN", nargs="*", type=Path, help="run folders, or folders that hold some")
-    parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="the drawing: .svg, .png or .pdf (default: figure-FIGURE.svg)"
-    )
-    made = parser.add_argument_group("making the runs")
-    made.add_argument("--preset", metavar="A,B,...", help="what to learn, such as cifar100,cifar10-100")
-    made.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds 0 to N-1 (default: 3)")
-    made.add_argument(
-        "--runs", type=Path, default=Path("runs/figures"), metavar="DIR", help="where they are (default: runs/figures)"
-    )
-    made.add_argument("--processes", type=int, metavar="N", help="runs at once (default: one for each core)")
-    add_scale(parser)
-    parser.set_defaults(run=run)
+from .console import Output
+from .progress import followed
+from .run import overrides_from
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the command; imports what is heavy.
+    """Make the runs that are missing, read all of them, draw, and say what the drawing is made of.
 
     Returns:
         0, or 1 if a run that the figure needs failed.
@@ -59,18 +33,44 @@ def run(arguments: argparse.Namespace) -> int:
         ValueError: If an argument does not fit, or the runs do not make this figure.
         OSError: If a file cannot be read or written.
     """
-    from .drawing import Asked, draw
-    from .scale import scale_from
+    kind, out = figure_named(arguments.figure), arguments.out or Path(f"figure-{arguments.figure}.svg")
+    if out.suffix not in FORMATS:
+        raise ValueError(f"a figure is written as {', '.join(FORMATS)}: --out {out} ends in none of them")
+    if not arguments.recorded and arguments.preset is None:
+        raise ValueError("name run folders to draw, or --preset to make the runs first")
+    made, failed = _make_runs(kind, arguments) if arguments.preset is not None else ([], 0)
+    figure = make(kind, read_runs([*arguments.recorded, *made]), out.suffix, arguments.data_root)
+    numbers = out.with_suffix(".csv")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(out, figure.image)
+    write_bytes(numbers, figure.table.write_csv().encode())
+    output = Output()
+    for line in [*figure.caption, f"figure: {out}, numbers: {numbers}"]:
+        output.say(line)
+    return int(failed > 0)
 
-    return draw(
-        Asked(
-            figure=arguments.figure,
-            recorded=arguments.recorded,
-            out=arguments.out or Path(f"figure-{arguments.figure}.svg"),
-            presets=arguments.preset.split(",") if arguments.preset is not None else [],
-            seeds=arguments.seeds,
-            runs=arguments.runs,
-            processes=arguments.processes,
-            scale=scale_from(arguments),
-        )
-    )
+
+def _make_runs(kind: Kind, arguments: argparse.Namespace) -> tuple[Sequence[Path], int]:
+    """Folders of all runs that the figure needs, those that are missing made now, and how many of these failed."""
+    if arguments.seeds < 1:
+        raise ValueError(f"--seeds must be at least 1, got {arguments.seeds}")
+    overrides = overrides_from(arguments)
+    folders: dict[AnyExperiment, RunFolder] = {}
+    for preset in arguments.preset.split(","):
+        for width in kind.widths:
+            scaled = replace(overrides, width=overrides.width * width)
+            for method in kind.methods(supervised_preset(preset).tuned):
+                for seed in range(arguments.seeds):
+                    experiment = Experiment.of_preset(preset, method, seed, scaled)
+                    folders[experiment] = _folder_of(experiment, arguments.runs)
+    missing = [experiment for experiment, folder in folders.items() if not folder.result.exists()]
+    processes = arguments.processes if arguments.processes is not None else (os.cpu_count() or 1)
+    outcomes = run_many(missing, folders.__getitem__, processes=processes, data_root=arguments.data_root, resume=True)
+    failed = sum(isinstance(outcome, Failure) for outcome in followed(outcomes, len(missing)))
+    return [folder.path for folder in folders.values() if folder.experiment.exists()], failed
+
+
+def _folder_of(experiment: Experiment, runs: Path) -> RunFolder:
+    """A folder that the experiment alone decides, so that figures share runs."""
+    settings = hashlib.sha256(replace(experiment, seed=0).to_json()).hexdigest()[:8]
+    return RunFolder(runs / experiment.preset / f"{experiment.method_name}-{settings}" / f"seed-{experiment.seed}")

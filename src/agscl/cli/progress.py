@@ -1,4 +1,4 @@
-"""How far a run is: a live display in a terminal, one line a task elsewhere; always on stderr.
+"""How far runs of any kind are: a live display in a terminal, lines elsewhere; always on stderr.
 
 Away from a terminal each line is ``name=value`` pairs, separated by single spaces.
 """
@@ -9,102 +9,112 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TimeElapsedColumn, TimeRemainingColumn
 
+from agscl.experiments.kind import AnyResult
+from agscl.experiments.many import Failure
+from agscl.rl.history import Evaluation, PolicyTaskFinished, PolicyTaskStarted, Updated
 from agscl.runs.events import Logger
-from agscl.training import EpochFinished, Event, RateLowered, Resumed, TaskFinished, TaskStarted
+from agscl.training import EpochFinished, RateLowered, Resumed, TaskFinished, TaskStarted
+
+from .console import Output, bars
+from .text import printable
 
 
 @contextmanager
-def progress(console: Console, method: str) -> Iterator[Logger[Event]]:
-    """A logger that shows a run's events for as long as the context lasts."""
-    if not console.is_terminal:
-        yield PlainProgress(console, method)
+def progress(output: Output, method: str) -> Iterator[Logger[object]]:
+    """A logger that shows a run's events, within the context.
+
+    Args:
+        output: Standard error.
+        method: Name of the method.
+    """
+    if not output.is_terminal:
+        yield PlainProgress(output, method)
         return
-    with bars(console, "epochs") as display:
-        yield LiveProgress(display, method)
-
-
-def bars(console: Console, unit: str) -> Progress:
-    """A display of one bar a task: how many units are done, the state in words, time spent and left."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn(unit + "  {task.fields[state]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-    )
+    columns = ("{task.fields[unit]}  {task.fields[state]}", TimeElapsedColumn(), "left", TimeRemainingColumn())
+    with bars(output, "{task.description}", BarColumn(), MofNCompleteColumn(), *columns) as display:
+        yield LiveProgress(output, display, method)
 
 
 @dataclass
 class LiveProgress:
-    """A bar for each task that moves with its epochs.
+    """A bar for each task that moves with its epochs or updates.
 
     Attributes:
+        output: Where lines go that stay.
         display: Where the bars are.
         method: Name of the method, for their titles.
     """
 
+    output: Output
     display: Progress
     method: str
     _bars: list[TaskID] = field(default_factory=list)
 
-    def emit(self, event: Event) -> None:
+    def emit(self, event: object) -> None:
         """Show one event."""
         match event:
-            case TaskStarted():
-                self._begin(event, 0)
-            case Resumed():
-                self._begin(event, event.epoch)
+            case TaskStarted() | Resumed():
+                self._begin(event, "epochs", event.epochs, event.epoch if isinstance(event, Resumed) else 0)
+            case PolicyTaskStarted():
+                self._begin(event, "updates", event.updates)
             case RateLowered():
                 rate = f"{event.learning_rate:.0e}"
-                line = f"epoch {event.epoch} begins again with learning rate {rate}: {event.reason}"
-                self.display.console.print(line, highlight=False, markup=False)
+                self.output.say(f"epoch {event.epoch} begins again with learning rate {rate}: {event.reason}")
             case EpochFinished():
                 accuracy, rate = f"{event.validation_accuracy:.1%}", f"{event.learning_rate:.0e}"
                 speed = f"{event.steps / max(event.seconds, 1e-9):.3g} steps/s"
                 state = f"validation {accuracy}  learning rate {rate}  {speed}"
                 self.display.update(self._bars[-1], completed=event.epoch, state=state)
+            case Updated():
+                self.display.update(self._bars[-1], completed=event.update)
             case TaskFinished():
-                state = f"test {event.accuracy[-1]:.1%}  mean so far {_mean(event.accuracy):.1%}"
+                mean = sum(event.accuracy) / len(event.accuracy)
+                state = f"test {event.accuracy[-1]:.1%}  mean so far {mean:.1%}"
                 self.display.update(self._bars[-1], completed=event.epochs, total=event.epochs, state=state)
+            case Evaluation() if event.task == event.training and self._bars:
+                self.display.update(self._bars[-1], state=f"score {event.score:,.1f}")
 
-    def _begin(self, event: TaskStarted | Resumed, epoch: int) -> None:
-        title = f"{self.method}  task {event.task + 1}/{event.tasks}  {event.name}"
-        self._bars.append(self.display.add_task(title, total=event.epochs, completed=epoch, state=""))
+    def _begin(self, event: TaskStarted | Resumed | PolicyTaskStarted, unit: str, total: int, done: int = 0) -> None:
+        title = printable(f"{self.method}  task {event.task + 1}/{event.tasks}  {event.name}")
+        self._bars.append(self.display.add_task(title, total=total, completed=done, unit=unit, state=""))
 
 
 @dataclass(frozen=True)
 class PlainProgress:
-    """One line of ``name=value`` pairs for each finished task.
+    """One line of ``name=value`` pairs for each finished task and each evaluation of a policy.
 
     Attributes:
-        console: Where lines go.
+        output: Where lines go.
         method: Name of the method, on each line.
     """
 
-    console: Console
+    output: Output
     method: str
 
-    def emit(self, event: Event) -> None:
-        """Write a line when a task is finished."""
-        if isinstance(event, TaskFinished):
-            accuracy = ",".join(f"{value:.4f}" for value in event.accuracy)
-            line = f"method={self.method} task={event.task + 1} epochs={event.epochs} accuracy={accuracy}"
-            self.console.out(f"{line} seconds={event.seconds:.1f}", highlight=False)
+    def emit(self, event: object) -> None:
+        """Write a line for what is worth one."""
+        match event:
+            case TaskFinished():
+                accuracy = ",".join(f"{value:.4f}" for value in event.accuracy)
+                line = f"task={event.task + 1} epochs={event.epochs} accuracy={accuracy} seconds={event.seconds:.1f}"
+            case Evaluation():
+                line = f"steps={event.time} training={event.training + 1} task={event.task + 1} name={event.name}"
+                line += f" score={event.score:.2f} episodes={event.episodes} capped={event.capped}"
+            case PolicyTaskFinished():
+                rate = event.steps / event.training_seconds
+                line = f"learned={event.task + 1} seconds={event.seconds:.1f} steps_per_second={rate:.0f}"
+            case _:
+                return
+        self.output.say(f"method={self.method} {line}")
 
 
-def _mean(values: tuple[float, ...]) -> float:
-    return sum(values) / len(values)
+def followed(outcomes: Iterator[AnyResult | Failure], total: int) -> Iterator[AnyResult | Failure]:
+    """Give on the outcomes of many runs, and say on stderr which are done."""
+    output = Output(stderr=True)
+    for number, outcome in enumerate(outcomes, 1):
+        experiment = outcome.experiment
+        state = f"failed: {outcome.reason}" if isinstance(outcome, Failure) else "finished"
+        output.say(f"[{number}/{total}] {experiment.method_name} seed={experiment.seed} {state}")
+        yield outcome

@@ -1,122 +1,198 @@
-"""``agscl run``: learn a sequence of tasks with one method, or with all that the preset compares."""
+"""``agscl run``: learn a sequence of tasks with one method, or with all that the preset compares; show the results."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import fields
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-if TYPE_CHECKING:
-    from .parser import Commands, Parser
+from rich.table import Table
 
-OPTION = "--method."
-"""What the name of a method's hyper-parameter starts with on the command line."""
+from agscl.experiments import (
+    Experiment,
+    Overrides,
+    PolicyResult,
+    Result,
+    experiment_of,
+    method_from_options,
+    preset_named,
+)
+from agscl.experiments import run as run_experiment
+from agscl.experiments.kind import AnyExperiment, AnyPreset, AnyResult
+from agscl.experiments.supervised.comparison import compare
+from agscl.experiments.words import number, percent
+from agscl.extras import MissingExtraError
+from agscl.figures.summary import picture
+from agscl.methods import AnyMethod
+from agscl.runs import RunFolder
+from agscl.runs.files import write_bytes
+from agscl.runs.machine import Compute
+from agscl.training import Every, tensorboard
 
-DESCRIPTION = """Learn a preset's tasks one after the other and write a run folder.
-Without --method, every method that the preset compares runs in turn, each into a folder of its own.
-Presets, methods and their options: agscl list"""
-
-
-def add_parser(commands: Commands, given: Sequence[str]) -> None:
-    """Add the command.
-
-    Args:
-        commands: Where it is added.
-        given: The whole command line, which says what hyper-parameters to expect.
-    """
-    parser = commands.add_parser(
-        "run",
-        help="learn a sequence of tasks",
-        description=DESCRIPTION,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("preset", metavar="PRESET", help="what to learn, such as digits")
-    parser.add_argument("--method", metavar="METHOD", help="one method only, such as ags-cl")
-    add_scale(parser)
-    parser.add_argument(
-        "--cpr", type=float, default=0.0, metavar="BETA", help="add CPR's entropy term to the method (default: 0)"
-    )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="draws everything random (default: 0)")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="new folder (default: runs/PRESET-TIME)")
-    parser.add_argument("--tensorboard", action="store_true", help="log curves to DIR/tensorboard as well")
-    _add_checkpoints(parser)
-    described = parser.add_argument_group("options of the method")
-    described.add_argument(f"{OPTION}NAME", metavar="VALUE", help=f"such as {OPTION}lam 400")
-    for flag in sorted({word.partition("=")[0] for word in given if word.startswith(OPTION)}):
-        parser.add_argument(flag, help=argparse.SUPPRESS)
-    parser.set_defaults(run=run)
-
-
-def add_scale(parser: Parser) -> None:
-    """Add the options that scale a preset down, and the one that says where its data is."""
-    parser.add_argument("--epochs", type=int, metavar="N", help="most epochs for each task")
-    parser.add_argument("--tasks", type=int, metavar="N", help="only the first N tasks")
-    parser.add_argument("--steps", type=int, metavar="N", help="agent steps for each task (reinforcement learning)")
-    parser.add_argument(
-        "--fraction", type=float, default=1.0, metavar="F", help="share of the training examples (default: 1)"
-    )
-    parser.add_argument(
-        "--width",
-        type=float,
-        default=1.0,
-        metavar="F",
-        help="what the network's widths are multiplied with (default: 1)",
-    )
-    parser.add_argument(
-        "--data-root", type=Path, metavar="DIR", help="folder of the data sets (default: the platform's cache)"
-    )
-    machine = parser.add_argument_group("the machine")
-    machine.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps")
-    machine.add_argument("--precision", default="auto", metavar="NAME", help="auto, fp32, bf16, fp16")
-    machine.add_argument("--channels-last", default="auto", metavar="WHEN", help="auto, on, off: layout of images")
-    machine.add_argument("--live", action="store_true", help="leave dead nodes out, spare frozen ones: faster")
-    machine.add_argument("--compile", action="store_true", help="compile the network: a slow start, faster steps")
-    parser.add_argument(
-        "--on-divergence",
-        default="stop",
-        metavar="WHAT",
-        help="when a loss or weight is not finite: stop, or restore the epoch's start with a lower learning rate",
-    )
-
-
-def _add_checkpoints(parser: Parser) -> None:
-    group = parser.add_argument_group("checkpoints")
-    group.add_argument("--resume", action="store_true", help="go on where the run in --out stopped, or begin it")
-    group.add_argument(
-        "--checkpoint-seconds", type=float, default=60.0, metavar="S", help="time between checkpoints (default: 60)"
-    )
-    group.add_argument("--checkpoint-steps", type=int, metavar="N", help="and at most so many steps (default: any)")
+from .arguments import OPTION
+from .console import Output, table
+from .progress import progress
+from .text import title
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the command and return its exit code; imports what is heavy.
+    """Check everything, run each method, show and draw the results; returns 0.
 
     Raises:
-        ValueError: If an argument does not fit.
-        OSError: If the folder cannot be written.
+        ValueError: If an argument is unknown, out of range, or does not fit.
+        Stopped: If a signal asked for the end; what ran is saved then.
+        OSError: If the run folder cannot be written.
     """
-    from agscl.training import Every
+    folder = folder_for(arguments, arguments.preset)
+    experiments = experiments_of(arguments)
+    if arguments.tensorboard and not all(isinstance(experiment, Experiment) for experiment in experiments):
+        raise ValueError("--tensorboard knows supervised presets alone: see events.jsonl in the run folder")
+    results = [_run(experiment, folder, arguments) for experiment in experiments]
+    output = Output()
+    show(output, results)
+    output.say(_drawn(results, folder))
+    return 0
 
-    from .request import Request
-    from .scale import scale_from
-    from .session import start
 
+def folder_for(arguments: argparse.Namespace, preset: str) -> RunFolder:
+    """The folder of ``--out``, or a new one under ``runs``.
+
+    Raises:
+        ValueError: If it holds something, unless runs in it resume, or there is nothing to resume.
+    """
+    if arguments.resume and arguments.out is None:
+        raise ValueError("--resume needs --out: the folder of what is to go on")
+    folder = RunFolder(arguments.out or Path("runs") / f"{preset}-{datetime.now().astimezone():%Y%m%d-%H%M%S}")
+    if not arguments.resume:
+        folder.require_free()
+    return folder
+
+
+def overrides_from(arguments: argparse.Namespace) -> Overrides:
+    """What the options change about a preset: they have the names of the fields, see `agscl.experiments.command`.
+
+    Raises:
+        ValueError: If a value means nothing.
+    """
+    given: dict[str, Any] = vars(arguments)
+    compute = Compute(**{field.name: given[field.name] for field in fields(Compute)})
+    changes = {field.name: given[field.name] for field in fields(Overrides) if field.name in given}
+    return Overrides(**changes, compute=compute)
+
+
+def experiments_of(arguments: argparse.Namespace) -> list[AnyExperiment]:
+    """The experiments that the command runs, one a method.
+
+    Raises:
+        ValueError: If something is unknown or out of range.
+    """
+    methods = _methods(arguments, preset_named(arguments.preset))
+    overrides = overrides_from(arguments)
+    return [experiment_of(arguments.preset, method, arguments.seed, overrides) for method in methods]
+
+
+def _methods(arguments: argparse.Namespace, preset: AnyPreset) -> Sequence[AnyMethod]:
+    """The one method that is named, or all that the preset compares."""
     prefix = OPTION.removeprefix("--")
     given = {name: value for name, value in vars(arguments).items() if value is not None}
     options = {name.removeprefix(prefix): value for name, value in given.items() if name.startswith(prefix)}
-    request = Request(
-        preset=arguments.preset,
-        method=arguments.method,
-        options=options,
-        seed=arguments.seed,
-        out=arguments.out,
-        scale=scale_from(arguments),
-        cpr=arguments.cpr,
-        resume=arguments.resume,
-        every=Every(arguments.checkpoint_seconds, arguments.checkpoint_steps),
-        tensorboard=arguments.tensorboard,
-    )
-    start(request)
-    return 0
+    if arguments.method is not None:
+        return [method_from_options(arguments.method, options, preset.tuned)]
+    if options:
+        raise ValueError(f"option {next(iter(options))!r} belongs to a method: name it with --method")
+    return list(preset.methods.values())
+
+
+def _run(experiment: AnyExperiment, folder: RunFolder, arguments: argparse.Namespace) -> AnyResult:
+    """Run one method: in the folder itself if it is the only one, or else in a folder inside."""
+    name = experiment.method_name
+    place = folder if arguments.method else RunFolder(folder.path / name)
+    with ExitStack() as stack:
+        loggers: list[Any] = [stack.enter_context(progress(Output(stderr=True), name))]
+        if arguments.tensorboard:
+            loggers.append(stack.enter_context(tensorboard(place.tensorboard)))
+        return run_experiment(
+            experiment,
+            place,
+            loggers,
+            data_root=arguments.data_root,
+            resume=arguments.resume,
+            every=Every(arguments.checkpoint_seconds, arguments.checkpoint_steps),
+        )
+
+
+def _drawn(results: Sequence[AnyResult], folder: RunFolder) -> str:
+    """Draw the picture of runs of data sets if matplotlib is there; returns the line that says where things are."""
+    supervised = [result for result in results if isinstance(result, Result)]
+    if not supervised:
+        return f"run folder: {folder.path}"
+    try:
+        write_bytes(folder.picture, picture(supervised))
+    except MissingExtraError as missing:
+        return f"run folder: {folder.path} (no picture: {missing})"
+    return f"run folder: {folder.path}, picture: {folder.picture}"
+
+
+def show(output: Output, results: Sequence[AnyResult]) -> None:
+    """Show one run of each method: of data sets, the measures and each task; of policies, the scores."""
+    experiment = results[0].experiment
+    heading = f"{experiment.preset}, seed {experiment.seed} (one run of each method)"
+    for line in ("", heading, results[0].scale_in_words(), ""):
+        output.say(line)
+    if supervised := [result for result in results if isinstance(result, Result)]:
+        for matrix in map(_matrix, supervised):
+            if output.columns_of(matrix) <= output.width:
+                output.show(matrix)
+        output.show(_measures(supervised))
+        for result in supervised:
+            output.show(_tasks(result))
+    for policies in (result for result in results if isinstance(result, PolicyResult)):
+        output.show(_scores(policies))
+        for resumed in policies.history.resumed:
+            output.say(f"resumed in task {resumed.task + 1}, with new episodes")
+
+
+def _matrix(result: Result) -> Table:
+    tasks = result.history.tasks
+    numbers = [str(position) for position in range(1, len(tasks) + 1)]
+    rows = [
+        [name, *map(percent, task.accuracy), *[""] * (len(tasks) - len(task.accuracy))]
+        for name, task in zip(numbers, tasks, strict=True)
+    ]
+    return table(["after", *numbers], rows, title=f"{result.method}: accuracy (%) on each task", left=0)
+
+
+def _measures(results: Sequence[Result]) -> Table:
+    compared = compare(results)
+    rows = [
+        [title(name), *(number(measures[name], 3) for measures in compared.values())]
+        for name in next(iter(compared.values()))
+    ]
+    return table(["", *compared], rows, title="measures (fractions of 1)")
+
+
+def _tasks(result: Result) -> Table:
+    """Accuracy on each task, and the nodes right after it."""
+    tasks = result.history.tasks
+    rows = [
+        [
+            f"{position}  {task.name}",
+            *map(percent, (task.accuracy[-1], last, task.sparsity, task.used_capacity)),
+            str(task.epochs),
+        ]
+        for position, (task, last) in enumerate(zip(tasks, tasks[-1].accuracy, strict=True), 1)
+    ]
+    heads = ["task", "learned", "at the end", title("sparsity"), title("used_capacity"), "epochs"]
+    return table(heads, rows, title=f"{result.method}: tasks (%)", whole=True)
+
+
+def _scores(result: PolicyResult) -> Table:
+    rows = [["(random actions)", *map(number, result.history.random_scores)]]
+    for position, (name, scores) in enumerate(zip(result.names, result.scores(), strict=True), 1):
+        rows.append([f"{position}  {name}", *map(number, scores)])
+    heads = ["after learning", *result.names]
+    return table(heads, rows, title=f"{result.method}: mean score of an episode on each task")

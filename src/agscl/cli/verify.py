@@ -3,37 +3,97 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-if TYPE_CHECKING:
-    from .parser import Commands
+from agscl.experiments.certificate import Certificate, certify
+from agscl.experiments.records import read_supervised
+from agscl.experiments.supervised.run import load_run
+from agscl.experiments.words import spans
+from agscl.runs import RunFolder
+from agscl.runs.files import read_record, write_bytes
 
-DESCRIPTION = """Load every state that a finished run kept, answer all test examples of every task learned so far, and
-compare the logits with those right after the task was learned, bit for bit. Writes certificate.json into the run
-folder. Exit code 0: all are identical; 1: some drifted, and the report says how far and which nodes moved."""
+from .console import Output, table
 
-
-def add_parser(commands: Commands) -> None:
-    """Add the command."""
-    parser = commands.add_parser("verify", help="prove that old tasks did not change", description=DESCRIPTION)
-    parser.add_argument("folder", metavar="RUN", type=Path, help="a run folder")
-    parser.add_argument(
-        "--data-root", type=Path, metavar="DIR", help="folder of the data sets (default: the platform's cache)"
-    )
-    parser.set_defaults(run=run)
+SPANS = 6
+"""Most ranges of nodes that are named in a line."""
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the command; imports what is heavy.
+    """Certify the run in a folder, write the certificate into it, and show it.
 
     Returns:
-        0, or 1 if something drifted.
+        0 if the certificate is granted, 1 if not.
 
     Raises:
-        ValueError: If the folder holds no finished run with its states.
+        ValueError: If the folder holds no finished run with its states, or they changed since the last certificate.
         OSError: If a file cannot be read or written.
     """
-    from .verifying import verify
-
     return verify(arguments.folder, arguments.data_root)
+
+
+def verify(path: Path, data_root: Path | None) -> int:
+    """As `run`."""
+    folder, file = RunFolder(path), path / "certificate.json"
+    loaded = load_run(read_supervised(folder).result.experiment, data_root)
+    certificate = certify(loaded, folder)
+    if file.exists():
+        earlier = certified_states(file)
+        changed = [name for name, digest in certificate.states.items() if earlier.get(name) != digest]
+        if changed:
+            raise ValueError(
+                f"{changed[0]} has changed since {file} was made; delete the certificate to make a new one"
+            )
+    write_bytes(file, certificate.to_json())
+    _show(certificate, Output(), file)
+    return 0 if certificate.granted else 1
+
+
+def certified_states(file: Path) -> dict[str, Any]:
+    """The digest of each state in a certificate.
+
+    Raises:
+        ValueError: If it is damaged.
+    """
+    try:
+        return dict(read_record(file)["states"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{file} is damaged; delete it to certify the run anew") from error
+
+
+def _show(certificate: Certificate, output: Output, file: Path) -> None:
+    if certificate.granted:
+        output.say("Certificate granted. Every logit is bit-identical to when its task was learned:")
+        examples = f"{sum(certificate.examples):,} test examples of {len(certificate.tasks)} tasks"
+        output.say(f"{examples}, compared after every later task in {len(certificate.states)} states")
+    else:
+        output.say("Drift. Earlier tasks are not answered as when they were learned:")
+        change = "largest change of a logit at the end"
+        output.show(table(["task", "first changed after", change, "changed answers at the end"], _drifts(certificate)))
+        for line in _moved(certificate):
+            output.say(line)
+    output.say(f"certificate: {file}")
+
+
+def _drifts(certificate: Certificate) -> list[list[str]]:
+    rows = []
+    ordered = sorted(certificate.drifts, key=lambda drift: (drift.task, drift.after))
+    for task, group in groupby(ordered, key=lambda drift: drift.task):
+        drifts = list(group)
+        first = next((f"task {drift.after + 1}" for drift in drifts if not drift.identical), "never")
+        end = drifts[-1]
+        rows.append([f"{task + 1}  {certificate.tasks[task]}", first, f"{end.largest:.3g}", f"{end.changed:.1%}"])
+    return rows
+
+
+def _moved(certificate: Certificate) -> Iterator[str]:
+    """The nodes behind the largest drift."""
+    task = max((drift for drift in certificate.drifts if not drift.identical), key=lambda drift: drift.largest).task
+    yield f"nodes that moved since task {task + 1} was learned (for the other tasks see the certificate):"
+    for movement in certificate.movements:
+        if movement.task == task:
+            kind = "important nodes" if movement.importance else "nodes"
+            total = f"{len(movement.nodes)} of {movement.counted} {kind}"
+            yield f"  {movement.layer}: {total} ({spans(movement.nodes, SPANS)}), by up to {movement.largest:.3g}"

@@ -24,14 +24,15 @@ ENDINGS = (".csv", ".md", ".tex")
 Rows = Sequence[Sequence[str]]
 
 
-def export(path: Path, numbers: DataFrame, heads: Sequence[str], rows: Rows) -> None:
+def export(path: Path, numbers: DataFrame, heads: Sequence[str], rows: Rows, notes: Sequence[str] = ()) -> None:
     """Write a table in the format that the file's ending names.
 
     Args:
         path: Ends in ``.csv``, ``.md`` or ``.tex``.
-        numbers: The table with all its digits, for CSV.
+        numbers: The table with all its digits, for CSV, which has no notes.
         heads: Heads of the columns as they are to be read.
         rows: Cells as they are to be read.
+        notes: What the numbers are of, line by line.
 
     Raises:
         ValueError: If the ending is another.
@@ -41,7 +42,7 @@ def export(path: Path, numbers: DataFrame, heads: Sequence[str], rows: Rows) -> 
     if path.suffix == ".csv":
         text = numbers.write_csv()
     else:
-        text = markdown(heads, rows) if path.suffix == ".md" else latex(heads, rows)
+        text = (markdown if path.suffix == ".md" else latex)(heads, rows, notes)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, text.encode())
 
@@ -56,17 +57,19 @@ def check_ending(path: Path) -> None:
         raise ValueError(f"{path} ends in none of {', '.join(ENDINGS)}, which say how a table is written")
 
 
-def markdown(heads: Sequence[str], rows: Rows) -> str:
-    """A pipe table; the first column to the left, the others to the right."""
+def markdown(heads: Sequence[str], rows: Rows, notes: Sequence[str] = ()) -> str:
+    """A pipe table, the first column to the left, the others to the right; below it a paragraph for each note."""
     rule = ["---", *["---:"] * (len(heads) - 1)]
     lines = [heads, rule, *rows]
-    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+    table = "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+    return table + "".join(f"\n{note}\n" for note in notes)
 
 
-def latex(heads: Sequence[str], rows: Rows) -> str:
-    """A ``tabular`` with the rules of the booktabs package."""
+def latex(heads: Sequence[str], rows: Rows, notes: Sequence[str] = ()) -> str:
+    """A ``tabular`` with the rules of the booktabs package; above it a comment for each note."""
+    comments = [f"% {note}" for note in notes]
     lines = [rf"\begin{{tabular}}{{l{'r' * (len(heads) - 1)}}}", r"\toprule", _latex_row(heads), r"\midrule"]
-    return "\n".join([*lines, *map(_latex_row, rows), r"\bottomrule", r"\end{tabular}", ""])
+    return "\n".join([*comments, *lines, *map(_latex_row, rows), r"\bottomrule", r"\end{tabular}", ""])
 
 
 def _latex_row(cells: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Many runs as one table, a row a run: what was asked, how far it is, what came out. Reads runs of any kind."""
+"""Many runs as one table, a row a run: configuration, status, measures. Reads runs of any kind."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .folder import RunFolder, run_folders
 if TYPE_CHECKING:
     from polars import DataFrame
 
-COLUMNS = ("run", "preset", "method", "options", "seed", "status", "tasks", "finished")
+COLUMNS = ("run", "preset", "method", "options", "seed", "status", "tasks", "finished", "scale")
 COMPLETE, INCOMPLETE, UNREADABLE = "complete", "incomplete", "unreadable"
 
 
@@ -21,58 +21,70 @@ def overview(paths: Iterable[Path]) -> DataFrame:
     """One row per run in the given folders.
 
     The columns: ``run``, ``preset``, ``method``, ``options``, ``seed``, ``status``, ``tasks`` (learned), ``finished``
-    (time), and one for each measure of any of them. A run that did not finish has no measures; one that cannot be read
-    is a row as well.
+    (time), one for each measure of any of them, and ``scale`` (how much of the preset was run). A run that did not
+    finish has no measures; one that cannot be read is a row as well.
 
     Raises:
         ValueError: If a path is no folder, or holds no run.
     """
     import polars
 
-    return polars.DataFrame([_row(folder) for folder in run_folders(paths)], infer_schema_length=None)
+    runs = polars.DataFrame([_row(folder) for folder in run_folders(paths)], infer_schema_length=None)
+    return runs.select(polars.exclude("scale"), "scale")
 
 
 def _row(folder: RunFolder) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(COLUMNS)
     row["run"] = str(folder.path).encode(errors="backslashreplace").decode()  # a path may be no text
     try:
-        return row | _asked(read_record(folder.experiment)) | _outcome(folder)
+        return row | _configuration(read_record(folder.experiment)) | _outcome(folder)
     except (ValueError, OSError, AttributeError):
         return row | {"status": UNREADABLE}
 
 
-def _asked(experiment: Mapping[str, Any]) -> dict[str, Any]:
+def _configuration(experiment: Mapping[str, Any]) -> dict[str, Any]:
     method = experiment.get("method")
     options = dict(method) if isinstance(method, Mapping) else {"name": method}
-    name = options.pop("name", None)
-    words = " ".join(
-        f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in options.items()
-    )
-    seed = experiment.get("seed")
+    name, preset, seed = options.pop("name", None), experiment.get("preset"), experiment.get("seed")
     return {
-        "preset": _text(experiment.get("preset")),
-        "method": _text(name),
-        "options": words,
+        "preset": None if preset is None else str(preset),
+        "method": None if name is None else str(name),
+        "options": _named_values(options),
         "seed": seed if isinstance(seed, int) else None,
     }
 
 
 def _outcome(folder: RunFolder) -> dict[str, Any]:
     if not folder.result.exists():
-        return {"status": INCOMPLETE, "tasks": _tasks_learned(folder)}
+        learned = 0
+        if folder.events.exists():
+            lines = folder.events.read_text(errors="replace").splitlines()
+            learned = sum('"TaskFinished"' in line for line in lines)
+        return {"status": INCOMPLETE, "tasks": learned}
     result = read_record(folder.result)
-    tasks = result.get("tasks")
+    tasks, scale = result.get("tasks"), result.get("scale")
+    known = {
+        "status": COMPLETE,
+        "tasks": len(tasks) if isinstance(tasks, list) else None,
+        "finished": datetime.fromtimestamp(folder.result.stat().st_mtime, UTC),
+        "scale": _scale(scale) if isinstance(scale, Mapping) else None,
+    }
     measures = {name: value for name, value in result.get("measures", {}).items() if name not in COLUMNS}
-    written = datetime.fromtimestamp(folder.result.stat().st_mtime, UTC)
-    known = {"status": COMPLETE, "tasks": len(tasks) if isinstance(tasks, list) else None, "finished": written}
     return known | {name: float(value) for name, value in measures.items() if isinstance(value, int | float)}
 
 
-def _tasks_learned(folder: RunFolder) -> int:
-    if not folder.events.exists():
-        return 0
-    return sum('"TaskFinished"' in line for line in folder.events.read_text(errors="replace").splitlines())
+def _scale(scale: Mapping[str, Any]) -> str:
+    """How much of the preset was run: ``in full``, or what is less, such as ``scaled down: epochs=20 of 100``."""
+    if not scale.get("scaled_down"):
+        return "in full"
+    parts = {name: value for name, value in scale.items() if name != "scaled_down" and not name.endswith("_in_full")}
+    shown = {
+        name: f"{value} of {scale[f'{name}_in_full']}" for name, value in parts.items() if f"{name}_in_full" in scale
+    }
+    return f"scaled down: {_named_values(parts | shown)}"
 
 
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)
+def _named_values(values: Mapping[str, Any]) -> str:
+    return " ".join(
+        f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in values.items()
+    )
