@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
-from typing import TYPE_CHECKING, ClassVar, Self
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import ValidationError
+from torch import nn
 
+from agscl.guard import Guard
 from agscl.methods import AnyMethod
+from agscl.runs.checkpointer import Checkpointer
+from agscl.runs.events import Logger
 from agscl.runs.machine import Compute
 
 from .codec import adapter, explain, method_options, name_of
@@ -26,7 +30,7 @@ class AnyPreset(ABC):
         description: One line.
         methods: Tuned methods by name; those compared when no method is chosen.
         baselines: Other tuned methods by name; `agscl compare` runs these too.
-        threads: CPU threads while it runs; `None` leaves PyTorch's choice.
+        threads: CPU threads while it runs (small networks are fastest on one); `None` leaves PyTorch's choice.
     """
 
     description: str
@@ -170,3 +174,20 @@ class AnyResult(ABC):
     @abstractmethod
     def to_json(self) -> bytes:
         """The content of ``result.json``."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A run that is loaded and can begin.
+
+    Attributes:
+        model: What learns; changed in place.
+        guard: Protects the model.
+        progress: Dataclass of the numbers in its checkpoints.
+        learn: Learns all tasks, from the newest checkpoint if there is one; gives the result.
+    """
+
+    model: nn.Module
+    guard: Guard
+    progress: type[Any]
+    learn: Callable[[Sequence[Logger[Any]], Checkpointer[Any]], AnyResult]
