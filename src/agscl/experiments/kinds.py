@@ -40,21 +40,21 @@ class RunKind:
     Attributes:
         presets: By name.
         experiment: Its experiments.
-        read: The result in the folder of a finished run.
+        result: Their results.
         require: Refuses experiments whose data sets or packages are missing.
         load: An experiment that can begin, drawn from the global generators.
     """
 
     presets: Mapping[str, AnyPreset]
     experiment: type[AnyExperiment]
-    read: Callable[[RunFolder], AnyResult]
+    result: type[AnyResult]
     require: Callable[[Sequence[Any], Path | None], None]
     load: Callable[[Any, Path | None], Ready]
 
 
 KINDS = (
-    RunKind(SUPERVISED_PRESETS, Experiment, Result.read, supervised.require, supervised.load),
-    RunKind(POLICY_PRESETS, PolicyExperiment, PolicyResult.read, policies.require, policies.load),
+    RunKind(SUPERVISED_PRESETS, Experiment, Result, supervised.require, supervised.load),
+    RunKind(POLICY_PRESETS, PolicyExperiment, PolicyResult, policies.require, policies.load),
 )
 
 PRESETS: Mapping[str, AnyPreset] = {name: preset for kind in KINDS for name, preset in kind.presets.items()}
@@ -124,7 +124,7 @@ def run(
     """
     kind = next(kind for kind in KINDS if isinstance(experiment, kind.experiment))
     if _is_finished(experiment, folder, resume=resume):
-        return kind.read(folder)
+        return kind.result.read(folder)
     kind.require([experiment], data_root)
     with seeded(experiment.seed), threads(kind.presets[experiment.preset].threads):
         ready = kind.load(experiment, data_root)
