@@ -46,7 +46,7 @@ def start(request: Request) -> None:
     results = [_run(experiment, folder, request) for experiment in experiments]
     console = Console()
     show(console, results)
-    console.print(_draw(results, folder), highlight=False, soft_wrap=True)
+    console.print(_draw(results, folder), highlight=False, markup=False, soft_wrap=True)
 
 
 def _draw(results: Sequence[Result], folder: RunFolder) -> str:
