@@ -26,6 +26,7 @@ def table(text):
 
 def test_a_preset_is_run_with_every_seed_and_its_folders_give_the_same_table(tmp_path, capsys):
     asked = ["cartpole3", "--methods", "ags-cl,fine-tuning", "--seeds", "2", "--steps", "1024", "--tasks", "1"]
+    asked += ["--precision", "fp32"]
     exported = tmp_path / "table.csv"
     assert (
         main(["compare", *asked, "--processes", "1", "--out", str(tmp_path / "runs"), "--export", str(exported)]) == 0

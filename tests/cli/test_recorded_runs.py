@@ -120,6 +120,7 @@ def test_figure_makes_the_runs_that_are_missing_and_only_those(tmp_path, capsys)
     pytest.importorskip("matplotlib")
     arguments = ["figure", "3", "--preset", "digits", "--seeds", "1", "--tasks", "2", "--epochs", "1"]
     arguments += ["--processes", "1", "--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "figure.png")]
+    arguments += ["--precision", "fp32"]
     assert main(arguments) == 0
     assert "[1/1] ags-cl seed=0 finished" in capsys.readouterr().err
     drawn = (tmp_path / "figure.png").read_bytes()

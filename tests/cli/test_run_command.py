@@ -162,6 +162,14 @@ except SystemExit as leaving:
     assert "usage: agscl" in done.stdout
 
 
+def test_without_matplotlib_a_run_says_what_the_picture_needs(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    command = ["run", "digits", "--method", "fine-tuning", "--tasks", "2", "--epochs", "1", "--out"]
+    assert main([*command, str(tmp_path / "run")]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "(no picture: matplotlib is needed here: pip install 'agscl[report]')" in said
+
+
 def test_help_comes_at_once():
     command = [str(Path(sys.executable).with_name("agscl")), "--help"]
     seconds = []

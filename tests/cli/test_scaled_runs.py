@@ -29,6 +29,7 @@ def test_a_run_in_full_says_so_too(tmp_path, capsys):
 
 def test_a_comparison_is_scaled_the_same_way(little_data, tmp_path, capsys):
     command = ["compare", "split-mnist", "--methods", "fine-tuning", "--seeds", "1", "--processes", "1", *SMALL]
+    command += ["--precision", "fp32"]
     assert main([*command, "--data-root", str(little_data), "--out", str(tmp_path / "runs")]) == 0
     assert "scaled down: 2 of 5 tasks" in capsys.readouterr().out
     (result,) = (tmp_path / "runs").rglob("result.json")

@@ -208,6 +208,18 @@ def test_verifying_again_gives_the_same_bytes(runs, capsys):
     assert files[0] == files[1]
 
 
+def test_a_certificate_from_before_the_precision_was_written_is_read(copy, capsys):
+    folder = copy("hard")
+    assert main(["verify", str(folder.path)]) == 0
+    file = folder.path / "certificate.json"
+    content = json.loads(file.read_text())
+    del content["precision"]
+    file.write_text(json.dumps(content))
+    assert main(["verify", str(folder.path)]) == 0
+    assert json.loads(file.read_text())["precision"] == "fp32"
+    capsys.readouterr()
+
+
 def refused(capsys, folder):
     code = main(["verify", str(folder.path)])
     line = capsys.readouterr().err

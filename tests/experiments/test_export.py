@@ -1,6 +1,7 @@
 """Exports: smaller, plain, and the same logits for any batch size."""
 
 import json
+import sys
 
 import pytest
 import torch
@@ -95,6 +96,14 @@ def test_a_folder_without_a_finished_run_is_refused(finished, tmp_path, capsys):
     (tmp_path / "experiment.json").write_bytes(finished[1].experiment.read_bytes())
     assert main(["export", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
     assert "is incomplete" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime"])
+def test_a_missing_package_is_told_before_anything_is_written(package, finished, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    assert main(["export", str(finished[1].path), "--out", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err.endswith(f"{package} is needed here: pip install 'agscl[export]'\n")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_method_that_answers_with_its_own_tensors_is_refused(tmp_path):

@@ -31,10 +31,7 @@ def sparsity(importance: Mapping[str, Tensor]) -> float:
 
 
 def sparsity_by_layer(importance: Mapping[str, Tensor]) -> dict[str, float]:
-    """`sparsity` of each layer by its name.
-
-    Args:
-        importance: As in `sparsity`.
+    """`sparsity` of each layer by its name; takes the same argument.
 
     Example:
         >>> sparsity_by_layer({"fc1": torch.tensor([0.0, 0.5]), "fc2": torch.tensor([0.0, 0.0])})
@@ -77,12 +74,7 @@ def used_capacity(layers: Iterable[NodeLayer], before: Mapping[str, Tensor], aft
 def used_capacity_by_layer(
     layers: Iterable[NodeLayer], before: Mapping[str, Tensor], after: Mapping[str, Tensor]
 ) -> dict[str, float]:
-    """`used_capacity` of each layer by its name.
-
-    Args:
-        layers: As in `used_capacity`.
-        before: As in `used_capacity`.
-        after: As in `used_capacity`.
+    """`used_capacity` of each layer by its name; takes the same arguments.
 
     Example:
         >>> from agscl.nodes import trace

@@ -18,7 +18,7 @@ SHAPE = (3, 32, 32)
 
 @dataclass(frozen=True)
 class CifarFiles:
-    """Where one of the two sets keeps what.
+    """Names of the files and keys of one of the two sets.
 
     Attributes:
         folder: Folder inside the archive.
