@@ -66,11 +66,7 @@ class HAT:
     smax: float = 400.0
 
     def __post_init__(self) -> None:
-        """Refuse values out of range.
-
-        Raises:
-            ValueError: If a value is out of range.
-        """
+        """Refuse values out of range."""
         check_range("gamma", self.gamma, low=0, high=torch.finfo(torch.float32).max)
         check_range("smax", self.smax, low=1, high=torch.finfo(torch.float32).max)
 
