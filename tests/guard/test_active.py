@@ -144,6 +144,28 @@ def test_inactive_nodes_of_a_saved_state_are_those_of_the_next_attach_alone() ->
         assert left_out_now(model) == 0
 
 
+def test_a_refused_attach_leaves_a_resumed_task_where_it_was() -> None:
+    torch.manual_seed(0)
+    model, (x, y) = MLP(), tasks((12,))[0]
+    guard = agscl.protect(model, agscl.AGSCL(mu=1, lam=1), example_inputs=x[:2], heads="heads")
+    optimizer = OPTIMIZERS["adam"](model.parameters())
+    with guard.attach(optimizer, steps_per_epoch=5, live=True):
+        for _ in range(2):
+            F.cross_entropy(model(x)[0], y).backward()
+            optimizer.step()
+        saved = guard.state_dict()
+    guard.load_state_dict(saved)
+    handle = model.fc1.register_forward_hook(lambda *_: None)
+    with pytest.raises(ValueError, match="has forward hooks"), guard.attach(optimizer, steps_per_epoch=5, live=True):
+        pass
+    handle.remove()
+    with guard.attach(optimizer, steps_per_epoch=5, live=True):
+        model(x)
+        resumed = guard.state_dict()
+    assert resumed.keys() == saved.keys()
+    assert all(torch.equal(resumed[name], saved[name]) for name in saved)
+
+
 def test_nodes_that_a_gradient_or_momentum_would_wake_are_active() -> None:
     torch.manual_seed(0)
     x = torch.randn(6, 12)

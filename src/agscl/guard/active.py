@@ -57,11 +57,11 @@ class ActiveNodes:
         Raises:
             ValueError: If a module inside the model has hooks, which would see other shapes.
         """
-        loaded, self._loaded = self._loaded, {}
         if not live:
+            self._loaded = {}
             yield
             return
-        self._network = ActiveNetwork(network, task, protection, loaded)
+        self._network, self._loaded = ActiveNetwork(network, task, protection, self._loaded), {}
         try:
             with self._network.computing():
                 yield

@@ -136,14 +136,14 @@ class Guard:
         progress = self._progress
         first = progress.steps if progress.resumed else 0
         task = RunningTask(optimizer, progress.task, tuple(progress.learned), steps_per_epoch, first)
-        with self._protection.holding(task) as hooks:
+        with (
+            self._protection.holding(task) as hooks,
+            guarded_steps(self._network, task, hooks, progress),
+            self._active.computing(self._network, task, self._protection, live=live),
+        ):
             self._running, progress.steps, progress.resumed = task, first, False
             try:
-                with (
-                    guarded_steps(self._network, task, hooks, progress),
-                    self._active.computing(self._network, task, self._protection, live=live),
-                ):
-                    yield
+                yield
             finally:
                 self._running = None
 

@@ -174,7 +174,7 @@ class Protection(ABC):
     `finish`.
 
     Attributes:
-        loss_terms: What the loop adds to its loss.
+        loss_terms: What the loop adds to its loss; a method around another, such as CPR, appends its own.
     """
 
     loss_terms: tuple[LossTerm, ...] = ()

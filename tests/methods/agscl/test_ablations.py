@@ -62,10 +62,10 @@ def test_the_gradient_of_the_penalty_is_autograds():
         clean = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
         before = {name: p.detach().clone() for name, p in model.named_parameters()}
         optimizer.step()
-    severed = model.fc2.weight == 0
+    masked = model.fc2.weight == 0
     for name, pull in expected.items():
         moved = before[name] - 0.1 * (clean[name] + pull)
-        moved = torch.where(severed, 0.0, moved) if name == "fc2.weight" else moved
+        moved = torch.where(masked, 0.0, moved) if name == "fc2.weight" else moved
         torch.testing.assert_close(model.state_dict()[name], moved)
 
 

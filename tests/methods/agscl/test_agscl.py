@@ -149,7 +149,7 @@ def test_redrawn_channels_get_a_fresh_norm_layer() -> None:
     assert (model[0].weight != 0).all()
 
 
-def test_severed_connections_stay_zero_for_ever_also_with_soft_freezing() -> None:
+def test_masked_connections_stay_zero_for_ever_also_with_soft_freezing() -> None:
     model, guard, _ = consolidated(rho=1.0)
     important, free = guard.importance["fc2"] > 0, guard.importance["fc1"] == 0
     for task, data in list(enumerate(tasks(SHAPE)))[1:]:

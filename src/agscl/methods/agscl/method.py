@@ -67,11 +67,7 @@ class AGSCL:
     cut: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse values out of range.
-
-        Raises:
-            ValueError: If a value is out of range; the message says which range.
-        """
+        """Refuse values out of range."""
         check_range("mu", self.mu, low=0)
         check_range("lam", self.lam, low=0)
         check_range("eta", self.eta, low=0, high=1, open_low=True)

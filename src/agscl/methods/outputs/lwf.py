@@ -50,11 +50,7 @@ class LwF:
     temperature: float = 2.0
 
     def __post_init__(self) -> None:
-        """Refuse values out of range.
-
-        Raises:
-            ValueError: If a value is out of range.
-        """
+        """Refuse values out of range."""
         largest = torch.finfo(torch.float32).max
         check_range("lam", self.lam, low=0, high=largest)
         check_range("temperature", self.temperature, low=0, high=largest, open_low=True)

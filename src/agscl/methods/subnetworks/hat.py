@@ -66,11 +66,7 @@ class HAT:
     smax: float = 400.0
 
     def __post_init__(self) -> None:
-        """Refuse values out of range.
-
-        Raises:
-            ValueError: If a value is out of range.
-        """
+        """Refuse values out of range."""
         check_range("gamma", self.gamma, low=0, high=torch.finfo(torch.float32).max)
         check_range("smax", self.smax, low=1, high=torch.finfo(torch.float32).max)
 
@@ -232,7 +228,11 @@ def regularizer_gradient(embedding: Tensor, scale: float, gamma: float, capacity
 
 
 def compensation(embedding: Tensor, scale: float, smax: float) -> Tensor:
-    """The factor of equation (5) that makes up for the annealed gate in the embedding's gradient."""
+    """The factor of equation (5) that makes up for the annealed gate in the embedding's gradient.
+
+    >>> compensation(torch.zeros(2), scale=0.5, smax=10.0)
+    tensor([20., 20.])
+    """
     annealed = torch.cosh((scale * embedding).clamp(-LARGEST_EXPONENT, LARGEST_EXPONENT)) + 1
     return (smax / scale) * annealed / (torch.cosh(embedding) + 1)
 

@@ -55,11 +55,7 @@ class WSN:
     c: float = 0.5
 
     def __post_init__(self) -> None:
-        """Refuse values out of range.
-
-        Raises:
-            ValueError: If a value is out of range.
-        """
+        """Refuse values out of range."""
         check_range("c", self.c, low=0, high=1, open_low=True)
 
     def protect(self, network: Network) -> WinningSubnetworks:

@@ -30,11 +30,7 @@ class MAS:
     lam: float
 
     def __post_init__(self) -> None:
-        """Refuse values out of range.
-
-        Raises:
-            ValueError: If a value is out of range.
-        """
+        """Refuse values out of range."""
         check_range("lam", self.lam, low=0)
 
     def protect(self, network: Network) -> MeasuredPenalty:

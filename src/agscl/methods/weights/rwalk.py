@@ -37,11 +37,7 @@ class RWalk:
     epsilon: float = 1e-7
 
     def __post_init__(self) -> None:
-        """Refuse values out of range.
-
-        Raises:
-            ValueError: If a value is out of range.
-        """
+        """Refuse values out of range."""
         check_range("lam", self.lam, low=0)
         check_range("alpha", self.alpha, low=0, high=1, open_low=True)
         check_range("interval", self.interval, low=1)

@@ -30,11 +30,7 @@ class SI:
     xi: float = 0.1
 
     def __post_init__(self) -> None:
-        """Refuse values out of range.
-
-        Raises:
-            ValueError: If a value is out of range.
-        """
+        """Refuse values out of range."""
         check_range("c", self.c, low=0)
         check_range("xi", self.xi, low=0, open_low=True)
 
