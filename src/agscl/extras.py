@@ -13,8 +13,16 @@ class MissingExtraError(ValueError):
 def require(module: str, *, extra: str) -> Any:
     """Import an optional module.
 
+    Args:
+        module: Name of the module.
+        extra: Name of the extra that brings its package.
+
     Raises:
         MissingExtraError: If it is not installed; says which extra to install.
+
+    Example:
+        >>> require("math", extra="demo").sqrt(4.0)
+        2.0
     """
     try:
         return importlib.import_module(module)

@@ -7,7 +7,8 @@ import pytest
 
 import agscl
 from agscl.cli import main
-from agscl.experiments.policies.comparison import rl_groups, summary
+from agscl.experiments.groups import groups
+from agscl.experiments.policies.comparison import summary
 from agscl.figures.catalogue import FIGURES, make
 from figures.played import ALONE, FINE_TUNING, PROTECTED, stored
 from laws.agents import QUICK
@@ -36,21 +37,21 @@ def test_one_seed_gives_no_interval_and_two_do() -> None:
 
 def test_runs_of_different_settings_are_not_mixed() -> None:
     longer = replace(PROTECTED.experiment, training=replace(QUICK, steps=512))
-    with pytest.raises(ValueError, match="different presets, steps or tasks"):
-        rl_groups([FINE_TUNING, replace(PROTECTED, experiment=longer)])
+    with pytest.raises(ValueError, match=r"different settings \(training.steps"):
+        groups([FINE_TUNING, replace(PROTECTED, experiment=longer)])
     with pytest.raises(ValueError, match="two runs with seed 0 that differ"):
-        rl_groups([PROTECTED, replace(PROTECTED, history=FINE_TUNING.history)])
-    assert rl_groups([PROTECTED, PROTECTED]) == rl_groups([PROTECTED])
+        groups([PROTECTED, replace(PROTECTED, history=FINE_TUNING.history)])
+    assert groups([PROTECTED, PROTECTED]) == groups([PROTECTED])
 
 
 def test_settings_of_one_method_are_groups_apart_and_never_in_one_figure(tmp_path) -> None:
     stronger = replace(PROTECTED, experiment=replace(PROTECTED.experiment, method=agscl.AGSCL(mu=1, lam=1.0), seed=1))
-    assert [group.seeds for group in rl_groups([PROTECTED, stronger])] == [(0,), (1,)]
+    assert [group.seeds for group in groups([PROTECTED, stronger])] == [(0,), (1,)]
     other = replace(FINE_TUNING, experiment=replace(FINE_TUNING.experiment, seed=1))
     (tmp_path / "0").mkdir()
     (tmp_path / "1").mkdir()
     runs = [*stored(tmp_path / "0", FINE_TUNING, PROTECTED), *stored(tmp_path / "1", other, stronger)]
-    with pytest.raises(ValueError, match="ags-cl comes with several settings"):
+    with pytest.raises(ValueError, match="cartpole3 has several settings of one method"):
         make(FIGURES["7"], runs, ".svg")
 
 
@@ -64,9 +65,10 @@ def test_figure_7_has_the_curve_of_the_sum_and_the_place_of_every_task(tmp_path)
     assert places["plasticity"].to_list() == pytest.approx([0.75, 0.5])
     assert places["stability"].to_list() == pytest.approx([10 / 15, 1])
     assert b"<svg" in figure.image
-    assert "scaled down, a smoke test: 2 tasks of 256 agent steps. ags-cl (seed 0); fine-tuning (seed 0)." in " ".join(
-        figure.caption
-    )
+    assert (
+        "cartpole3: scaled down: 2 tasks, 256 agent steps a task instead of 30,000. ags-cl mu=0.1 lam=100 eta=0.9 "
+        "rho=0.3 proximal=epoch cut=True (seed 0); fine-tuning (seed 0). One seed, so no interval: ags-cl, fine-tuning."
+    ) in figure.caption
 
 
 def test_figure_7_without_its_reference_or_without_runs_says_what_is_missing(tmp_path) -> None:
@@ -81,6 +83,6 @@ def test_recorded_runs_are_compared_with_fine_tuning(tmp_path, capsys) -> None:
     assert main(["compare", str(tmp_path)]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "cartpole3: random actions 0, fine-tuning 1" in shown
-    assert "scaled down: 2 tasks, 256 agent steps a task instead of 30,000; seeds 0" in shown
+    assert "scaled down: 2 tasks, 256 agent steps a task instead of 30,000; seed 0" in shown
     assert main(["compare", str(tmp_path / "ags-cl")]) == 2
     assert "scores are relative to fine-tuning: add its runs" in capsys.readouterr().err

@@ -2,17 +2,18 @@
 
 import dataclasses
 import io
-import math
 
 import polars
 import pytest
 
+from agscl.experiments import Overrides, experiment_of, run
 from agscl.experiments.records import read_runs
-from agscl.figures.captions import seeds_in_words
+from agscl.figures.captions import provenance
 from agscl.figures.catalogue import FIGURES, figure_named, make
-from agscl.figures.memory import in_words
-from agscl.figures.style import LOOKS
+from agscl.figures.palette import LOOKS, OTHERS, looks
+from agscl.figures.pruning import RATIOS
 from agscl.methods import EWC, MAS, METHODS
+from agscl.runs import RunFolder
 from figures.recorded import FULL, PLAIN, result, write, write_incomplete
 
 pytest.importorskip("matplotlib")
@@ -92,7 +93,11 @@ def test_the_ablation_of_the_width_compares_networks(tmp_path):
     found = runs(tmp_path, *over_seeds(FULL), *wide)
     kind = figure_named("width")
     assert kind.data(kind.select(found), None)["value"].unique(maintain_order=True).to_list() == ["1", "2"]
-    assert [line.partition(":")[0] for line in kind.standing(found)] == ["digits", "digits at 2 times the width"]
+    lines = [line.partition(".")[0] for line in provenance([run.result for run in found])]
+    assert (
+        lines[0] == "digits: scaled down: 2 of 5 tasks, at most 2 instead of 40 epochs, 100% of the training examples"
+    )
+    assert lines[1] == f"{lines[0]}, 2 times the network's width"
     with pytest.raises(ValueError, match=r"different settings \(width: 1.0, 2.0\)"):
         table("4", found)
 
@@ -141,12 +146,13 @@ def test_incomplete_runs_are_named_and_never_averaged_in(tmp_path):
         make(figure_named("4"), read_runs([tmp_path / "incomplete"]), ".svg")
 
 
-def test_a_figure_says_what_it_stands_on_and_is_the_same_every_time(tmp_path):
+def test_a_figure_names_its_runs_and_is_the_same_every_time(tmp_path):
     found = runs(tmp_path, *over_seeds(FULL), result(PLAIN))
     made = make(figure_named("4"), found, ".svg")
     assert made.caption[1] == (
-        "digits: scaled down to 2 tasks, 2 epochs, 100% of the training examples. ags-cl mu=10 lam=400 eta=0.9 rho=0.3 "
-        "proximal=epoch cut=True (seeds 0-1); fine-tuning (seed 0). One seed alone gives no interval."
+        "digits: scaled down: 2 of 5 tasks, at most 2 instead of 40 epochs, 100% of the training examples. ags-cl "
+        "mu=10 lam=400 eta=0.9 rho=0.3 proximal=epoch cut=True (seeds 0-1); fine-tuning (seed 0). One seed, so no "
+        "interval: fine-tuning."
     )
     assert made.caption[1].encode() in made.image
     assert make(figure_named("4"), found, ".svg").image == made.image
@@ -162,6 +168,15 @@ def test_every_figure_can_be_drawn(name, tmp_path):
     )
     made = make(figure_named(name), found, ".svg")
     assert made.image.startswith(b"<?xml")
+
+
+def test_figure_3_asks_the_states_of_a_run_again(tmp_path):
+    experiment = experiment_of("digits", FULL, seed=0, overrides=Overrides(tasks=2, epochs=1, fraction=0.2))
+    run(experiment, RunFolder(tmp_path))
+    made = make(figure_named("3"), read_runs([tmp_path]), ".svg")
+    assert made.image.startswith(b"<?xml")
+    assert len(made.table) == 2 * 3 * len(RATIOS)
+    assert set(made.table.filter(polars.col("ratio") == 0)["mean"]) == {0.0}  # nothing is pruned yet
 
 
 def test_a_long_sequence_of_all_methods_is_drawn(tmp_path):
@@ -183,11 +198,19 @@ def test_unknown_figures_and_formats_are_refused(tmp_path):
 
 def test_every_method_has_its_own_look():
     assert set(LOOKS) == set(METHODS)
-    assert (
-        len({(look.marker, look.dashes) for look in LOOKS.values()})
-        == len({look.color for look in LOOKS.values()})
-        == len(LOOKS)
-    )
+    everything = [*LOOKS.values(), *OTHERS]
+    assert len({(look.marker, look.dashes) for look in everything}) == len(everything)
+    assert len({look.shade for look in LOOKS.values()}) == len(LOOKS)
+    assert not {look.shade for look in LOOKS.values()} & {look.shade for look in OTHERS}
+
+
+def test_a_method_looks_alike_whatever_stands_beside_it():
+    labels = ["mine", "ewc", "ags-cl mu=10", "ags-cl mu=5", "other"]
+    chosen = looks(labels)
+    assert chosen["ewc"] == looks(["ewc"])["ewc"] == LOOKS["ewc"]
+    assert chosen["ags-cl mu=10"][1:] == LOOKS["ags-cl"][1:]
+    assert len({look[1:] for look in chosen.values()}) == len(labels)
+    assert [look.title for look in chosen.values()] == ["mine", "EWC", "AGS-CL mu=10", "AGS-CL mu=5", "other"]
 
 
 def test_every_figure_knows_which_runs_it_needs():
@@ -197,15 +220,3 @@ def test_every_figure_knows_which_runs_it_needs():
     assert counts["4"] == len(METHODS)
     assert counts["6c"] == 1 + 4 * 4 + 4
     assert min(counts.values()) >= 1
-
-
-@pytest.mark.parametrize(
-    ("seeds", "words"), [([3], "seed 3"), ([0, 1, 2], "seeds 0-2"), ([4, 0, 2, 1], "seeds 0-2, 4")]
-)
-def test_seeds_are_said_in_few_words(seeds, words):
-    assert seeds_in_words(seeds) == words
-
-
-def test_bytes_are_said_with_a_unit():
-    assert [in_words(count) for count in (12, 2400, 3_000_000, 5e9)] == ["12 B", "2.4 KB", "3 MB", "5 GB"]
-    assert math.isfinite(float(in_words(1e18).split()[0]))

@@ -7,6 +7,7 @@ import torch
 
 from agscl import AGSCL, FineTuning
 from agscl.experiments import Experiment, Result
+from agscl.figures.palette import LOOKS
 from agscl.figures.summary import draw_capacity, draw_matrix, picture
 from agscl.training import History, TaskFinished, Training
 
@@ -24,7 +25,7 @@ def result(method, rows, sparsity=None, used=None):
 
 
 AGS = result(AGSCL(mu=1, lam=1), [[0.5], [0.75, 1.0]], sparsity=0.25, used=0.5)
-FINE = result(FineTuning(), [[1.0], [0.0, 1.0]])
+FINE = result(FineTuning(), [[1.0], [0.0, 1.0]], used=0.1)
 
 
 def axis():
@@ -39,14 +40,15 @@ def test_a_matrix_shows_every_measured_accuracy_in_percent():
         ((0, 1), "75"),
         ((1, 1), "100"),
     }
-    assert shown.get_title() == "ags-cl: accuracy (%) on each task"
+    assert shown.get_title() == "AGS-CL: accuracy (%) on each task"
 
 
 def test_capacity_shows_only_methods_that_rate_nodes():
     shown = axis()
     draw_capacity(shown, [AGS, FINE])
     lines = {line.get_label(): line.get_xydata().tolist() for line in shown.lines}
-    assert lines == {"ags-cl: sparsity": [[1, 25], [2, 25]], "ags-cl: used capacity": [[2, 50]]}
+    assert lines == {"AGS-CL: sparsity": [[1, 25], [2, 25]], "AGS-CL: used capacity": [[2, 50]]}
+    assert {line.get_color() for line in shown.lines} == {LOOKS["ags-cl"].color}
 
 
 @pytest.mark.parametrize("results", [[AGS], [FINE], [AGS, FINE], [AGS, FINE, AGS]])

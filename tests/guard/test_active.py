@@ -123,6 +123,27 @@ def test_a_state_loaded_in_the_middle_wakes_its_nodes() -> None:
     assert not torch.equal(asleep[0], again[0])
 
 
+def test_inactive_nodes_of_a_saved_state_are_those_of_the_next_attach_alone() -> None:
+    torch.manual_seed(0)
+    model, x = MLP(), torch.randn(6, 12)
+    weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    guard = agscl.protect(model, agscl.AGSCL(mu=1, lam=1), example_inputs=x, heads="heads")
+    with torch.no_grad():
+        model.fc1.weight[:12] = 0
+        model.fc1.bias[:12] = 0
+    optimizer = OPTIMIZERS["adam"](model.parameters())
+    with guard.attach(optimizer, steps_per_epoch=5, live=True):
+        model(x)
+        saved = guard.state_dict()
+    assert saved["live.fc1"].sum() == 12
+    guard.load_state_dict(saved)
+    with guard.attach(optimizer, steps_per_epoch=5, live=False):
+        model.load_state_dict(weights)
+    with guard.attach(optimizer, steps_per_epoch=5, live=True):
+        model(x)
+        assert left_out_now(model) == 0
+
+
 def test_nodes_that_a_gradient_or_momentum_would_wake_are_active() -> None:
     torch.manual_seed(0)
     x = torch.randn(6, 12)

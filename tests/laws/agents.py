@@ -10,7 +10,7 @@ from agscl.rl.learner import PolicyLearner, guarded
 from agscl.rl.pixels import pixel_tasks
 from agscl.rl.settings import PPOTraining
 from agscl.rl.task import shape_of
-from agscl.runs.checkpointer import Snapshot
+from agscl.runs.checkpointer import RunState
 
 QUICK = PPOTraining(
     steps=256, num_envs=8, rollout=16, epochs=2, batch_size=64, learning_rate=1e-3, evaluations=1, episodes=2,
@@ -22,7 +22,7 @@ QUICK = PPOTraining(
 class Remember:
     """A logger and a checkpointer: remembers every event and every checkpoint, and may begin from one."""
 
-    begin: Snapshot | None = None
+    begin: RunState | None = None
     events: list = field(default_factory=list)
     saved: list = field(default_factory=list)
 
@@ -38,7 +38,7 @@ class Remember:
     def write(self, save):
         now = save()
         tensors = {name: tensor.clone() for name, tensor in now.tensors.items()}
-        self.saved.append(Snapshot(copy.deepcopy(now.progress), tensors))
+        self.saved.append(RunState(copy.deepcopy(now.progress), tensors))
 
 
 def poles(method, *, tasks=2, training=QUICK, width=32, **options):

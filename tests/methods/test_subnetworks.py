@@ -316,3 +316,17 @@ def test_best_takes_the_share_and_packing_loses_nothing() -> None:
 def test_values_out_of_range_are_refused(make: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_deep_copy_of_the_model_computes_with_gates_of_its_own(name: str) -> None:
+    torch.manual_seed(0)
+    model, x = MLP(), torch.randn(5, 12)
+    protected(model, METHODS[name], FLAT)
+    twin = copy.deepcopy(model)
+    before = [output.detach().clone() for output in model(x)]
+    with torch.no_grad():
+        for parameter in added(twin):
+            parameter.neg_()
+    assert not torch.equal(twin(x)[0], before[0])
+    assert all(map(torch.equal, model(x), before))

@@ -1,5 +1,8 @@
 """Measures of an accuracy matrix against separately written NumPy formulas."""
 
+from importlib import import_module
+from inspect import getmembers, isfunction
+
 import numpy as np
 import pytest
 import torch
@@ -164,3 +167,21 @@ def test_every_measure_says_what_it_is():
     assert {"average_accuracy", "plasticity", "stability", "forgetting", "sparsity", "aopc"} <= functions
     for measure in metrics.MEASURES.values():
         assert all((measure.title, measure.unit, measure.formula, measure.source))
+
+
+def test_measures_of_policies_are_titled_as_their_tables_name_them_and_keep_their_own_formulas():
+    for name, key in metrics.POLICY_MEASURES.items():
+        assert metrics.MEASURES[key].title == name.replace("_", " ")
+        assert not metrics.MEASURES[key].in_percent
+        assert name == key or metrics.MEASURES[key].formula != metrics.MEASURES[name].formula
+
+
+@pytest.mark.parametrize("name", ["accuracy", "aopc", "capacity", "inference", "interval", "reinforcement"])
+def test_every_public_function_shows_an_example(name):
+    module = import_module(f"agscl.metrics.{name}")
+    functions = {
+        name: member for name, member in getmembers(module, isfunction) if member.__module__ == module.__name__
+    }
+    for function, member in functions.items():
+        assert function.startswith("_") or ">>>" in member.__doc__, function
+    assert functions

@@ -65,6 +65,10 @@ def test_transposed_convolutions_and_functional_layers_cost_what_torch_counts():
     expected = 2 * 16 * model.up.weight.numel() + 2 * model.weight.numel()
     parameters = sum(p.numel() for p in model.parameters())
     assert inference_cost(model, (), {}, lambda: model(x)) == (expected, parameters)
+    (layer,) = trace(model, torch.cat([x, x])).layers
+    removed = {layer.name: torch.tensor([True, False, False])}
+    expected = 2 * 16 * 2 * model.up.weight.numel() // 3 + 2 * model.weight.numel()
+    assert inference_cost(model, [layer], removed, lambda: model(x)) == (expected, 2 * parameters // 3)
 
 
 def test_counting_leaves_no_hook_behind():

@@ -1,8 +1,10 @@
 """The report in a real browser: it loads nothing, and works by key, on a phone, in the dark, on paper."""
 
 import pytest
+from matplotlib.colors import to_rgb
 
 from agscl.experiments.records import read_runs
+from agscl.figures.palette import LOOKS
 from agscl.report import page
 from report.browser import PATH, chromium
 from report.made_up import PLAIN, experiment, write_run
@@ -69,6 +71,19 @@ def test_text_can_be_read_on_light_and_on_dark_paper(browser, report):
         paper, ink = (browser.value(lightness.format("", name)) for name in ("backgroundColor", "color"))
         assert (ink > paper) == dark
         assert abs(ink - paper) > 500
+
+
+def test_a_method_has_the_colour_that_it_has_in_figures(browser, report):
+    """On light and on dark paper."""
+    colour = (
+        "[...document.querySelectorAll('.key li')].filter(li => li.textContent == '{}')"
+        ".flatMap(li => [...li.querySelectorAll('path')].map(path => getComputedStyle(path).color))"
+    )
+    for look in (LOOKS["ags-cl"], LOOKS["fine-tuning"]):
+        for dark, shade in ((False, look.shade.light), (True, look.shade.dark)):
+            browser.open(report, dark=dark)
+            red, green, blue = (round(255 * part) for part in to_rgb(shade))
+            assert set(browser.value(colour.format(look.title))) == {f"rgb({red}, {green}, {blue})"}
 
 
 def test_without_scripts_the_page_is_complete(browser, report):

@@ -1,21 +1,13 @@
 """The report on policies: the numbers of figure 7, curves of every game, and what cannot be measured said plainly."""
 
-import shlex
 from dataclasses import replace
 
 import pytest
 
-from agscl.cli import main
-from agscl.cli.reinforcement import _experiment
-from agscl.experiments.policies.experiment import PolicyExperiment
-from agscl.experiments.policies.presets import policy_preset
 from agscl.experiments.policies.result import PolicyResult
 from agscl.experiments.records import read_runs
-from agscl.methods import AGSCL
 from agscl.report import page
-from agscl.report.command import command_rl
 from agscl.rl.history import PolicyResumed
-from agscl.training import Compute
 from figures.played import ALONE, FINE_TUNING, PROTECTED, RANDOM, stored, write_policies
 from report.browser import PATH, chromium
 from report.test_report_page import Outline
@@ -42,13 +34,13 @@ def rows(found, caption):
 
 def test_the_headline_has_every_measure_and_one_seed_has_no_interval(tmp_path):
     found = outline(tmp_path, FINE_TUNING, PROTECTED, ALONE)
-    own = rows(found, "Relative scores (random actions 0, fine-tuning 1)")["ags-cl"]
+    own = rows(found, "Relative scores (random actions 0, fine-tuning 1)")["AGS-CL"]
     assert own["accumulated reward"] == "1.00"
     assert own["performance"] == f"{(0.5 + 0.5) / 2:.2f}"
     assert own["plasticity"] == "0.62"  # 0.625 is rounded to even
     assert own["stability"] == "0.83"
     assert "forward transfer" in own
-    assert "One seed, so no interval: ags-cl, fine-tuning, single-task." in found.text
+    assert "One seed, so no interval: AGS-CL, fine-tuning, single task." in found.text
 
 
 def with_progress(result, **changes):
@@ -84,23 +76,23 @@ def test_a_record_that_lacks_what_every_run_has_is_refused(tmp_path, changes):
 def test_every_task_has_its_plasticity_and_stability(tmp_path):
     found = outline(tmp_path, FINE_TUNING, PROTECTED)
     plasticity, stability = (rows(found, f"{name} of each task") for name in ("Plasticity", "Stability"))
-    assert plasticity["ags-cl"] == {"method": "ags-cl", "plain": "0.75", "mirrored": "0.50"}
-    assert stability["ags-cl"] == {"method": "ags-cl", "plain": "0.67", "mirrored": "1.00"}
+    assert plasticity["AGS-CL"] == {"method": "AGS-CL", "plain": "0.75", "mirrored": "0.50"}
+    assert stability["AGS-CL"] == {"method": "AGS-CL", "plain": "0.67", "mirrored": "1.00"}
 
 
 def test_several_seeds_give_intervals_in_the_headline_and_for_every_task(tmp_path):
     found = outline(tmp_path, *(with_seed(r, s) for r in (FINE_TUNING,) for s in (0, 1)),
                     PROTECTED, with_seed(replace(FINE_TUNING, experiment=PROTECTED.experiment), 1))  # fmt: skip
-    own = rows(found, "Relative scores")["ags-cl"]
+    own = rows(found, "Relative scores")["AGS-CL"]
     assert own["seeds"] == "2"
     assert own["plasticity"] == "0.81 [0.62, 1.00]"
-    assert rows(found, "Plasticity of each task")["ags-cl"]["plain"] == "0.88 [0.75, 1.00]"
+    assert rows(found, "Plasticity of each task")["AGS-CL"]["plain"] == "0.88 [0.75, 1.00]"
 
 
 def test_every_task_has_a_panel_with_its_curves_its_training_and_random_actions(tmp_path):
     found = outline(tmp_path, FINE_TUNING, PROTECTED)
     curve = rows(found, "Mean score of an episode of mirrored")
-    assert curve["384"] == {"agent steps": "384", "ags-cl": "40.00", "fine-tuning": "60.00"}
+    assert curve["384"] == {"agent steps": "384", "AGS-CL": "40.00", "fine-tuning": "60.00"}
     drawn = [attrs.get("class") for _, attrs in found.attributes]
     assert drawn.count("phase") == drawn.count("level") == 2
 
@@ -109,20 +101,20 @@ def test_runs_without_fine_tuning_are_shown_without_relative_scores(tmp_path):
     found = outline(tmp_path, PROTECTED)
     assert "No run of fine-tuning with the same seed" in found.text
     assert not any(caption.startswith("Relative scores") for caption in found.tables)
-    assert rows(found, "Mean score of an episode of plain")["512"]["ags-cl"] == "0.00"
+    assert rows(found, "Mean score of an episode of plain")["512"]["AGS-CL"] == "0.00"
 
 
 def test_a_seed_without_fine_tuning_does_not_count_and_is_named(tmp_path):
     found = outline(tmp_path, FINE_TUNING, PROTECTED, with_seed(PROTECTED, 7))
-    assert rows(found, "Relative scores")["ags-cl"]["seeds"] == "1"
-    assert "Seeds 7 do not count here." in found.text
+    assert rows(found, "Relative scores")["AGS-CL"]["seeds"] == "1"
+    assert "Not counted here: seed 7, without a run of fine-tuning with the same seed" in found.text
 
 
 def test_where_fine_tuning_learned_nothing_nothing_is_measured_and_the_page_says_so(tmp_path):
     learned_nothing = [replace(e, score=RANDOM[e.task]) for e in FINE_TUNING.history.evaluations]
     useless = with_progress(FINE_TUNING, evaluations=learned_nothing)
     found = outline(tmp_path, useless, PROTECTED)
-    assert set(rows(found, "Relative scores")["ags-cl"].values()) == {"ags-cl", "1", "-"}
+    assert set(rows(found, "Relative scores")["AGS-CL"].values()) == {"AGS-CL", "1", "-"}
     assert "Seed 0: fine-tuning was no better than random actions on plain, mirrored: not measured." in found.text
     assert "Accumulated reward" not in found.tables
 
@@ -133,50 +125,22 @@ def test_cut_off_episodes_are_counted(tmp_path):
     assert "1 of 32 evaluated episodes were cut off after 40 agent steps" in outline(tmp_path, FINE_TUNING, cut).text
 
 
-def test_a_run_that_was_taken_up_again_says_that_its_episodes_began_anew(tmp_path):
+def test_a_run_that_was_resumed_says_that_its_episodes_began_anew(tmp_path):
     resumed = with_progress(PROTECTED, resumed=[PolicyResumed(task=1, updates=3)])
     found = outline(tmp_path, FINE_TUNING, resumed)
-    assert "Taken up again in task 2 after 3 updates: its environments began new episodes there" in found.text
-    assert found.text.count("Taken up again") == 1
+    assert "Resumed in task 2 after 3 updates: its environments began new episodes there" in found.text
+    assert found.text.count("Resumed in") == 1
 
 
 def test_a_repeat_does_not_count_twice(tmp_path):
     (tmp_path / "again").mkdir()
     stored(tmp_path / "again", PROTECTED)
     found = outline(tmp_path, FINE_TUNING, PROTECTED)
-    assert rows(found, "Relative scores")["ags-cl"]["seeds"] == "1"
+    assert rows(found, "Relative scores")["AGS-CL"]["seeds"] == "1"
     assert "repeats another run of these: not counted twice" in found.text
 
 
-FULL = policy_preset("pixels3").training
-
-
-@pytest.mark.parametrize(
-    "asked",
-    [
-        PolicyExperiment(preset="pixels3", method=AGSCL(mu=0.1, lam=float("inf")), training=FULL, seed=3),
-        PolicyExperiment(
-            preset="pixels3", method=PROTECTED.experiment.method, training=replace(FULL, steps=99), tasks=2
-        ),
-        PolicyExperiment(
-            preset="pixels3",
-            method=FINE_TUNING.experiment.method,
-            training=FULL,
-            compute=Compute(device="cpu", precision="bf16"),
-        ),
-    ],
-)
-def test_the_command_asks_for_the_same_experiment(asked, monkeypatch):
-    requests = []
-    monkeypatch.setattr("agscl.cli.session.start", requests.append)
-    words = shlex.split(command_rl(asked))
-    assert words[0] == "agscl"
-    assert main(words[1:]) == 0
-    assert _experiment(requests[0], asked.method) == asked
-
-
 def test_training_that_no_option_can_set_has_no_command(tmp_path):
-    assert command_rl(PROTECTED.experiment) is None
     assert "agscl run cartpole3" not in outline(tmp_path, FINE_TUNING, PROTECTED).text
 
 

@@ -5,7 +5,9 @@ import math
 import re
 import statistics
 import sys
+from collections import Counter
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from agscl.methods import AGSCL, EWC
 from agscl.report import page
 from agscl.runs.tables import read_nodes
 from agscl.training import History, TaskFinished
+from figures.played import FINE_TUNING, PROTECTED, stored
 from report.made_up import AGS_CL, DRAWN, ENVIRONMENT, PLAIN, experiment, write_run
 
 VOID = {"meta", "input", "br", "hr", "img", "link"}
@@ -103,7 +106,7 @@ def test_means_and_intervals_are_those_of_the_runs(three):
     for name, values in expected.items():
         half = student.ppf(0.975, 2) * statistics.stdev(values) / math.sqrt(3)
         shown = f"{100 * statistics.fmean(values):.1f}" + (f" ± {100 * half:.1f}" if half else "")
-        assert headline(report(three))["ags-cl"][name] == shown
+        assert headline(report(three))["AGS-CL"][name] == shown
 
 
 def test_an_incomplete_run_is_named_and_counts_nowhere(three):
@@ -114,8 +117,8 @@ def test_an_incomplete_run_is_named_and_counts_nowhere(three):
     lines = [json.dumps(started), json.dumps(finished), '{"event": "TaskFin']
     (three / "broken-off" / "events.jsonl").write_text("\n".join(lines))
     after = report(three)
-    assert {caption: after.tables[caption] for caption in before if caption != "What was asked"} == {
-        caption: tables for caption, tables in before.items() if caption != "What was asked"
+    assert {caption: after.tables[caption] for caption in before if caption != "Configuration"} == {
+        caption: tables for caption, tables in before.items() if caption != "Configuration"
     }
     assert "digits, ags-cl, seed 9 incomplete (1 of 5 tasks learned): not averaged in" in after.text
     assert "1 of these runs is incomplete" in after.text
@@ -125,7 +128,7 @@ def test_one_seed_has_no_interval_and_the_page_says_so(tmp_path):
     write_run(tmp_path / "one")
     outline = report(tmp_path)
     assert not any("±" in cell for row in headline(outline).values() for cell in row.values())
-    assert "One seed, so no interval: ags-cl." in outline.text
+    assert "One seed, so no interval: AGS-CL." in outline.text
 
 
 def test_a_missing_reference_is_said_plainly(tmp_path):
@@ -141,15 +144,36 @@ def test_different_settings_are_never_mixed(tmp_path):
     outline = report(tmp_path)
     captions = [tables for caption, tables in outline.tables.items() if caption.startswith("Measures")]
     assert sum(len(tables) for tables in captions) == 2  # the half preset is a benchmark of its own
-    assert {"ags-cl mu=10", "ags-cl mu=5"} <= {row[0] for tables in captions for table in tables for row in table}
+    assert {"AGS-CL mu=10", "AGS-CL mu=5"} <= {row[0] for tables in captions for table in tables for row in table}
 
 
 def test_a_run_given_twice_and_a_copy_of_it_count_once(tmp_path):
     first = write_run(tmp_path / "a")
     write_run(tmp_path / "b")
     outline = report(tmp_path, first, tmp_path / "a")
-    assert headline(outline)["ags-cl"]["seeds"] == "1"
+    assert headline(outline)["AGS-CL"]["seeds"] == "1"
     assert outline.text.count("repeats another run of these: not counted twice") == 1
+
+
+RECORDS = ("experiment.json", "result.json", "result.parquet", "nodes.parquet")
+
+
+def test_a_record_is_read_once(three):
+    """Every file of every run is opened at most once from the folders to the page."""
+    stored(three, FINE_TUNING, PROTECTED)
+    opened = Counter()
+
+    def opening(event, arguments):
+        if event == "open" and watching and Path(str(arguments[0])).name in RECORDS:
+            opened[str(arguments[0])] += 1
+
+    watching = True
+    sys.addaudithook(opening)
+    page(read_runs([three]))
+    watching = False
+    kinds = Counter(Path(path).name for path in opened)
+    assert [kinds[name] for name in RECORDS] == [8, 8, 2, 3]  # policies have evaluations, AGS-CL has nodes
+    assert set(opened.values()) == {1}
 
 
 HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(1)> & ' </style> {{ 7 * 7 }} %s"
@@ -239,7 +263,7 @@ def test_a_run_of_an_unknown_kind_is_shown_as_its_record(tmp_path):
     (tmp_path / "result.json").write_text(json.dumps(record))
     outline = report(tmp_path)
     assert "cartpole3, ags-cl, seed 4" in outline.text
-    (table,) = outline.tables["What came out"]
+    (table,) = outline.tables["Result"]
     assert ["scores[0]", "1.5, -"] in table
     assert ["nested.<i>[1].a", "2"] in table
 
@@ -314,4 +338,4 @@ def test_a_perfect_run_can_be_drawn(tmp_path):
     (tmp_path / "result.json").write_bytes(Result(asked, History(tasks), DRAWN, ENVIRONMENT).to_json())
     text = page(read_runs([tmp_path])).decode()
     assert not re.search(r"\bnan\b|\binf\b", text.partition("<script>")[0], flags=re.IGNORECASE)
-    assert headline(Outline(text))["ewc"]["average accuracy"] == "100.0"
+    assert headline(Outline(text))["EWC"]["average accuracy"] == "100.0"

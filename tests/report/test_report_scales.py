@@ -6,8 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.colors import to_rgb
 
-from agscl.report.charts.colours import SERIES, ink_on, task_colour, viridis
-from agscl.report.charts.svg import task_ticks, ticks
+from agscl.figures.palette import LOOKS, OTHERS, SHADES
+from agscl.report.charts.axes import task_ticks, ticks
+from agscl.report.charts.colours import ink_on, task_colour, viridis
+from agscl.report.charts.marks import colour_class, swatch
 
 
 @given(st.floats(0, 1))
@@ -33,9 +35,15 @@ def test_numbers_can_be_read_on_every_colour(share):
 
 
 def test_lines_stand_out_on_both_papers():
-    for shade in SERIES:
+    for shade in SHADES:
         assert contrast(shade.light, "#fdfdfc") > 3
         assert contrast(shade.dark, "#15171a") > 3
+
+
+def test_every_look_can_be_drawn_and_told_from_the_others_by_shape_alone():
+    looks = [*LOOKS.values(), *OTHERS]
+    drawn = [str(swatch(look)).replace(colour_class(look), "") for look in looks]
+    assert len(set(drawn)) == len(looks)
 
 
 @given(st.integers(2, 50))

@@ -62,7 +62,7 @@ def test_every_method_learns_tasks_with_different_actions_by_convolutions(method
     assert [task.name for task in progress.tasks] == ["catch", "dodge", "reach"]
     assert [e for e in memory.events if isinstance(e, Evaluation)] == progress.evaluations
     assert [e for e in memory.events if isinstance(e, PolicyTaskFinished)] == progress.tasks
-    assert [len(snapshot.progress.tasks) for snapshot in memory.saved if not snapshot.progress.updates] == [1, 2, 3]
+    assert [len(state.progress.tasks) for state in memory.saved if not state.progress.updates] == [1, 2, 3]
 
 
 @torch.no_grad()

@@ -8,9 +8,9 @@ import torch
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 import agscl
+from agscl.experiments import run
 from agscl.experiments.policies.experiment import PolicyExperiment
 from agscl.experiments.policies.result import PolicyResult
-from agscl.experiments.policies.run import run_policies
 from agscl.methods import EWC, SI, WSN, FineTuning, RWalk, SingleTask
 from agscl.rl.history import PolicyResumed
 from agscl.rl.learn import learn_sequence
@@ -45,8 +45,8 @@ def test_everything_but_the_environments_goes_on_exactly(method) -> None:
     whole = learner_of(method, memory := Remember())
     finished = learn_sequence(whole)
     assert len(memory.saved) == 2 * QUICK.updates
-    for snapshot in memory.saved[:-1]:
-        again = learner_of(method, Remember(snapshot))
+    for state in memory.saved[:-1]:
+        again = learner_of(method, Remember(state))
         resumed = learn_sequence(again)
         assert resumed.evaluations == finished.evaluations
         for name, tensor in whole.state().items():
@@ -76,8 +76,8 @@ class StopAt:
 def test_a_run_that_died_goes_on_with_every_task_learned_once(tmp_path, kind, number) -> None:
     folder = RunFolder(tmp_path / "run")
     with pytest.raises(StopError):
-        run_policies(EXPERIMENT, folder, [StopAt(kind, number)], every=Every(steps=1))
-    result = run_policies(EXPERIMENT, folder, resume=True, every=Every(steps=1))
+        run(EXPERIMENT, folder, [StopAt(kind, number)], every=Every(steps=1))
+    result = run(EXPERIMENT, folder, resume=True, every=Every(steps=1))
     events = [json.loads(line) for line in folder.events.read_text().splitlines()]
     finished = [event for event in events if event["event"] == "TaskFinished"]
     assert [event["name"] for event in finished] == ["plain", "mirrored"] == result.names
@@ -87,7 +87,7 @@ def test_a_run_that_died_goes_on_with_every_task_learned_once(tmp_path, kind, nu
     assert len(result.history.resumed) == (kind != "Evaluation")
     assert not folder.checkpoints.exists()
     assert [folder.state_after(task).exists() for task in (0, 1)] == [True, True]
-    assert PolicyResult.read(folder) == result == run_policies(EXPERIMENT, folder, resume=True)
+    assert PolicyResult.read(folder) == result == run(EXPERIMENT, folder, resume=True)
 
 
 def test_a_signal_ends_a_run_with_a_checkpoint(tmp_path, monkeypatch) -> None:
@@ -100,17 +100,17 @@ def test_a_signal_ends_a_run_with_a_checkpoint(tmp_path, monkeypatch) -> None:
 
     folder = RunFolder(tmp_path / "run")
     with pytest.raises(Stopped, match="go on with --resume"):
-        run_policies(EXPERIMENT, folder, [Ask()])
-    result = run_policies(EXPERIMENT, folder, resume=True)
+        run(EXPERIMENT, folder, [Ask()])
+    result = run(EXPERIMENT, folder, resume=True)
     assert result.history.resumed == [PolicyResumed(task=0, updates=1)]
 
 
 def test_another_experiment_does_not_go_on_in_the_folder(tmp_path) -> None:
     folder = RunFolder(tmp_path / "run")
     with pytest.raises(StopError):
-        run_policies(EXPERIMENT, folder, [StopAt("Updated", 1)])
+        run(EXPERIMENT, folder, [StopAt("Updated", 1)])
     with pytest.raises(ValueError, match="holds a run with another method and seed"):
-        run_policies(replace(EXPERIMENT, method=FineTuning(), seed=1), folder, resume=True)
+        run(replace(EXPERIMENT, method=FineTuning(), seed=1), folder, resume=True)
 
 
 def test_environments_begin_with_another_seed_after_every_resumption(tmp_path, monkeypatch) -> None:
@@ -118,9 +118,9 @@ def test_environments_begin_with_another_seed_after_every_resumption(tmp_path, m
     monkeypatch.setattr(DummyVecEnv, "seed", lambda env, seed: seeds.append(seed))
     folder, every = RunFolder(tmp_path / "run"), Every(steps=1)
     with pytest.raises(StopError):
-        run_policies(EXPERIMENT, folder, [StopAt("Updated", 2)], every=every)
+        run(EXPERIMENT, folder, [StopAt("Updated", 2)], every=every)
     begun = seeds[-1]
-    run_policies(EXPERIMENT, folder, resume=True, every=every)
+    run(EXPERIMENT, folder, resume=True, every=every)
     assert seeds.count(begun) == 1
 
 

@@ -9,7 +9,7 @@ import torch
 
 from agscl.rl.history import Evaluation, PolicyResumed, PolicyTaskFinished, PolicyTaskStarted, Updated
 from agscl.runs import RunFolder
-from agscl.runs.checkpointer import Checkpointer, Every, Snapshot
+from agscl.runs.checkpointer import Checkpointer, Every, RunState
 from agscl.runs.events import as_record
 from agscl.runs.interruption import Stopped
 from agscl.training import EpochFinished, RateLowered, Resumed, TaskFinished, TaskStarted
@@ -26,7 +26,7 @@ def checkpointer(path, steps=None, kind=Counted):
 
 
 def state(number):
-    return Snapshot(Counted(number), {"w": torch.full((2,), float(number))})
+    return RunState(Counted(number), {"w": torch.full((2,), float(number))})
 
 
 def test_it_writes_every_few_steps_and_gives_the_newest_back(tmp_path):
@@ -78,7 +78,7 @@ class OfAnotherKind:
 
 def test_a_checkpoint_of_another_kind_of_run_is_refused(tmp_path):
     checkpointer(tmp_path).write(lambda: state(1))
-    with pytest.raises(ValueError, match="holds no checkpoints of this agscl: start anew"):
+    with pytest.raises(ValueError, match="holds no checkpoints of this kind of run: begin again in a new folder"):
         checkpointer(tmp_path, kind=OfAnotherKind).resume()
 
 

@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agscl.cli.verify import certified_states, verify
-from agscl.experiments import Experiment
+from agscl.experiments import Experiment, run
 from agscl.experiments.records import read_runs
 from agscl.experiments.supervised.result import Result
-from agscl.experiments.supervised.run import run
 from agscl.methods import AGSCL
 from agscl.report import page
 from agscl.runs import RunFolder

@@ -1,4 +1,4 @@
-"""Data in, tasks out: the paper's benchmarks, those every newcomer tries first, and a user's own data."""
+"""Task sequences: the paper's benchmarks, digits that need no download, and a user's own data."""
 
 from agscl.extras import MissingExtraError as MissingExtraError
 

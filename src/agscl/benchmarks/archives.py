@@ -39,6 +39,11 @@ def is_archive(path: Path) -> bool:
 def unpack(path: Path, folder: Path, report: Report = no_report) -> None:
     """Unpack an archive's regular files below ``folder``.
 
+    Args:
+        path: The archive.
+        folder: Where its files go.
+        report: Told about progress.
+
     Raises:
         DataError: If the archive is damaged, would write outside ``folder``, holds links or devices, or
             grows beyond reason.
@@ -74,6 +79,10 @@ def _zip_members(path: Path) -> Iterator[Member]:
 
 def check_compression(path: Path, info: zipfile.ZipInfo) -> None:
     """Refuse a member that is packed in other ways than the usual: these take as much memory as it says.
+
+    Args:
+        path: The archive.
+        info: The member.
 
     Raises:
         DataError: If it is.
@@ -114,7 +123,7 @@ class _Frugal:
         self.seek, self.tell = file.seek, file.tell
 
     def read(self, size: int) -> bytes:
-        """Read so many bytes, at most `CHUNK`."""
+        """Read ``size`` bytes, at most `CHUNK`."""
         return self._file.read(min(size, CHUNK))
 
 
@@ -136,6 +145,11 @@ def _write(source: IO[bytes], target: Path, size: int, archive: Path) -> None:
 
 
 def find(root: Path, name: str) -> list[Path]:
-    """Files or folders of this name in ``root`` or up to four levels below, nearest first."""
+    """Files or folders of this name in ``root`` or up to four levels below, nearest first.
+
+    Args:
+        root: Folder to search.
+        name: Name of a file or folder.
+    """
     patterns = [str(PurePosixPath(*["*"] * depth, name)) for depth in range(SEARCH_DEPTH + 1)]
     return [match for pattern in patterns for match in sorted(root.glob(pattern))]

@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from platformdirs import user_cache_path
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from .catalogue import data_set
 from .checksums import file_digest
 from .errors import DataError
 from .image_set import ImageSet
@@ -44,7 +45,7 @@ ARRAYS: dict[str, np.dtype[Any]] = {
 
 @dataclass(frozen=True)
 class Manifest:
-    """What ``NAME.json`` says.
+    """Content of ``NAME.json``.
 
     Attributes:
         format: Version of the cache format.
@@ -100,7 +101,10 @@ class Cache:
         self.root = default_root() if root is None else Path(root)
 
     def manifest(self, name: str) -> Manifest:
-        """What is recorded of a set.
+        """The manifest of a set.
+
+        Args:
+            name: Name of the set.
 
         Raises:
             DataError: If it is not here, or its record is damaged or of another version.
@@ -127,6 +131,9 @@ class Cache:
 
         Sizes, shapes and labels are always checked, checksums of sets up to 1 GiB too.
 
+        Args:
+            name: Name of the set.
+
         Raises:
             DataError: If the set is not here, or a file is missing, truncated or changed.
         """
@@ -139,6 +146,9 @@ class Cache:
 
     def verify(self, name: str) -> Manifest:
         """Read a whole set and compare it with its checksums.
+
+        Args:
+            name: Name of the set.
 
         Raises:
             DataError: If a file is missing, truncated or changed; names the file.
@@ -153,6 +163,12 @@ class Cache:
         """Write a set, replacing one of the same name; nothing changes unless all of it could be written.
 
         Call it while holding :meth:`locked`.
+
+        Args:
+            name: Name of the set.
+            raw: Its images.
+            source: Name of the file or folder that they are from.
+            report: Told about progress.
         """
         with self.scratch(name) as folder:
             manifest = _write_arrays(folder, name, raw, source, report)
@@ -162,21 +178,32 @@ class Cache:
             shutil.rmtree(target, ignore_errors=True)
             folder.rename(target)
         _write_atomically(self._record(name), TypeAdapter(Manifest).dump_json(manifest, indent=1))
-        self._remove_leftovers(name, keep=manifest.folder)
+        for old in self.root.glob(f"{name}-*"):
+            if re.fullmatch(re.escape(name) + r"-[0-9a-f]{12}", old.name) and old.name != manifest.folder:
+                shutil.rmtree(old, ignore_errors=True)
         return manifest
 
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:
-        """Keep other processes from writing this set meanwhile; also clears up after any that died."""
+        """Keep other processes from writing this set meanwhile; also clears up after any that died.
+
+        Args:
+            name: Name of the set.
+        """
         self._record(name)
         self.root.mkdir(parents=True, exist_ok=True)
         with FileLock(self.root / f".{name}.lock"):
-            self._remove_scratch(name)
+            for stale in self.root.glob(f".{name}.*.part"):
+                shutil.rmtree(stale, ignore_errors=True)
             yield
 
     @contextmanager
     def scratch(self, name: str) -> Iterator[Path]:
-        """A temporary folder beside the sets, removed at the end unless it was renamed."""
+        """A temporary folder beside the sets, removed at the end unless it was renamed.
+
+        Args:
+            name: Name of the set.
+        """
         folder = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".part", dir=self.root))
         folder.chmod(0o755)
         try:
@@ -215,15 +242,6 @@ class Cache:
             if file_digest(path, "sha256") != expected:
                 raise DataError(f"{path} was changed after the import: agscl data import it again")
 
-    def _remove_scratch(self, name: str) -> None:
-        for stale in self.root.glob(f".{name}.*.part"):
-            shutil.rmtree(stale, ignore_errors=True)
-
-    def _remove_leftovers(self, name: str, keep: str) -> None:
-        for folder in self.root.glob(f"{name}-*"):
-            if re.fullmatch(re.escape(name) + r"-[0-9a-f]{12}", folder.name) and folder.name != keep:
-                shutil.rmtree(folder, ignore_errors=True)
-
 
 def _write_arrays(folder: Path, name: str, raw: RawSet, source: str, report: Report) -> Manifest:
     """Write the three arrays of a set and describe them."""
@@ -232,7 +250,8 @@ def _write_arrays(folder: Path, name: str, raw: RawSet, source: str, report: Rep
     with ExitStack() as stack:
         files = {array: stack.enter_context((folder / f"{array}.npy").open("wb")) for array in ARRAYS}
         for array, file in files.items():
-            _write_header(file, ARRAYS[array], shapes[array])
+            header = {"descr": np.lib.format.dtype_to_descr(ARRAYS[array]), "fortran_order": False}
+            np.lib.format.write_array_header_1_0(file, {**header, "shape": shapes[array]})
         for piece in raw.pieces:
             _check(name, raw, piece)
             for file, values in zip(files.values(), piece, strict=True):
@@ -260,11 +279,6 @@ def _check(name: str, raw: RawSet, piece: Piece) -> None:
         raise DataError(f"{name}: labels {labels.min()} to {labels.max()} for {len(raw.classes)} classes")
 
 
-def _write_header(file: IO[bytes], dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
-    descr = np.lib.format.dtype_to_descr(dtype)
-    np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
-
-
 def _sync(file: IO[bytes]) -> None:
     file.flush()
     os.fsync(file.fileno())
@@ -280,3 +294,26 @@ def _write_atomically(path: Path, content: bytes) -> None:
         except BaseException:
             Path(file.name).unlink(missing_ok=True)
             raise
+
+
+def require_sets(names: Iterable[str], root: Path | None = None) -> None:
+    """Refuse to go on without data.
+
+    Args:
+        names: The data sets needed.
+        root: Folder of the data sets; default: the platform's cache folder.
+
+    Raises:
+        DataError: If one is not in the folder; the message has the commands that get all that are missing.
+    """
+    cache = Cache(root)
+    missing = [data_set(name) for name in names if name not in cache]
+    if not missing:
+        return
+    where, commands = "" if root is None else f" --data-root {root}", []
+    for entry in missing:
+        by_hand = f"`agscl data import {entry.name} --from PATH{where}`"
+        download = f"`agscl data download {entry.name}{where}` (or {by_hand})"
+        commands.append(download if entry.torchvision else f"{by_hand} on what {entry.origin} offers")
+    titles = ", ".join(entry.name for entry in missing)
+    raise DataError(f"no {titles} in {cache.root}; to get what is missing, run {'; '.join(commands)}")

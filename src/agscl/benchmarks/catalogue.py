@@ -1,4 +1,4 @@
-"""The data sets that the benchmarks are made of: what they should look like and where they come from.
+"""The catalogue of data sets: name, shape, classes, format, checksums and origin of each.
 
 Checksums are those that torchvision and the sets' own pages publish.
 """
@@ -251,8 +251,15 @@ CATALOGUE: Mapping[str, DataSet] = {
 def data_set(name: str) -> DataSet:
     """The catalogue's entry of this name.
 
+    Args:
+        name: Name of the data set.
+
     Raises:
         DataError: If there is none; lists those that there are.
+
+    Example:
+        >>> data_set("cifar100").num_classes
+        100
     """
     if name not in CATALOGUE:
         raise DataError(f"no data set is called {name!r}; there are {', '.join(CATALOGUE)}")

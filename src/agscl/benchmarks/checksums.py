@@ -1,4 +1,4 @@
-"""Is this the file it claims to be? Digests of files, known ones from the catalogue or from the user."""
+"""Checksums of files: those of the catalogue, and those that the user trusts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Checksums:
 
     Attributes:
         known: Digest (md5 or sha256, hexadecimal) of each original file, by the file's name.
-        trusted: Further digests, of files that the user vouches for, whatever their names.
+        trusted: Further digests, of files that the user trusts under any name.
     """
 
     known: Mapping[str, str]
@@ -43,19 +43,23 @@ class Checksums:
         """
         expected = self.known.get(path.name)
         if expected is None:
-            return any(file_digest(path, kind, content) in self.trusted for kind in self._trusted_kinds())
+            kinds = {ALGORITHMS[len(digest)] for digest in self.trusted}
+            return any(file_digest(path, kind, content) in self.trusted for kind in kinds)
         kind = ALGORITHMS[len(expected)]
-        found = file_digest(path, kind, content)
-        if found != expected and found not in self.trusted:
-            raise DataError(f"{path} is truncated or not the original: {kind} {found}, expected {expected}")
+        digest = file_digest(path, kind, content)
+        if digest != expected and digest not in self.trusted:
+            raise DataError(f"{path} is truncated or not the original: {kind} {digest}, expected {expected}")
         return True
-
-    def _trusted_kinds(self) -> set[str]:
-        return {ALGORITHMS[len(digest)] for digest in self.trusted}
 
 
 def file_digest(path: Path, kind: str, content: bytes | None = None) -> str:
-    """Hexadecimal digest of a file, or of its content when that has been read already."""
+    """Hexadecimal digest of a file, or of its content when that has been read already.
+
+    Args:
+        path: The file.
+        kind: ``"md5"`` or ``"sha256"``.
+        content: The content, if it has been read.
+    """
     if content is not None:
         return hashlib.new(kind, content, usedforsecurity=False).hexdigest()
     with path.open("rb") as file:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -83,6 +82,15 @@ def from_npz(path: Path | str, num_tasks: int, seed: int = 0, options: LoadOptio
 
     Raises:
         ValueError: If the file is damaged or foreign, or classes cannot be shared out equally.
+
+    Example:
+        >>> import tempfile
+        >>> images, labels = np.zeros((40, 8, 8), np.uint8), np.arange(40) % 4
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     np.savez(Path(folder) / "signs.npz", x=images, y=labels)
+        ...     sequence = from_npz(Path(folder) / "signs.npz", num_tasks=2)
+        >>> sequence.num_classes, sequence.input_shape
+        ((2, 2), (1, 8, 8))
     """
     file = Path(path)
     name = as_text(file.stem)
@@ -112,6 +120,14 @@ def from_datasets(
 
     Raises:
         ValueError: If a data set cannot be split, or inputs differ in shape between tasks.
+
+    Example:
+        >>> from torch.utils.data import TensorDataset
+        >>> train = TensorDataset(torch.rand(20, 3), torch.arange(20) % 2)
+        >>> test = TensorDataset(torch.rand(4, 3), torch.arange(4) % 2)
+        >>> sequence = from_datasets([(train, test), (train, test)], names=["day", "night"])
+        >>> [(task.name, len(task.train), len(task.validation), len(task.test)) for task in sequence.tasks]
+        [('day', 18, 2, 4), ('night', 18, 2, 4)]
     """
     options = options or LoadOptions()
     positions = list(range(len(datasets))) if order_by == "given" else order(len(datasets), seed, "task order")
@@ -136,7 +152,7 @@ def _sequence(name: str, images: ImageSet, num_tasks: int, seed: int, options: L
 
 def _in_memory(name: str, raw: RawSet) -> ImageSet:
     pieces = list(raw.pieces)
-    arrays = (np.concatenate([part[position] for part in pieces]) for position in range(3))
+    arrays = (np.concatenate([piece[position] for piece in pieces]) for position in range(3))
     images, labels, is_test = (torch.from_numpy(np.ascontiguousarray(array)) for array in arrays)
     return ImageSet(name, images, labels, is_test, raw.classes)
 
@@ -150,36 +166,24 @@ def _listing_digest(root: Path, size: int) -> str:
     return digest.hexdigest()[:16]
 
 
-@dataclass(frozen=True)
-class _Labelled:
-    """A data set with the label of each of its examples."""
-
-    dataset: Dataset[Any]
-    labels: Tensor
-
-
 def _dataset_task(
     name: str, pair: tuple[Dataset[Any], Dataset[Any]], seed: int, options: LoadOptions, workers: int
 ) -> Task:
-    train, test = (_Labelled(dataset, labels_of(dataset)) for dataset in pair)
-    classes = torch.unique(train.labels)
-    if not torch.isin(test.labels, classes).all():
+    (train, test), (labels, test_labels) = pair, map(labels_of, pair)
+    classes = torch.unique(labels)
+    if not torch.isin(test_labels, classes).all():
         raise ValueError(f"{name}: the test set has labels that the training set lacks")
-    kept, aside = hold_out(train.labels, options.validation, stream(seed, "validation split"))
+    kept, aside = hold_out(labels, options.validation, stream(seed, "validation split"))
 
-    used = [rows[thin(train.labels[rows], options.fraction, stream(seed, "fraction"))] for rows in (kept, aside)]
-    sides = ((train, used[0]), (train, used[1]), (test, torch.arange(len(test.labels))))
-    parts = (
-        DatasetExamples(
-            side.dataset,
-            rows,
-            torch.searchsorted(classes, side.labels[rows]),
-            device=options.device,
-            workers=workers,
-        )
-        for side, rows in sides
+    def part(dataset: Dataset[Any], labels: Tensor, rows: Tensor) -> DatasetExamples:
+        targets = torch.searchsorted(classes, labels[rows])
+        return DatasetExamples(dataset, rows, targets, device=options.device, workers=workers)
+
+    training, validation = (
+        part(train, labels, rows[thin(labels[rows], options.fraction, stream(seed, "fraction"))])
+        for rows in (kept, aside)
     )
-    return Task(name, len(classes), *parts)
+    return Task(name, len(classes), training, validation, part(test, test_labels, torch.arange(len(test_labels))))
 
 
 def _input_shape(dataset: Dataset[Any]) -> tuple[int, ...]:

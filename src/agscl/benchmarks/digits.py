@@ -33,12 +33,20 @@ def digits(seed: int = 0, options: LoadOptions | None = None, *, num_tasks: int 
         seed: Draws the order of the digits (hence of the tasks) and the three parts.
         options: Scale, device and so on.
         num_tasks: 1, 2, 5 or 10; each task gets an equal share of the ten digits.
+
+    Example:
+        >>> sequence = digits(options=LoadOptions(tasks=2))
+        >>> [(task.name, task.num_classes) for task in sequence.tasks]
+        [('digits 6 7', 2), ('digits 0 8', 2)]
+        >>> inputs, labels = next(sequence.tasks[0].train.batches(32))
+        >>> inputs.shape
+        torch.Size([32, 1, 8, 8])
     """
     options = options or LoadOptions()
-    source = prepare(load_digits(seed), seed, options, flip=False)
+    parts = prepare(load_digits(seed), seed, options, flip=False)
     classes = order(NUM_DIGITS, seed, "class order")
     tasks = tuple(
-        source.task("digits " + " ".join(map(str, group)), group)
+        parts.task("digits " + " ".join(map(str, group)), group)
         for group in partition(classes, num_tasks)[: options.tasks]
     )
     record = {"seed": seed, "class_order": classes, **options.scaled_down(num_tasks)}
@@ -52,11 +60,15 @@ def permuted_digits(seed: int = 0, options: LoadOptions | None = None, *, num_ta
         seed: Draws the pixel orders and the three parts.
         options: Scale, device and so on.
         num_tasks: Number of pixel orders; the first is the natural one.
+
+    Example:
+        >>> [task.name for task in permuted_digits(num_tasks=2).tasks]
+        ['pixel order 0', 'pixel order 1']
     """
     options = options or LoadOptions()
-    source = prepare(load_digits(seed), seed, options, flip=False)
+    parts = prepare(load_digits(seed), seed, options, flip=False)
     tasks = tuple(
-        replace(source, pipeline=replace(source.pipeline, permutation=pixels)).task(f"pixel order {number}")
+        replace(parts, pipeline=replace(parts.pipeline, permutation=pixels)).task(f"pixel order {number}")
         for number, pixels in enumerate(pixel_orders(num_tasks, math.prod(SHAPE), seed)[: options.tasks])
     )
     return TaskSequence("permuted-digits", tasks, SHAPE, {"seed": seed, **options.scaled_down(num_tasks)})
@@ -69,20 +81,31 @@ def rotated_digits(seed: int = 0, options: LoadOptions | None = None, *, num_tas
         seed: Draws the order of the angles and the three parts.
         options: Scale, device and so on.
         num_tasks: Number of angles, spread evenly over a half turn.
+
+    Example:
+        >>> sorted(task.name for task in rotated_digits(num_tasks=2).tasks)
+        ['0 degrees', '90 degrees']
     """
     options = options or LoadOptions()
-    source = prepare(load_digits(seed), seed, options, flip=False)
+    parts = prepare(load_digits(seed), seed, options, flip=False)
     angles = [180.0 * position / num_tasks for position in order(num_tasks, seed, "task order")]
-    tasks = tuple(
-        replace(source, images=_rotated(source.images, angle)).task(f"{angle:g} degrees")
-        for angle in angles[: options.tasks]
-    )
+    tasks = []
+    for angle in angles[: options.tasks]:
+        images = replace(parts.images, images=rotate(parts.images.images, angle))
+        tasks.append(replace(parts, images=images).task(f"{angle:g} degrees"))
     record = {"seed": seed, "angles_degrees": angles, **options.scaled_down(num_tasks)}
-    return TaskSequence("rotated-digits", tasks, SHAPE, record)
+    return TaskSequence("rotated-digits", tuple(tasks), SHAPE, record)
 
 
 def load_digits(seed: int) -> ImageSet:
-    """The 1,797 images, scaled from 0..16 to 0..255, with a quarter of every class drawn for testing."""
+    """The 1,797 images, scaled from 0..16 to 0..255, with a quarter of every class drawn for testing.
+
+    Args:
+        seed: Draws the test images.
+
+    Raises:
+        MissingExtraError: If scikit-learn is not installed.
+    """
     bunch = require("sklearn.datasets", extra="demo").load_digits()
     images = (torch.from_numpy(bunch.images) * (255 / 16)).round().to(torch.uint8).unsqueeze(1)
     labels = torch.from_numpy(bunch.target).to(torch.int64)
@@ -91,13 +114,17 @@ def load_digits(seed: int) -> ImageSet:
     return with_drawn_test(whole, TEST_SHARE, seed)
 
 
-def _rotated(images: ImageSet, degrees: float) -> ImageSet:
-    """The images turned anticlockwise about their centre, bilinearly, black where nothing was."""
-    return replace(images, images=rotate(images.images, degrees))
-
-
 def rotate(images: Tensor, degrees: float) -> Tensor:
-    """Turn uint8 images of shape ``(N, C, H, W)`` anticlockwise, bilinearly; new corners are black."""
+    """Rotate images anticlockwise about their centre, bilinearly; new corners are black.
+
+    Args:
+        images: uint8, shape ``(N, C, H, W)``.
+        degrees: The angle.
+
+    Example:
+        >>> rotate(torch.tensor([[[[1, 2], [3, 4]]]], dtype=torch.uint8), 90).tolist()
+        [[[[2, 4], [1, 3]]]]
+    """
     angle = math.radians(degrees)
     cosine, sine = math.cos(angle), math.sin(angle)
     turn = torch.tensor([[cosine, -sine, 0.0], [sine, cosine, 0.0]])

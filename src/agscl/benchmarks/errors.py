@@ -1,4 +1,4 @@
-"""What goes wrong with data, each told in one line that names the file."""
+"""The error of damaged, missing or foreign data: one line that names the file."""
 
 from __future__ import annotations
 

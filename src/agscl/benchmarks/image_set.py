@@ -66,6 +66,11 @@ def channel_statistics(images: Tensor, rows: Tensor) -> tuple[tuple[float, ...],
 
     Returns:
         Means and standard deviations in units of the full range (0 to 1), one of each per channel.
+
+    Example:
+        >>> images = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1)
+        >>> channel_statistics(images, torch.arange(2))
+        ((0.5,), (0.5,))
     """
     if not len(rows):
         raise ValueError("channel statistics need at least one image")

@@ -34,6 +34,11 @@ class Pipeline:
         zoom: Where a generator is given, do not pad and crop but cut out boxes of random size and shape,
             scaled to ``resize``.
         permutation: Order of the pixels of an image, shape ``(H * W,)``: permuted MNIST.
+
+    Example:
+        >>> pipeline = Pipeline(mean=(0.5,), std=(0.25,), pad=2)
+        >>> pipeline(torch.full((1, 1, 28, 28), 255, dtype=torch.uint8)).shape
+        torch.Size([1, 1, 32, 32])
     """
 
     mean: tuple[float, ...]
@@ -73,12 +78,16 @@ class Pipeline:
         if self.permutation is not None:
             images = images.flatten(2)[:, :, self.permutation.to(images.device)].view_as(images)
         if self.flip and generator is not None:
-            images = _mirror_half(images, generator)
+            mirrored = torch.randint(2, (len(images),), generator=generator).bool().to(images.device)
+            images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
         if self.zoom and self.resize is not None and generator is not None:
             pixels = _random_zoom(images.float(), self.resize, generator)
         else:
-            pixels = self._resized(self._cut(images, generator).float())
-        inputs = self._normalised(pixels)
+            pixels = self._cut(images, generator).float()
+            if self.resize not in (None, pixels.shape[-1]):
+                pixels = functional.interpolate(pixels, size=(self.resize,) * 2, mode="bilinear", antialias=True)
+        mean, std = (pixels.new_tensor(values).view(1, -1, 1, 1) * 255 for values in (self.mean, self.std))
+        inputs = pixels.sub_(mean).div_(std)
         return inputs.expand(-1, max(self.channels, inputs.shape[1]), -1, -1)
 
     def _cut(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -90,18 +99,9 @@ class Pipeline:
         top, left = ((side - self.crop) // 2 for side in images.shape[2:])
         return images[:, :, top : top + self.crop, left : left + self.crop]
 
-    def _resized(self, pixels: Tensor) -> Tensor:
-        if self.resize in (None, pixels.shape[-1]):
-            return pixels
-        return functional.interpolate(pixels, size=(self.resize,) * 2, mode="bilinear", antialias=True)
-
-    def _normalised(self, pixels: Tensor) -> Tensor:
-        mean, std = (pixels.new_tensor(values).view(1, -1, 1, 1) * 255 for values in (self.mean, self.std))
-        return pixels.sub_(mean).div_(std)
-
 
 def _random_crop(images: Tensor, side: int, generator: torch.Generator) -> Tensor:
-    """Cut a square of ``side`` pixels out of each image, each at its own random place."""
+    """Cut a square of ``side`` pixels out of each image, each at its own random position."""
     windows = images.unfold(2, side, 1).unfold(3, side, 1)
     tops, lefts = (
         torch.randint(places, (len(images),), generator=generator).to(images.device) for places in windows.shape[2:4]
@@ -128,11 +128,6 @@ def _random_zoom(pixels: Tensor, side: int, generator: torch.Generator) -> Tenso
     return functional.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
 
 
-def _mirror_half(images: Tensor, generator: torch.Generator) -> Tensor:
-    chosen = torch.randint(2, (len(images),), generator=generator).bool()
-    return torch.where(chosen.to(images.device)[:, None, None, None], images.flip(3), images)
-
-
 class ImageExamples:
     """Examples of one part of a task, in memory or in a memory map.
 
@@ -142,6 +137,12 @@ class ImageExamples:
         pipeline: How a batch of images becomes inputs.
         rows: Which images are meant, int64 of shape ``(M,)``; all of them when not given.
         device: Where batches are prepared and delivered; default: where ``images`` are.
+
+    Example:
+        >>> images, labels = torch.zeros(5, 1, 8, 8, dtype=torch.uint8), torch.arange(5)
+        >>> examples = ImageExamples(images, labels, Pipeline(mean=(0.5,), std=(0.25,)))
+        >>> [len(labels) for _, labels in examples.batches(2)]
+        [2, 2, 1]
     """
 
     def __init__(
@@ -187,9 +188,6 @@ class ImageExamples:
         count = len(self)
         order = torch.arange(count) if generator is None else torch.randperm(count, generator=generator)
         for chosen in torch.split(order, batch_size) if count else ():
-            yield self.pipeline(self._gather(chosen), generator), self.labels[chosen.to(self.device)]
-
-    def _gather(self, chosen: Tensor) -> Tensor:
-        chosen = chosen.to(self.images.device)
-        rows = chosen if self.rows is None else self.rows[chosen]
-        return self.images[rows].to(self.device)
+            positions = chosen.to(self.images.device)
+            rows = positions if self.rows is None else self.rows[positions]
+            yield self.pipeline(self.images[rows].to(self.device), generator), self.labels[chosen.to(self.device)]

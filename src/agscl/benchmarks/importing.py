@@ -1,4 +1,4 @@
-"""From a download or somebody's files into the cache, or not at all."""
+"""Download or import of a data set into the cache, whole or not at all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from agscl.benchmarks.formats.folder import read_folder
 from agscl.benchmarks.formats.npz import read_npz
-from agscl.benchmarks.formats.source import Place, Shape
+from agscl.benchmarks.formats.source import Shape, Source
 from agscl.extras import require
 
 from .archives import is_archive, unpack
@@ -30,7 +30,7 @@ def import_set(
     checksums: Iterable[str] = (),
     report: Report = no_report,
 ) -> Manifest:
-    """Read a data set from somebody's files and keep it in the cache.
+    """Read a data set from a user's files and keep it in the cache.
 
     Args:
         name: Which data set of the catalogue it is.
@@ -51,6 +51,11 @@ def import_set(
 
 def download_set(name: str, cache: Cache | None = None, report: Report = no_report) -> Manifest:
     """Download a data set through torchvision and keep it in the cache; an intact one is left alone.
+
+    Args:
+        name: Which data set of the catalogue.
+        cache: Where to keep it; default: the platform's cache folder.
+        report: Told about progress.
 
     Raises:
         DataError: If torchvision has no such set (says where to get it), or the download failed.
@@ -77,7 +82,15 @@ def import_entry(
     trusted: frozenset[str] = frozenset(),
     report: Report = no_report,
 ) -> Manifest:
-    """Like :func:`import_set`, for any entry, in the catalogue or not."""
+    """Like :func:`import_set`, for any entry, in the catalogue or not.
+
+    Args:
+        entry: The entry.
+        path: As in `import_set`.
+        cache: Where to keep it.
+        trusted: Checksums of files that the user trusts.
+        report: Told about progress.
+    """
     if not path.exists():
         raise DataError(f"{path} does not exist")
     checksums = Checksums(entry.checksums, trusted)
@@ -87,34 +100,30 @@ def import_entry(
 
 def _import_locked(entry: DataSet, path: Path, cache: Cache, checksums: Checksums, report: Report) -> Manifest:
     with cache.scratch(entry.name) as scratch:
-        raw = _read(entry, Place(path, checksums, False, entry.shape, entry.hint), scratch, report)
+        raw = _read(entry, Source(path, checksums, False, entry.shape, entry.hint), scratch, report)
         if raw is None:
             raise DataError(f"{path} holds nothing that can be read as {entry.title} (from {entry.origin})")
         return cache.store(entry.name, _checked(entry, raw, path), path.name, report)
 
 
-def _read(entry: DataSet, place: Place, scratch: Path, report: Report) -> RawSet | None:
+def _read(entry: DataSet, source: Source, scratch: Path, report: Report) -> RawSet | None:
     """Try the path as it is, then what its archives hold, then as a tree of image folders."""
-    if is_archive(place.path):
-        place = _unpacked(place, [place.path], scratch, report)
-    elif (raw := read_npz(place) or entry.reader(place)) is not None:
+    if is_archive(source.path):
+        source = _unpacked(source, [source.path], scratch, report)
+    elif (raw := read_npz(source) or entry.reader(source)) is not None:
         return raw
-    elif archives := _known_archives(entry, place.path):
-        place = _unpacked(place, archives, scratch, report)
-    return entry.reader(place) or read_folder(place)
+    elif source.path.is_dir():
+        known = [path for path in sorted(source.path.iterdir()) if path.name in entry.checksums and is_archive(path)]
+        source = _unpacked(source, known, scratch, report) if known else source
+    return entry.reader(source) or read_folder(source)
 
 
-def _known_archives(entry: DataSet, path: Path) -> list[Path]:
-    children = sorted(path.iterdir()) if path.is_dir() else []
-    return [child for child in children if child.name in entry.checksums and is_archive(child)]
-
-
-def _unpacked(place: Place, archives: list[Path], scratch: Path, report: Report) -> Place:
+def _unpacked(source: Source, archives: list[Path], scratch: Path, report: Report) -> Source:
     """Unpack archives into ``scratch``; their files are as good as the archives' checksums."""
-    passed = [place.checksums.passes(archive) for archive in archives]
+    passed = [source.checksums.passes(archive) for archive in archives]
     for archive in archives:
         unpack(archive, scratch, report)
-    return replace(place, path=scratch, vouched=all(passed))
+    return replace(source, path=scratch, vouched=all(passed))
 
 
 def _checked(entry: DataSet, raw: RawSet, path: Path) -> RawSet:

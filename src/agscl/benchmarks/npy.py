@@ -17,7 +17,7 @@ READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.re
 KINDS = "buifSU"
 """Booleans, integers, floats and texts."""
 DAMAGE = (ValueError, TypeError, KeyError, OverflowError, SyntaxError, TokenError, RecursionError, MemoryError)
-"""What numpy raises on a header that somebody made up."""
+"""What numpy raises on a damaged or invented header."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,10 @@ class Header:
 
 def read_header(file: IO[bytes], path: Path | str) -> Header:
     """Read the header and leave the file where the content begins.
+
+    Args:
+        file: The file at its beginning.
+        path: Its name, for errors.
 
     Raises:
         DataError: If it is damaged, or announces anything but an array of numbers or texts.

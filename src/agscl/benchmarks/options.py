@@ -12,10 +12,10 @@ from .task import JSON
 
 @dataclass(frozen=True, kw_only=True)
 class LoadOptions:
-    """How much of a benchmark is used, how, and where it lies.
+    """Scale, split, augmentation, device and folder of a benchmark.
 
     Attributes:
-        tasks: Keep only the first so many tasks of the drawn order.
+        tasks: Keep only the first tasks of the drawn order, this many.
         fraction: Share of each class's training and validation examples that is used; tests stay whole.
         validation: Share of each class's training examples set aside for validation.
         augment: Random crops and mirrored images while training.
@@ -47,7 +47,15 @@ class LoadOptions:
             raise ValueError(f"validation must be in (0, 1), got {self.validation}")
 
     def scaled_down(self, num_tasks: int) -> dict[str, JSON]:
-        """What of a benchmark of ``num_tasks`` tasks is used: the part of the run's record that says so."""
+        """How much of a benchmark is used, for the run's record.
+
+        Args:
+            num_tasks: Tasks of the whole benchmark.
+
+        Example:
+            >>> LoadOptions(tasks=3).scaled_down(10)
+            {'tasks': 3, 'tasks_in_full': 10, 'fraction': 1.0, 'scaled_down': True}
+        """
         used = min(self.tasks or num_tasks, num_tasks)
         return {
             "tasks": used,

@@ -1,4 +1,4 @@
-"""A data set on its way from somebody's files into the cache: a header and a stream of pieces."""
+"""A data set between a reader and the cache: a header and a stream of pieces."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True)
 class RawSet:
-    """What a reader found.
+    """A data set as a reader streams it.
 
     Attributes:
         classes: Names of the classes, in label order; what is no text in them is written as an escape.
         image_shape: Shape of each image, ``(C, H, W)``.
         count: Number of images.
         pieces: The images, in order; read as they are asked for.
-        named: Whether the names of the classes were found with the images, or are only numbers.
+        named: Whether the source names the classes; else their names are only numbers.
     """
 
     classes: tuple[str, ...]
@@ -52,12 +52,26 @@ class RawSet:
 
 
 def as_text(name: str) -> str:
-    r"""A name, perhaps of a file, with escapes such as ``\udce9`` for what is no text."""
+    r"""A name, perhaps of a file, with escapes such as ``\udce9`` for what is no text.
+
+    Args:
+        name: The name.
+
+    Example:
+        >>> as_text("cat\udce9")
+        'cat\\udce9'
+    """
     return name.encode(errors="backslashreplace").decode()
 
 
 def piece(images: Pixels, labels: NDArray[np.integer], *, is_test: bool) -> Piece:
-    """A piece all of whose images are on the same side of the split."""
+    """A piece all of whose images are on the same side of the split.
+
+    Args:
+        images: uint8, shape ``(n, C, H, W)``.
+        labels: Positions of the classes, shape ``(n,)``.
+        is_test: Whether the official split keeps them for testing.
+    """
     return Piece(images, labels.astype(np.int64), np.full(len(images), is_test))
 
 

@@ -1,4 +1,4 @@
-"""What chance decides in a benchmark: orders and splits, each from its own stream of one seed.
+"""Random orders and splits of a benchmark, each from its own stream of one seed.
 
 Separate streams mean that, say, another validation share leaves the class order as it was.
 """
@@ -14,21 +14,44 @@ from torch import Tensor
 
 
 def stream(seed: int, purpose: str) -> torch.Generator:
-    """A CPU generator that depends on the seed and on what it is used for, and on nothing else."""
+    """A CPU generator that depends on the seed and the purpose, and on nothing else.
+
+    Args:
+        seed: The benchmark's seed.
+        purpose: What it draws, such as ``"class order"``.
+    """
     digest = hashlib.sha256(f"{purpose}:{seed}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
 
 
 def order(count: int, seed: int, purpose: str) -> list[int]:
-    """A random order of ``0 .. count - 1``."""
+    """A random order of ``0 .. count - 1``.
+
+    Args:
+        count: Length of the order.
+        seed: The benchmark's seed.
+        purpose: What is ordered, see `stream`.
+
+    Example:
+        >>> sorted(order(4, seed=0, purpose="class order"))
+        [0, 1, 2, 3]
+    """
     return torch.randperm(count, generator=stream(seed, purpose)).tolist()
 
 
 def partition(classes: Sequence[int], num_tasks: int) -> list[list[int]]:
-    """Cut a list of classes into ``num_tasks`` groups of equal size, in the order given.
+    """Split a list of classes into ``num_tasks`` groups of equal size, in the order given.
+
+    Args:
+        classes: The classes.
+        num_tasks: Number of groups.
 
     Raises:
         ValueError: If the classes cannot be shared out equally.
+
+    Example:
+        >>> partition([3, 1, 0, 2], num_tasks=2)
+        [[3, 1], [0, 2]]
     """
     if num_tasks < 1 or len(classes) % num_tasks:
         raise ValueError(f"{len(classes)} classes cannot be cut into {num_tasks} tasks of equal size")
@@ -43,10 +66,16 @@ def hold_out(labels: Tensor, share: float, generator: torch.Generator) -> tuple[
         labels: Class of each example, shape ``(N,)``.
         share: Share of each class to set aside, rounded, but at least one example of a class that has two
             (0 sets none aside).
-        generator: Source of chance.
+        generator: Source of randomness.
 
     Returns:
         Positions that stay and positions set aside, both ascending; disjoint, together all.
+
+    Example:
+        >>> labels = torch.tensor([0] * 10 + [1] * 10)
+        >>> kept, aside = hold_out(labels, 0.2, torch.Generator().manual_seed(0))
+        >>> labels[aside].tolist()
+        [0, 0, 1, 1]
     """
     if not 0 <= share < 1:
         raise ValueError(f"a share set aside must be in [0, 1), got {share}")
@@ -59,7 +88,18 @@ def hold_out(labels: Tensor, share: float, generator: torch.Generator) -> tuple[
 
 
 def thin(labels: Tensor, fraction: float, generator: torch.Generator) -> Tensor:
-    """Positions of a random ``fraction`` of every class, at least one each, ascending."""
+    """Positions of a random ``fraction`` of every class, at least one each, ascending.
+
+    Args:
+        labels: Class of each example, shape ``(N,)``.
+        fraction: Share of each class, in (0, 1].
+        generator: Source of randomness.
+
+    Example:
+        >>> labels = torch.tensor([0, 0, 0, 0, 1, 1])
+        >>> labels[thin(labels, 0.5, torch.Generator().manual_seed(0))].tolist()
+        [0, 0, 1]
+    """
     if not 0 < fraction <= 1:
         raise ValueError(f"the fraction of examples to use must be in (0, 1], got {fraction}")
     if fraction == 1:
@@ -72,6 +112,16 @@ def thin(labels: Tensor, fraction: float, generator: torch.Generator) -> Tensor:
 
 
 def pixel_orders(count: int, pixels: int, seed: int) -> list[Tensor]:
-    """The natural order of the pixels and ``count - 1`` random ones."""
+    """The natural order of the pixels and ``count - 1`` random ones.
+
+    Args:
+        count: Number of orders.
+        pixels: Number of pixels.
+        seed: The benchmark's seed.
+
+    Example:
+        >>> pixel_orders(2, pixels=4, seed=0)[0].tolist()
+        [0, 1, 2, 3]
+    """
     drawn = [torch.randperm(pixels, generator=stream(seed, f"pixel order {number}")) for number in range(1, count)]
     return [torch.arange(pixels), *drawn]

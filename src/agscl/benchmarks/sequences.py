@@ -18,7 +18,7 @@ from .catalogue import CATALOGUE
 from .image_set import ImageSet
 from .options import LoadOptions
 from .sampling import order, partition, pixel_orders
-from .split import Source, prepare, with_drawn_test
+from .split import Parts, prepare, with_drawn_test
 from .task import JSON, TaskSequence
 
 EIGHT = ("cifar10", "cifar100", "mnist", "svhn", "fashion-mnist", "gtsrb", "facescrub", "notmnist")
@@ -43,14 +43,21 @@ def cifar100(
             order and only the order of tasks is drawn, as in the AGS-CL code.
     """
     options = options or LoadOptions()
-    source = prepare(_load("cifar100", options), seed, options)
-    return split_classes("cifar100", source, seed, num_tasks, shuffle_classes=shuffle_classes)
+    parts = prepare(_load("cifar100", options), seed, options)
+    return split_classes("cifar100", parts, seed, num_tasks, shuffle_classes=shuffle_classes)
 
 
 def cifar10_100(
     seed: int = 0, options: LoadOptions | None = None, *, num_tasks: int = 10, shuffle_classes: bool = True
 ) -> TaskSequence:
-    """CIFAR-10 as the first task, then CIFAR-100 in ``num_tasks`` tasks; each with its own statistics."""
+    """CIFAR-10 as the first task, then CIFAR-100 in ``num_tasks`` tasks; each with its own statistics.
+
+    Args:
+        seed: Draws the order of classes, or of tasks, and the validation examples.
+        options: Scale, device and so on.
+        num_tasks: Number of tasks of CIFAR-100, of equal size.
+        shuffle_classes: As for :func:`cifar100`.
+    """
     options = options or LoadOptions()
     first = prepare(_load("cifar10", options), seed, options)
     rest = cifar100(seed, options, num_tasks=num_tasks, shuffle_classes=shuffle_classes)
@@ -76,14 +83,16 @@ def omniglot(seed: int = 0, options: LoadOptions | None = None, *, shuffle_tasks
     """
     options = options or LoadOptions()
     images = with_drawn_test(_load("omniglot", options), OMNIGLOT_TEST_SHARE, seed)
-    source = prepare(images, seed, options, flip=False)
-    alphabets = _alphabets(images)
+    parts = prepare(images, seed, options, flip=False)
+    alphabets: dict[str, list[int]] = {}
+    for label, name in enumerate(images.classes):
+        alphabets.setdefault(name.partition("/")[0], []).append(label)
     names = sorted(alphabets)
     if shuffle_tasks:
         names = [names[position] for position in order(len(names), seed, "task order")]
-    tasks = tuple(source.task(name, alphabets[name]) for name in names[: options.tasks])
+    tasks = tuple(parts.task(name, alphabets[name]) for name in names[: options.tasks])
     record = _record(seed, options, len(names), [images], task_order=names)
-    return TaskSequence("omniglot", tasks, source.input_shape, record)
+    return TaskSequence("omniglot", tasks, parts.input_shape, record)
 
 
 def cub200(
@@ -115,11 +124,11 @@ def cub200(
         images = _first_share_trains(images, PAPER_CUB_TRAINING_SHARE)
     elif split != "official":
         raise ValueError(f"split must be 'official' or 'paper', got {split!r}")
-    source = prepare(images, seed, replace(options, augment=False))
+    parts = prepare(images, seed, replace(options, augment=False))
     crop = images.image_shape[1] * 7 // 8
-    pipeline = replace(source.pipeline, crop=crop, resize=size, zoom=options.augment, flip=options.augment)
-    source = replace(source, pipeline=pipeline)
-    sequence = split_classes("cub200", source, seed, num_tasks, shuffle_classes=shuffle_classes)
+    pipeline = replace(parts.pipeline, crop=crop, resize=size, zoom=options.augment, flip=options.augment)
+    parts = replace(parts, pipeline=pipeline)
+    sequence = split_classes("cub200", parts, seed, num_tasks, shuffle_classes=shuffle_classes)
     return replace(sequence, record={**sequence.record, "split": split, "stored_size": images.image_shape[1]})
 
 
@@ -135,9 +144,9 @@ def eight(seed: int = 0, options: LoadOptions | None = None, *, sets: Sequence[s
     if unknown := set(sets) - set(EIGHT):
         raise ValueError(f"not among the eight data sets: {', '.join(sorted(unknown))}")
     names = [sets[position] for position in order(len(sets), seed, "task order")]
-    sources = [_thirty_two(name, seed, options) for name in names[: options.tasks]]
-    tasks = tuple(source.task(source.images.name) for source in sources)
-    images = [source.images for source in sources]
+    prepared = [_thirty_two(name, seed, options) for name in names[: options.tasks]]
+    tasks = tuple(parts.task(parts.images.name) for parts in prepared)
+    images = [parts.images for parts in prepared]
     record = _record(seed, options, len(EIGHT), images, used=len(tasks), task_order=names)
     return TaskSequence("eight", tasks, (3, 32, 32), record)
 
@@ -145,69 +154,72 @@ def eight(seed: int = 0, options: LoadOptions | None = None, *, sets: Sequence[s
 def split_mnist(
     seed: int = 0, options: LoadOptions | None = None, *, num_tasks: int = 5, shuffle_classes: bool = True
 ) -> TaskSequence:
-    """MNIST, 5 tasks of 2 digits."""
+    """MNIST, 5 tasks of 2 digits.
+
+    Args:
+        seed: Draws the order of classes, or of tasks, and the validation examples.
+        options: Scale, device and so on.
+        num_tasks: Number of tasks of equal size.
+        shuffle_classes: As for :func:`cifar100`.
+    """
     options = options or LoadOptions()
-    source = prepare(_load("mnist", options), seed, options, flip=False)
-    return split_classes("split-mnist", source, seed, num_tasks, shuffle_classes=shuffle_classes)
+    parts = prepare(_load("mnist", options), seed, options, flip=False)
+    return split_classes("split-mnist", parts, seed, num_tasks, shuffle_classes=shuffle_classes)
 
 
 def permuted_mnist(seed: int = 0, options: LoadOptions | None = None, *, num_tasks: int = 10) -> TaskSequence:
-    """All ten digits in every task, each task with its own fixed order of the pixels (the first: natural)."""
+    """All ten digits in every task, each task with its own fixed order of the pixels (the first: natural).
+
+    Args:
+        seed: Draws the pixel orders and the validation examples.
+        options: Scale, device and so on.
+        num_tasks: Number of tasks.
+    """
     options = options or LoadOptions()
-    source = prepare(_load("mnist", options), seed, options, flip=False)
-    orders = pixel_orders(num_tasks, math.prod(source.images.image_shape), seed)
+    parts = prepare(_load("mnist", options), seed, options, flip=False)
+    orders = pixel_orders(num_tasks, math.prod(parts.images.image_shape), seed)
     tasks = tuple(
-        replace(source, pipeline=replace(source.pipeline, permutation=pixels)).task(f"pixel order {number}")
+        replace(parts, pipeline=replace(parts.pipeline, permutation=pixels)).task(f"pixel order {number}")
         for number, pixels in enumerate(orders[: options.tasks])
     )
-    record = _record(seed, options, num_tasks, [source.images])
-    return TaskSequence("permuted-mnist", tasks, source.input_shape, record)
+    record = _record(seed, options, num_tasks, [parts.images])
+    return TaskSequence("permuted-mnist", tasks, parts.input_shape, record)
 
 
-def split_classes(
-    name: str, source: Source, seed: int, num_tasks: int, *, shuffle_classes: bool = True
-) -> TaskSequence:
+def split_classes(name: str, parts: Parts, seed: int, num_tasks: int, *, shuffle_classes: bool = True) -> TaskSequence:
     """Share the classes of a set out among tasks.
 
     Args:
         name: Name of the sequence.
-        source: The set.
+        parts: The set with its three parts.
         seed: Draws the order.
         num_tasks: Number of tasks; must divide the number of classes.
         shuffle_classes: Draw the order of classes; else tasks are consecutive classes, in drawn order.
     """
-    count = len(source.images.classes)
+    count = len(parts.images.classes)
     if shuffle_classes:
         groups = partition(order(count, seed, "class order"), num_tasks)
     else:
         consecutive = partition(range(count), num_tasks)
         groups = [consecutive[position] for position in order(num_tasks, seed, "task order")]
-    used = groups[: source.options.tasks]
-    tasks = tuple(source.task(f"{name} {number}", group) for number, group in enumerate(used, start=1))
-    names = [[source.images.classes[label] for label in group] for group in used]
-    record = _record(seed, source.options, num_tasks, [source.images], task_classes=names)
-    return TaskSequence(name, tasks, source.input_shape, record)
+    used = groups[: parts.options.tasks]
+    tasks = tuple(parts.task(f"{name} {number}", group) for number, group in enumerate(used, start=1))
+    names = [[parts.images.classes[label] for label in group] for group in used]
+    record = _record(seed, parts.options, num_tasks, [parts.images], task_classes=names)
+    return TaskSequence(name, tasks, parts.input_shape, record)
 
 
 def _load(name: str, options: LoadOptions) -> ImageSet:
     return Cache(options.data_root).load(name)
 
 
-def _thirty_two(name: str, seed: int, options: LoadOptions) -> Source:
+def _thirty_two(name: str, seed: int, options: LoadOptions) -> Parts:
     """One of the eight sets as 32x32 colour images."""
     images = _load(name, options)
     if name == "notmnist" and not images.is_test.any():
         images = with_drawn_test(images, NOTMNIST_TEST_SHARE, seed)
-    source = prepare(images, seed, options, side=32, flip=name in MIRRORED)
-    return replace(source, pipeline=replace(source.pipeline, channels=3))
-
-
-def _alphabets(images: ImageSet) -> dict[str, list[int]]:
-    """Classes of each alphabet."""
-    alphabets: dict[str, list[int]] = {}
-    for label, name in enumerate(images.classes):
-        alphabets.setdefault(name.partition("/")[0], []).append(label)
-    return alphabets
+    parts = prepare(images, seed, options, side=32, flip=name in MIRRORED)
+    return replace(parts, pipeline=replace(parts.pipeline, channels=3))
 
 
 def _first_share_trains(images: ImageSet, share: float) -> ImageSet:

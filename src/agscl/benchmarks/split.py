@@ -23,8 +23,8 @@ STREAMED_FROM = 2**30
 
 
 @dataclass(frozen=True)
-class Source:
-    """An image set with its three parts drawn, from which tasks are cut.
+class Parts:
+    """An image set and its three parts, from which tasks are cut.
 
     Attributes:
         images: Pixels and labels.
@@ -47,13 +47,13 @@ class Source:
         """Shape of one input of the tasks."""
         return self.pipeline.shape(self.images.image_shape)
 
-    @property
-    def _streamed(self) -> bool:
-        stream = self.options.stream
-        return self.images.images.nbytes > STREAMED_FROM if stream is None else stream
-
     def task(self, name: str, classes: Sequence[int] | None = None) -> Task:
-        """The task of telling these classes apart (default: all); labels are positions in ``classes``."""
+        """The task of telling these classes apart (default: all); labels are positions in ``classes``.
+
+        Args:
+            name: Name of the task.
+            classes: Positions of its classes in the set.
+        """
         every = len(self.images.classes)
         chosen = torch.arange(every) if classes is None else torch.tensor(classes)
         position = torch.full((every,), -1, dtype=torch.int64)
@@ -65,13 +65,14 @@ class Source:
         labels = position[self.images.labels[rows]]
         rows, labels = rows[labels >= 0], labels[labels >= 0]
         pixels, device = self.images.images, self.options.device
-        if self._streamed:
+        streamed = pixels.nbytes > STREAMED_FROM if self.options.stream is None else self.options.stream
+        if streamed:
             return ImageExamples(pixels, labels, self.pipeline, rows=rows, device=device)
         return ImageExamples(pixels[rows].to(device), labels, self.pipeline)
 
 
-def prepare(images: ImageSet, seed: int, options: LoadOptions, *, side: int | None = None, flip: bool = True) -> Source:
-    """Share an image set out and find its statistics.
+def prepare(images: ImageSet, seed: int, options: LoadOptions, *, side: int | None = None, flip: bool = True) -> Parts:
+    """Split an image set into three parts and compute its statistics.
 
     Tests are those marked in the set; validation examples are drawn from the rest; both of these are thinned
     to ``options.fraction``. Inputs are normalised by the statistics of the training rows alone.
@@ -97,11 +98,17 @@ def prepare(images: ImageSet, seed: int, options: LoadOptions, *, side: int | No
     pipeline = _pipeline(images, train, side)
     if options.augment:
         pipeline = shifted(pipeline, images, flip=flip)
-    return Source(images, train, validation, test, pipeline, options)
+    return Parts(images, train, validation, test, pipeline, options)
 
 
 def with_drawn_test(images: ImageSet, share: float, seed: int) -> ImageSet:
-    """The same images with a new test split: a share of every class, drawn by the seed."""
+    """The same images with a new test split.
+
+    Args:
+        images: The set.
+        share: Share of every class that is for testing.
+        seed: Draws the test images.
+    """
     _, test = hold_out(images.labels, share, stream(seed, "test split"))
     is_test = torch.zeros(len(images), dtype=torch.bool)
     is_test[test] = True
@@ -109,7 +116,16 @@ def with_drawn_test(images: ImageSet, share: float, seed: int) -> ImageSet:
 
 
 def shifted(pipeline: Pipeline, images: ImageSet, *, flip: bool) -> Pipeline:
-    """Augmentation: shifts of up to an eighth of the side (4 of CIFAR's 32 pixels), and mirroring."""
+    """Augmentation: shifts of up to an eighth of the side (4 of CIFAR's 32 pixels), and mirroring.
+
+    Args:
+        pipeline: The pipeline without augmentation.
+        images: The set that it reads.
+        flip: Whether images are mirrored.
+
+    Raises:
+        ValueError: If images are not square.
+    """
     _, height, width = pipeline.shape(images.image_shape)
     if height != width:
         raise ValueError(f"{images.name}: augmentation needs square images, these are {height} x {width}")

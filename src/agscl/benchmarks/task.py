@@ -1,4 +1,4 @@
-"""What a benchmark hands to the training loop: tasks, in an order, each with three disjoint parts.
+"""Task sequences, the interface of benchmarks and training: tasks in an order, each with three disjoint parts.
 
 Nothing here knows where the data came from; the training loop knows nothing else about data.
 """
@@ -55,6 +55,12 @@ class TaskSequence:
         tasks: The tasks, first to last.
         input_shape: Shape of one input as the model sees it, e.g. ``(3, 32, 32)``.
         record: What was drawn or scaled down (seed, task order, class order, fraction), for the run's record.
+
+    Example:
+        >>> from agscl.benchmarks import digits
+        >>> sequence = digits(num_tasks=2)
+        >>> sequence.name, sequence.num_classes, sequence.input_shape
+        ('digits', (5, 5), (1, 8, 8))
     """
 
     name: str

@@ -64,9 +64,9 @@ class Movement:
     Attributes:
         task: The task, from 0.
         layer: Name of the layer.
-        counted: How many nodes were compared: those important then, or all if the method rates none.
+        counted: Number of nodes compared: those important then, or all if the method rates none.
         nodes: Those that moved.
-        importance: What they were worth then; empty if the method rates none.
+        importance: Their importance then; empty if the method rates none.
         largest: Largest absolute change of a weight that comes into one of them.
     """
 
@@ -80,12 +80,12 @@ class Movement:
 
 @dataclass(frozen=True)
 class Certificate:
-    """What was compared, and what was found.
+    """The drift of every task after every later one, and the nodes behind it.
 
     Attributes:
         tasks: Names of the tasks.
         examples: Test examples of each.
-        precision: That the logits were computed in; certificates without it were given in the run's own precision.
+        precision: Of the logits; certificates without it were given in the precision of the run.
         logits: SHA-256 of each task's logits right after it was learned.
         states: SHA-256 of each state file, by its name in the run folder.
         drifts: Every task after every later one.
@@ -129,7 +129,9 @@ def certify(loaded: LoadedRun, folder: RunFolder) -> Certificate:
         raise ValueError(f"{folder.path} has one task only: no later one could have changed it")
     _check_files(folder, len(result.history.tasks))
     exact = replace(loaded.learner.machine, dtype=torch.float32)
-    recorded = replace(loaded.learner.machine, dtype=_recorded_precision(result, loaded.learner.machine))
+    written = result.environment.get("compute", "").split(", ")  # such as "cuda:1, bf16, channels last"
+    dtype = next((DTYPES[part] for part in written if part in DTYPES), loaded.learner.machine.dtype)
+    recorded = replace(exact, dtype=dtype)
     learned: list[Tensor] = []
     drifts: list[Drift] = []
     digests: dict[str, str] = {}
@@ -148,7 +150,7 @@ def certify(loaded: LoadedRun, folder: RunFolder) -> Certificate:
         tasks=tuple(task.name for task in result.history.tasks),
         examples=tuple(len(logits) for logits in learned),
         precision="fp32",
-        logits=tuple(_sha256(logits) for logits in learned),
+        logits=tuple(hashlib.sha256(_bytes(logits).numpy().tobytes()).hexdigest() for logits in learned),
         states=digests,
         drifts=tuple(drifts),
         movements=tuple(_movements(loaded, folder, drifts, len(learned) - 1)),
@@ -163,12 +165,6 @@ def _check_files(folder: RunFolder, tasks: int) -> None:
             raise ValueError(f"{folder.path} has not the state after every task: {path.name} is missing")
     if folder.state.read_bytes() != folder.state_after(tasks - 1).read_bytes():
         raise ValueError(f"{folder.state} is not the state after the last task, {folder.state_after(tasks - 1).name}")
-
-
-def _recorded_precision(result: Result, machine: Machine) -> torch.dtype:
-    """The precision that a run recorded its accuracies in, maybe on another machine; without a record, this one's."""
-    parts = result.environment.get("compute", "").split(", ")
-    return next((DTYPES[part] for part in parts if part in DTYPES), machine.dtype)
 
 
 def _restore(loaded: LoadedRun, folder: RunFolder, task: int) -> State:
@@ -243,10 +239,6 @@ def _movement(
 
 def _bytes(tensor: Tensor) -> Tensor:
     return tensor.contiguous().flatten().view(torch.uint8)
-
-
-def _sha256(tensor: Tensor) -> str:
-    return hashlib.sha256(_bytes(tensor).numpy().tobytes()).hexdigest()
 
 
 def _finite(value: Any) -> Any:

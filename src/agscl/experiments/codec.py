@@ -7,9 +7,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from functools import cache
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import PlainSerializer, PlainValidator, TypeAdapter, ValidationError
 
 from agscl.methods import METHODS, AnyMethod
 
@@ -82,6 +82,10 @@ def method_from_json(value: object) -> AnyMethod:
         return adapter(kind).validate_json(json.dumps(options), strict=True, extra="forbid")
     except ValidationError as error:
         raise ValueError(explain(error, value["name"], kind)) from error
+
+
+JsonMethod = Annotated[AnyMethod, PlainValidator(method_from_json), PlainSerializer(method_to_json)]
+"""A method as a field of a dataclass that is written as JSON."""
 
 
 def adapter(kind: type[Typed]) -> TypeAdapter[Typed]:

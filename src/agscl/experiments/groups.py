@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from .kind import AnyExperiment, AnyResult
+from .words import value_of_option
 
 R = TypeVar("R", bound=AnyResult)
 
@@ -127,12 +128,10 @@ def _labels(named: Sequence[tuple[str, Values]]) -> list[str]:
     labels = []
     for name, options in named:
         differing = _differences([other for own, other in named if own == name])
-        labels.append(" ".join([name, *(f"{key}={_shown(options[key])}" for key in differing if key in options)]))
+        labels.append(
+            " ".join([name, *(f"{key}={value_of_option(options[key])}" for key in differing if key in options)])
+        )
     return labels
-
-
-def _shown(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _differences(values: Sequence[Values]) -> dict[str, set[object]]:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
-from typing import TYPE_CHECKING, ClassVar, Self
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import ValidationError
+from torch import nn
 
+from agscl.guard import Guard
 from agscl.methods import AnyMethod
+from agscl.runs import RunFolder
+from agscl.runs.checkpointer import Checkpointer
+from agscl.runs.events import Logger
 from agscl.runs.machine import Compute
 
 from .codec import adapter, explain, method_options, name_of
 from .overrides import AS_PUBLISHED, Overrides
+from .result_file import FORMAT
 
 if TYPE_CHECKING:
     from polars import DataFrame
@@ -26,7 +33,7 @@ class AnyPreset(ABC):
         description: One line.
         methods: Tuned methods by name; those compared when no method is chosen.
         baselines: Other tuned methods by name; `agscl compare` runs these too.
-        threads: CPU threads while it runs; `None` leaves PyTorch's choice.
+        threads: CPU threads while it runs (small networks are fastest on one); `None` leaves PyTorch's choice.
     """
 
     description: str
@@ -168,5 +175,42 @@ class AnyResult(ABC):
         """The content of ``result.parquet``: every evaluation, one row each."""
 
     @abstractmethod
+    def content(self) -> dict[str, Any]:
+        """What ``result.json`` holds, but for the format."""
+
     def to_json(self) -> bytes:
         """The content of ``result.json``."""
+        return json.dumps({"format": FORMAT, **self.content()}, indent=2, allow_nan=False).encode() + b"\n"
+
+    @classmethod
+    @abstractmethod
+    def parse(cls, config: bytes, content: bytes, folder: RunFolder) -> Self:
+        """A result from the contents of ``experiment.json`` and ``result.json``; tables are read from the folder.
+
+        Raises:
+            ValueError: If it is no whole result that this version can read.
+            OSError: If a table cannot be read.
+        """
+
+    @classmethod
+    def read(cls, folder: RunFolder) -> Self:
+        """The result that a finished run wrote; raises as `parse` does, and if there is none."""
+        folder.require_complete()
+        return cls.parse(folder.experiment.read_bytes(), folder.result.read_bytes(), folder)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A run that is loaded and can begin.
+
+    Attributes:
+        model: What learns; changed in place.
+        guard: Protects the model.
+        progress: Dataclass of the numbers in its checkpoints.
+        learn: Learns all tasks, from the newest checkpoint if there is one; gives the result.
+    """
+
+    model: nn.Module
+    guard: Guard
+    progress: type[Any]
+    learn: Callable[[Sequence[Logger[Any]], Checkpointer[Any]], AnyResult]

@@ -1,30 +1,63 @@
-"""The kinds of runs, side by side: supervised and policies. A new kind is a room of its own and a case here.
+"""The kinds of runs, side by side: supervised and policies. A new kind is a room of its own and a row in `KINDS`.
 
 What is above asks here and does not know how many kinds there are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from agscl.benchmarks.needed import require_sets
-from agscl.extras import require as require_package
 from agscl.methods import AnyMethod
 from agscl.runs import RunFolder
-from agscl.runs.checkpointer import EVERY, Every
+from agscl.runs.checkpoint import CheckpointFolder
+from agscl.runs.checkpointer import EVERY, Checkpointer, Every
+from agscl.runs.events import JsonLines, Logger
+from agscl.runs.files import write_bytes
+from agscl.runs.machine import threads
+from agscl.runs.random import seeded
+from agscl.runs.tables import write_table
 
-from .kind import AnyExperiment, AnyPreset, AnyResult
+from .kind import AnyExperiment, AnyPreset, AnyResult, Ready
 from .overrides import AS_PUBLISHED, Overrides
+from .policies import run as policies
 from .policies.experiment import PolicyExperiment
 from .policies.presets import POLICY_PRESETS
-from .policies.run import run_policies
+from .policies.result import PolicyResult
+from .states import TaskStates, write_state
+from .supervised import run as supervised
 from .supervised.experiment import Experiment
-from .supervised.presets import SUPERVISED_PRESETS, supervised_preset
-from .supervised.run import run as run_supervised
+from .supervised.presets import SUPERVISED_PRESETS
+from .supervised.result import Result
 
-PRESETS: Mapping[str, AnyPreset] = {**SUPERVISED_PRESETS, **POLICY_PRESETS}
+
+@dataclass(frozen=True)
+class RunKind:
+    """One kind of run.
+
+    Attributes:
+        presets: By name.
+        experiment: Its experiments.
+        result: Their results.
+        require: Refuses experiments whose data sets or packages are missing.
+        load: An experiment that can begin, drawn from the global generators.
+    """
+
+    presets: Mapping[str, AnyPreset]
+    experiment: type[AnyExperiment]
+    result: type[AnyResult]
+    require: Callable[[Sequence[Any], Path | None], None]
+    load: Callable[[Any, Path | None], Ready]
+
+
+KINDS = (
+    RunKind(SUPERVISED_PRESETS, Experiment, Result, supervised.require, supervised.load),
+    RunKind(POLICY_PRESETS, PolicyExperiment, PolicyResult, policies.require, policies.load),
+)
+
+PRESETS: Mapping[str, AnyPreset] = {name: preset for kind in KINDS for name, preset in kind.presets.items()}
 """All presets by name."""
 
 
@@ -46,8 +79,8 @@ def experiment_of(preset: str, method: AnyMethod, seed: int, overrides: Override
         ValueError: If something is unknown, out of range, or means nothing to this kind of run.
     """
     preset_named(preset)
-    kind: type[AnyExperiment] = PolicyExperiment if preset in POLICY_PRESETS else Experiment
-    return kind.of_preset(preset, method, seed, overrides)
+    kind = next(kind for kind in KINDS if preset in kind.presets)
+    return kind.experiment.of_preset(preset, method, seed, overrides)
 
 
 def require(experiments: Iterable[AnyExperiment], data_root: Path | None = None) -> None:
@@ -57,16 +90,14 @@ def require(experiments: Iterable[AnyExperiment], data_root: Path | None = None)
         ValueError: If something is missing; says how to get it.
     """
     experiments = list(experiments)
-    supervised = [experiment for experiment in experiments if isinstance(experiment, Experiment)]
-    require_sets({name: None for e in supervised for name in supervised_preset(e.preset).data}, data_root)
-    if len(supervised) < len(experiments):
-        require_package("stable_baselines3", extra="rl")
+    for kind in KINDS:
+        kind.require([experiment for experiment in experiments if isinstance(experiment, kind.experiment)], data_root)
 
 
 def run(
     experiment: AnyExperiment,
     folder: RunFolder,
-    loggers: Sequence[Any] = (),
+    loggers: Sequence[Logger[Any]] = (),
     *,
     data_root: Path | None = None,
     resume: bool = False,
@@ -74,22 +105,56 @@ def run(
 ) -> AnyResult:
     """Run an experiment of any kind and write all of it into a folder.
 
+    The same experiment gives the same numbers on the same machine, interrupted and resumed or not; but the environments
+    of policies begin new episodes where a run is resumed, and the result says where. The global random generators and
+    PyTorch's number of threads are restored behind it.
+
     Args:
         experiment: What to run.
         folder: Where it is written; a new or empty folder, unless the run resumes.
         loggers: Where events go, besides the folder.
         data_root: Folder of the data sets; default: the platform's cache folder.
         resume: Go on where a run in the folder stopped; begin if there is none; only read the result if it finished.
-        every: How often a checkpoint is written.
+        every: How often a checkpoint is written; steps are optimizer steps, or updates of a policy.
 
     Raises:
         ValueError: If the folder holds something else, data or a package is missing, or the experiment cannot be run.
         Stopped: If a signal asked for the end; the run is saved then.
         OSError: If the folder cannot be written.
     """
-    match experiment:
-        case Experiment():
-            return run_supervised(experiment, folder, loggers, data_root=data_root, resume=resume, every=every)
-        case PolicyExperiment():
-            return run_policies(experiment, folder, loggers, resume=resume, every=every)
-    raise AssertionError(f"no kind of run has experiments of type {type(experiment).__name__}")
+    kind = next(kind for kind in KINDS if isinstance(experiment, kind.experiment))
+    if _is_finished(experiment, folder, resume=resume):
+        return kind.result.read(folder)
+    kind.require([experiment], data_root)
+    with seeded(experiment.seed), threads(kind.presets[experiment.preset].threads):
+        ready = kind.load(experiment, data_root)
+        with folder.claimed(experiment.to_json(), resume=resume):
+            checkpointer = Checkpointer(ready.progress, folder, every)
+            own = (TaskStates(folder, ready.model, ready.guard), JsonLines(folder.events))
+            with checkpointer.interruption.watching():
+                result = ready.learn((*own, *loggers), checkpointer)
+            write_state(folder.state, ready.model, ready.guard)
+            write_table(folder.evaluations, result.table())
+            write_bytes(folder.result, result.to_json())
+            checkpointer.checkpoints.clear()
+            return result
+
+
+def _is_finished(experiment: AnyExperiment, folder: RunFolder, *, resume: bool) -> bool:
+    """Whether the folder holds the finished run; what it left behind if it was killed at its very end is removed."""
+    if not resume:
+        folder.require_free()
+    if not folder.experiment.exists():
+        return False
+    begun = experiment.from_json(folder.experiment.read_bytes())
+    names = [field.name for field in fields(experiment)]  # type: ignore[arg-type] # every kind of experiment is a dataclass
+    if other := [name for name in names if getattr(begun, name) != getattr(experiment, name)]:
+        raise ValueError(
+            f"{folder.path} holds a run with another {' and '.join(other)}: give the options that it was begun with, "
+            "or choose a new folder with --out"
+        )
+    if not folder.result.exists():
+        return False
+    with folder.claimed(experiment.to_json(), resume=True):
+        CheckpointFolder(folder.checkpoints).clear()
+    return True

@@ -61,7 +61,10 @@ def run_many(
     require(experiments, data_root)
     work = partial(run, data_root=data_root, resume=resume)
     context = multiprocessing.get_context("spawn")
-    with _passing_on_sigterm(), ProcessPoolExecutor(processes, mp_context=context, initializer=_one_thread) as pool:
+    with (
+        _passing_on_sigterm(),
+        ProcessPoolExecutor(processes, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+    ):
         submitted = {pool.submit(work, experiment, place(experiment)): experiment for experiment in experiments}
         try:
             for done in as_completed(submitted):
@@ -87,10 +90,6 @@ def _passing_on_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 def _outcome(done: Future[AnyResult], experiment: AnyExperiment) -> AnyResult | Failure:

@@ -11,11 +11,10 @@ from pydantic_core import from_json
 
 from agscl.runs import RunFolder, run_folders
 from agscl.runs.files import parse_record, read_record
+from agscl.runs.tables import read_nodes
 
-from .policies.experiment import PolicyExperiment
 from .policies.result import KIND, PolicyResult
 from .result_file import check_format
-from .supervised.experiment import Experiment
 from .supervised.result import Result
 
 if TYPE_CHECKING:
@@ -110,17 +109,19 @@ def read_run(folder: RunFolder) -> StoredRun:
         OSError: If a file cannot be read.
     """
     if not folder.result.exists():
-        return _incomplete(folder, read_record(folder.experiment))
+        events = list(_events(folder.events)) if folder.events.exists() else []
+        learned = sum(event.get("event") == "TaskFinished" for event in events)
+        tasks = next((event["tasks"] for event in events if isinstance(event.get("tasks"), int)), None)
+        return IncompleteRun(folder, read_record(folder.experiment), learned, tasks)
     configuration, content = folder.experiment.read_bytes(), folder.result.read_bytes()
     config, record = parse_record(configuration, folder.experiment), parse_record(content, folder.result)
     check_format(record, folder.result)
     try:
         if "accuracy" in record:
-            result = Result.parse(Experiment.from_json(configuration), content, folder)
-            return SupervisedRun(folder, config, result, _nodes(folder))
+            nodes = read_nodes(folder.nodes) if folder.nodes.exists() else None
+            return SupervisedRun(folder, config, Result.parse(configuration, content, folder), nodes)
         if record.get("kind") == KIND:
-            policies = PolicyResult.parse(PolicyExperiment.from_json(configuration), content, folder)
-            return PolicyRun(folder, config, policies)
+            return PolicyRun(folder, config, PolicyResult.parse(configuration, content, folder))
     except ValueError as error:
         raise ValueError(f"{folder.path}: {error}; the run may come from another version of agscl") from error
     return UnknownRun(folder, config, record)
@@ -138,19 +139,6 @@ def read_supervised(folder: RunFolder) -> SupervisedRun:
     if not isinstance(run, SupervisedRun):
         raise ValueError(f"{folder.path} holds no run of data sets, but one of another kind")
     return run
-
-
-def _nodes(folder: RunFolder) -> DataFrame | None:
-    from agscl.runs.tables import read_nodes
-
-    return read_nodes(folder.nodes) if folder.nodes.exists() else None
-
-
-def _incomplete(folder: RunFolder, config: Record) -> IncompleteRun:
-    events = list(_events(folder.events)) if folder.events.exists() else []
-    learned = sum(event.get("event") == "TaskFinished" for event in events)
-    tasks = next((event["tasks"] for event in events if isinstance(event.get("tasks"), int)), None)
-    return IncompleteRun(folder, config, learned, tasks)
 
 
 def _events(path: Path) -> Iterator[Record]:

@@ -5,25 +5,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from agscl.experiments.groups import Group
-from agscl.experiments.records import SupervisedRun
 from agscl.experiments.supervised.result import Result
-from agscl.metrics import mean_interval
-from agscl.training import TaskFinished
+from agscl.metrics import MEASURES, Interval, mean_interval
 
-from .captions import options_in_words
-from .style import marks, task_axis
-from .variants import FULL, WITHOUT_BOTH, ags_cl, grouped, require_alike, variant_of
+from .palette import OTHERS
+from .selection import columns, groups_by_preset, require_alike
+from .style import draw_line, task_axis
+from .variants import FULL, WITHOUT_BOTH, variant_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from polars import DataFrame
 
-COLORS = {"sparsity": "#0072b2", "used capacity": "#d55e00"}
-MARKERS = {"sparsity": "o", "used capacity": "s"}
+SHARES = ("sparsity", "used_capacity")
+"""Measures that are drawn."""
 
 
-def data(runs: Sequence[SupervisedRun]) -> DataFrame:
+def share_curve(results: Sequence[Result], measure: str) -> dict[int, Interval]:
+    """A measure after each task for which every run has it, by the number of tasks learned: in percent of the nodes.
+
+    Used capacity has none after the first task, and methods that do not rate nodes have none at all.
+    """
+    after = enumerate(zip(*(result.history.tasks for result in results), strict=True), 1)
+    shares = {number: [getattr(task, measure) for task in tasks] for number, tasks in after}
+    return {n: mean_interval([100 * value for value in values]) for n, values in shares.items() if None not in values}
+
+
+def data(results: Sequence[Result]) -> DataFrame:
     """One row per variant, measure and task: mean over the seeds and half its 95 % interval, in percent of the nodes.
 
     Raises:
@@ -31,62 +39,28 @@ def data(runs: Sequence[SupervisedRun]) -> DataFrame:
     """
     import polars
 
-    rows = [
-        row
-        for preset, groups in grouped(run.result for run in runs).items()
-        for group in _compared(preset, groups)
-        for row in _rows(preset, group)
-    ]
+    rows = []
+    for preset, entries in groups_by_preset(results).items():
+        compared = [group for group in entries if variant_of(group) in (FULL, WITHOUT_BOTH)]
+        require_alike(preset, compared, varied=("cut",))
+        rows += [
+            {"panel": preset, "variant": variant_of(group), **columns(group)}
+            | {"measure": MEASURES[measure].title, "after": after, **interval._asdict()}
+            for group in compared
+            for measure in SHARES
+            for after, interval in share_curve(group.results, measure).items()
+        ]
     return polars.DataFrame(rows, infer_schema_length=None)
 
 
 def draw(table: DataFrame, axes: Axes) -> None:
     """Draw one benchmark: solid with re-initialisation, dashed without."""
+    look_of = {MEASURES[measure].title: look for measure, look in zip(SHARES, OTHERS, strict=False)}
     for (measure, variant), rows in table.group_by("measure", "variant", maintain_order=True):
-        _draw_line(rows, str(measure), str(variant), axes)
+        full, look, mean, half = variant == FULL, look_of[str(measure)], rows["mean"], rows["half_width"]
+        look = look._replace(title=f"{measure} {'' if full else variant}".rstrip(), dashes="-" if full else "--")
+        filling = look.color if full else "white"
+        draw_line(axes, look, rows["after"], mean, mean - half, mean + half, markerfacecolor=filling)
     axes.set_ylabel("share of the nodes (%)")
     axes.set_ylim(-3, 103)
     task_axis(axes, int(table["after"].max()))  # type: ignore[arg-type]
-
-
-def _draw_line(rows: DataFrame, measure: str, variant: str, axes: Axes) -> None:
-    steps, mean, half = rows["after"], rows["mean"], rows["half_width"]
-    full = variant == FULL
-    label = f"{measure}{'' if full else ' ' + variant}"
-    axes.plot(
-        steps, mean, label=label, color=COLORS[measure], marker=MARKERS[measure], markevery=marks(len(rows)),
-        linestyle="-" if full else "--", markerfacecolor=COLORS[measure] if full else "white",
-    )  # fmt: skip
-    if not half.is_nan().all():
-        axes.fill_between(steps, mean - half, mean + half, color=COLORS[measure], alpha=0.13, linewidth=0)
-
-
-def _compared(preset: str, groups: Sequence[Group[Result]]) -> list[Group[Result]]:
-    found = [group for group in groups if (own := ags_cl(group)) and variant_of(own) in (FULL, WITHOUT_BOTH)]
-    require_alike(preset, found, varied=("cut",))
-    return found
-
-
-def _rows(preset: str, group: Group[Result]) -> list[dict[str, object]]:
-    method = ags_cl(group)
-    variant = FULL if method is None else variant_of(method)
-    common = {"panel": preset, "variant": variant, "options": options_in_words(group)}
-    seeds = " ".join(map(str, group.seeds))
-    steps = list(enumerate(zip(*(result.history.tasks for result in group.results), strict=True), 1))
-    return [
-        {**common, "seeds": seeds, "measure": measure, "after": after, **_interval(values)}
-        for measure in COLORS
-        for after, tasks in steps
-        if (values := _measured(tasks, measure))
-    ]
-
-
-def _measured(tasks: Sequence[TaskFinished], measure: str) -> list[float]:
-    """In percent; nothing where it is not defined, as used capacity is not for the first task."""
-    values = [getattr(task, measure.replace(" ", "_")) for task in tasks]
-    return [100 * value for value in values if value is not None]
-
-
-def _interval(values: Sequence[float]) -> dict[str, float]:
-    interval = mean_interval(values)
-    return {"mean": interval.mean, "half_width": interval.half_width}

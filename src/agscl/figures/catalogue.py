@@ -1,25 +1,24 @@
-"""Every figure by its name: from runs to a table, from the table to a drawing, with a caption of what it stands on."""
+"""Every figure by its name: from runs to a table, from the table to a drawing, with a caption that names the runs."""
 
 from __future__ import annotations
 
 import io
 import math
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agscl.experiments.records import StoredRun, SupervisedRun
+from agscl.experiments.policies.comparison import not_measured
+from agscl.experiments.records import StoredRun
 from agscl.extras import require
 
-from . import ablation, capacity, curves, memory, pruning, tradeoff
-from . import rewards as figure_7
-from . import runs_needed as plan
-from .captions import finished, left_out, standing
-from .style import SETTINGS
+from . import ablation, capacity, curves, memory, pruning, rewards, runs_needed, tradeoff
+from .captions import left_out, provenance
+from .selection import finished
+from .style import SETTINGS, SOFT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,17 +46,17 @@ class Kind:
         methods: What it needs runs of.
         widths: At which widths of the network.
         select: Takes those of the given runs that it can use.
-        standing: Says which runs, seeds and settings those are, line by line.
+        remarks: More lines of small print about the results that it used.
     """
 
     title: str
     data: Callable[[Sequence[Any], Path | None], DataFrame]
     draw: Callable[[DataFrame, Axes], None]
     note: str
-    methods: plan.Plan
+    methods: runs_needed.MethodsNeeded
     widths: Sequence[float] = (1.0,)
     select: Callable[[Sequence[StoredRun]], Sequence[Any]] = finished
-    standing: Callable[[Sequence[Any]], list[str]] = standing
+    remarks: Callable[[Sequence[Any]], Iterable[str]] = lambda results: ()
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class Made:
     Attributes:
         image: The drawing, in the format asked for.
         table: What is drawn.
-        caption: What it stands on, line by line.
+        caption: How to read it and which runs it was made from, line by line.
     """
 
     image: bytes
@@ -90,15 +89,11 @@ def make(kind: Kind, runs: Sequence[StoredRun], suffix: str, data_root: Path | N
     if suffix not in FORMATS:
         raise ValueError(f"a figure is written as {', '.join(FORMATS)}, not {suffix!r}: change the ending of --out")
     used = kind.select(runs)
-    table, caption = kind.data(used, data_root), [kind.note, *kind.standing(used), *left_out(runs)]
-    with _looking_right():
-        return Made(_saved(_drawn(kind, table, caption), suffix, caption), table, caption)
-
-
-@contextmanager
-def _looking_right() -> Iterator[None]:
+    results = [run.result for run in used]
+    table = kind.data(used, data_root)
+    caption = [kind.note, *provenance(results), *kind.remarks(results), *left_out(runs)]
     with require("matplotlib", extra="report").rc_context(dict(SETTINGS)):
-        yield
+        return Made(_saved(_drawn(kind, table, caption), suffix, caption), table, caption)
 
 
 def _drawn(kind: Kind, table: DataFrame, caption: Sequence[str]) -> Figure:
@@ -110,11 +105,12 @@ def _drawn(kind: Kind, table: DataFrame, caption: Sequence[str]) -> Figure:
     handles: dict[str, Any] = {}
     figure: Figure = require("matplotlib.figure", extra="report").Figure(figsize=(width, 1))
     axes = figure.subplots(rows, columns, squeeze=False).flatten()
-    for panel, own in zip(panels, axes, strict=False):
-        own.set_title(panel["panel"][0])
-        kind.draw(panel, own)
-        found, names = own.get_legend_handles_labels()
-        handles |= dict(zip(names, found, strict=True))
+    for panel, panel_axes in zip(panels, axes, strict=False):
+        panel_axes.set_title(panel["panel"][0])
+        kind.draw(panel, panel_axes)
+        lines, names = panel_axes.get_legend_handles_labels()
+        for name, line in zip(names, lines, strict=True):
+            handles.setdefault(name, line)
     for spare in axes[len(panels) :]:
         spare.remove()
     _arrange(figure, rows, handles, [kind.title, *small])
@@ -139,7 +135,7 @@ def _arrange(figure: Figure, rows: int, handles: Mapping[str, Any], texts: Seque
             bbox_to_anchor=(0.005, (print_height - 0.02) / height), columnspacing=1.4, handlelength=2.4,
         )  # fmt: skip
     figure.text(
-        0.012, 0.06 / height, "\n".join(small), fontsize=6, color="#666666", ha="left", va="bottom", linespacing=1.25
+        0.012, 0.06 / height, "\n".join(small), fontsize=6, color=SOFT, ha="left", va="bottom", linespacing=1.25
     )
 
 
@@ -160,10 +156,14 @@ BARS = "Mean over the seeds; bars are 95 % t intervals."
 AGS_CL_ALONE = partial(finished, only="ags-cl")
 
 
-def recorded(data: Callable[[Sequence[SupervisedRun]], DataFrame]) -> Callable[[Sequence[Any], Path | None], DataFrame]:
-    """A table that needs what runs recorded and no data set."""
-    return lambda runs, data_root: data(runs)
+def recorded(data: Callable[[Sequence[Any]], DataFrame]) -> Callable[[Sequence[Any], Path | None], DataFrame]:
+    """A table that needs the results of runs and no data set."""
+    return lambda runs, data_root: data([run.result for run in runs])
 
+
+OVER_TASKS = Kind(
+    "Average accuracy over the tasks so far", recorded(curves.data), curves.draw, BANDS, runs_needed.all_tuned
+)
 
 FIGURES: Mapping[str, Kind] = {
     "3": Kind(
@@ -171,24 +171,24 @@ FIGURES: Mapping[str, Kind] = {
         pruning.data,
         pruning.draw,
         f"{BANDS} Random order: mean of {pruning.RANDOM_ORDERS} draws.",
-        plan.ags_cl_alone,
+        runs_needed.ags_cl_alone,
         select=AGS_CL_ALONE,
     ),
-    "4": Kind("Average accuracy over the tasks so far", recorded(curves.data), curves.draw, BANDS, plan.all_tuned),
-    "5": Kind("Average accuracy over the tasks so far", recorded(curves.data), curves.draw, BANDS, plan.all_tuned),
+    "4": OVER_TASKS,
+    "5": OVER_TASKS,
     "6a": Kind(
         "Memory that protection takes",
         recorded(memory.data),
         memory.draw,
         "After the last task; the most of all seeds.",
-        plan.all_tuned,
+        runs_needed.all_tuned,
     ),
     "6b": Kind(
         "Nodes that are free (sparsity) and frozen (used capacity)",
         recorded(capacity.data),
         capacity.draw,
         BANDS,
-        plan.with_and_without,
+        runs_needed.with_and_without,
         select=AGS_CL_ALONE,
     ),
     "6c": Kind(
@@ -196,23 +196,23 @@ FIGURES: Mapping[str, Kind] = {
         recorded(tradeoff.data),
         tradeoff.draw,
         f"{BARS} Small numbers are the strength; a star marks the best average accuracy of each line.",
-        plan.strengths,
+        runs_needed.strengths,
     ),
     "7": Kind(
         "Reinforcement learning: reward, plasticity and stability",
-        figure_7.data,
-        figure_7.draw,
+        recorded(rewards.data),
+        rewards.draw,
         "Rewards are relative: random actions 0, fine-tuning 1. Means over the seeds; bands are 95 % bootstrap ones.",
-        plan.all_tuned,
-        select=figure_7.select,
-        standing=figure_7.standing,
+        runs_needed.all_tuned,
+        select=rewards.select,
+        remarks=not_measured,
     ),
     "rho": Kind(
-        "AGS-CL: share rho of the free nodes drawn anew",
+        "AGS-CL: share rho of the free nodes re-initialised",
         recorded(ablation.data_of("rho")),
         ablation.draw,
         BARS,
-        plan.rhos,
+        runs_needed.rhos,
         select=AGS_CL_ALONE,
     ),
     "proximal": Kind(
@@ -220,7 +220,7 @@ FIGURES: Mapping[str, Kind] = {
         recorded(ablation.data_of("proximal")),
         ablation.draw,
         BARS,
-        plan.proximal_steps,
+        runs_needed.proximal_steps,
         select=AGS_CL_ALONE,
     ),
     "width": Kind(
@@ -228,7 +228,7 @@ FIGURES: Mapping[str, Kind] = {
         recorded(ablation.data_of("width")),
         ablation.draw,
         BARS,
-        plan.ags_cl_alone,
+        runs_needed.ags_cl_alone,
         widths=(0.25, 0.5, 1.0, 2.0),
         select=AGS_CL_ALONE,
     ),

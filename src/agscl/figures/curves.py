@@ -5,20 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from agscl.experiments.groups import Group
-from agscl.experiments.records import SupervisedRun
 from agscl.experiments.supervised.result import Result
-from agscl.metrics import average_accuracy_so_far, mean_interval
+from agscl.metrics import Interval, average_accuracy_so_far, mean_interval
 
-from .captions import one_each, options_in_words
-from .style import fit_to_lines, look_of, marks, task_axis
+from .palette import looks
+from .selection import columns, one_each
+from .style import draw_line, fit_to_lines, task_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from polars import DataFrame
 
 
-def data(runs: Sequence[SupervisedRun]) -> DataFrame:
+def average_accuracy_curve(results: Sequence[Result]) -> list[Interval]:
+    """Average accuracy over the tasks so far, after each task: mean over the seeds, in percent."""
+    curves = [average_accuracy_so_far(result.accuracy) for result in results]
+    return [mean_interval([100 * value for value in values]) for values in zip(*curves, strict=True)]
+
+
+def data(results: Sequence[Result]) -> DataFrame:
     """One row per method and task: mean over the seeds and half the width of its 95 % interval, in percent.
 
     Raises:
@@ -26,42 +31,26 @@ def data(runs: Sequence[SupervisedRun]) -> DataFrame:
     """
     import polars
 
-    found = one_each(run.result for run in runs)
-    return polars.DataFrame(
-        [row for preset, groups in found.items() for group in groups for row in _rows(preset, group)],
-        infer_schema_length=None,
-    )
+    rows = [
+        {"panel": preset, "method": group.label, **columns(group), "after": after, **interval._asdict()}
+        for preset, entries in one_each(results).items()
+        for group in entries
+        for after, interval in enumerate(average_accuracy_curve(group.results), 1)
+    ]
+    return polars.DataFrame(rows, infer_schema_length=None)
 
 
 def draw(table: DataFrame, axes: Axes) -> None:
     """Draw one benchmark: a line a method, the best at the end first in the legend."""
     import polars
 
-    ends = table.group_by("method").agg(polars.col("mean").last())
-    for label in ends.sort("mean", descending=True)["method"]:
-        _draw_method(table.filter(polars.col("method") == label), axes)
+    ends = table.group_by("method", maintain_order=True).agg(polars.col("mean").last())
+    look_of = looks(ends["method"])
+    for method in ends.sort("mean", descending=True)["method"]:
+        rows, look = table.filter(polars.col("method") == method), look_of[method]
+        thick = {"linewidth": 2.2, "zorder": 3} if method.startswith("ags-cl") else {}
+        mean, half = rows["mean"], rows["half_width"]
+        draw_line(axes, look, rows["after"], mean, mean - half, mean + half, **thick)
     fit_to_lines(axes, -1, 101)
     axes.set_ylabel("average accuracy (%)")
     task_axis(axes, int(table["after"].max()))  # type: ignore[arg-type]
-
-
-def _draw_method(rows: DataFrame, axes: Axes) -> None:
-    label = rows["method"][0]
-    look, steps, mean, half = look_of(label), rows["after"], rows["mean"], rows["half_width"]
-    (line,) = axes.plot(steps, mean, label=look.title, color=look.color, marker=look.marker, linestyle=look.dashes)
-    line.set_markevery(marks(len(rows)))
-    if label.startswith("ags-cl"):
-        line.set(linewidth=2.2, zorder=3)
-    if not half.is_nan().all():
-        axes.fill_between(steps, mean - half, mean + half, color=look.color, alpha=0.13, linewidth=0)
-
-
-def _rows(preset: str, group: Group[Result]) -> list[dict[str, object]]:
-    curves = [average_accuracy_so_far(result.accuracy) for result in group.results]
-    intervals = [mean_interval([100 * value for value in values]) for values in zip(*curves, strict=True)]
-    common = {"panel": preset, "method": group.label, "options": options_in_words(group)}
-    seeds = " ".join(map(str, group.seeds))
-    return [
-        {**common, "seeds": seeds, "after": after, "mean": interval.mean, "half_width": interval.half_width}
-        for after, interval in enumerate(intervals, 1)
-    ]

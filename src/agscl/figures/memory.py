@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from agscl.experiments.groups import Group
-from agscl.experiments.records import SupervisedRun
 from agscl.experiments.supervised.result import Result
+from agscl.experiments.words import size
 
-from .captions import one_each, options_in_words
-from .style import look_of
+from .palette import looks
+from .selection import columns, one_each
+from .style import SOFT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from polars import DataFrame
 
-UNITS = ("B", "KB", "MB", "GB", "TB")
+BYTES = ("regularization_bytes", "memory_bytes")
+"""The two ways of counting."""
 
 
-def data(runs: Sequence[SupervisedRun]) -> DataFrame:
+def data(results: Sequence[Result]) -> DataFrame:
     """One row per method: bytes kept after the last task, the most over its seeds.
 
     Raises:
@@ -27,8 +28,13 @@ def data(runs: Sequence[SupervisedRun]) -> DataFrame:
     """
     import polars
 
-    found = one_each(run.result for run in runs)
-    return polars.DataFrame([_row(preset, group) for preset, groups in found.items() for group in groups])
+    rows = [
+        {"panel": preset, "method": group.label, **columns(group)}
+        | {name: max(getattr(result.history.tasks[-1], name) for result in group.results) for name in BYTES}
+        for preset, entries in one_each(results).items()
+        for group in entries
+    ]
+    return polars.DataFrame(rows)
 
 
 def draw(table: DataFrame, axes: Axes) -> None:
@@ -36,44 +42,21 @@ def draw(table: DataFrame, axes: Axes) -> None:
     from matplotlib.ticker import FuncFormatter
 
     axes.set_xscale("log")
-    axes.plot([], [], "o", color="#555555", label="regularization parameters alone")
-    axes.plot([], [], "o", color="#555555", markerfacecolor="white", label="everything that is kept")
-    ordered = table.sort("regularization_bytes", "memory_bytes", descending=True)
-    for place, row in enumerate(ordered.iter_rows(named=True)):
-        _draw_method(row, place, axes)
-    axes.set_yticks(range(len(ordered)), [look_of(label).title for label in ordered["method"]])
+    axes.plot([], [], "o", color=SOFT, label="regularization parameters alone")
+    axes.plot([], [], "o", color=SOFT, markerfacecolor="white", label="everything that is kept")
+    look_of, ordered = looks(table["method"]), table.sort(*BYTES, descending=True)
+    for row, (method, alone, everything) in enumerate(ordered.select("method", *BYTES).iter_rows()):
+        color = look_of[method].color
+        if everything == 0:
+            axes.text(0.01, row, "nothing", transform=axes.get_yaxis_transform(), va="center", color=SOFT)
+            continue
+        if alone:
+            axes.plot([alone, everything], [row, row], color=color, linewidth=1.2, alpha=0.5)
+            axes.plot(alone, row, "o", color=color)
+        axes.plot(everything, row, "o", color=color, markerfacecolor="white")
+    axes.set_yticks(range(len(ordered)), [look_of[method].title for method in ordered["method"]])
     axes.set_ylim(len(ordered) - 0.5, -0.5)
     axes.margins(x=0.12)
     axes.grid(axis="y", visible=False)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: in_words(value)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: size(value, 0)))
     axes.set_xlabel("kept between tasks")
-
-
-def in_words(count: float) -> str:
-    """Bytes with a unit: 12 KB."""
-    power = next((p for p in range(len(UNITS)) if count < 1000 ** (p + 1)), len(UNITS) - 1)
-    return f"{count / 1000**power:.3g} {UNITS[power]}"
-
-
-def _draw_method(row: dict[str, Any], place: int, axes: Axes) -> None:
-    color = look_of(row["method"]).color
-    alone, everything = row["regularization_bytes"], row["memory_bytes"]
-    if everything == 0:
-        axes.text(0.01, place, "nothing", transform=axes.get_yaxis_transform(), va="center", color="#666666")
-        return
-    if alone:
-        axes.plot([alone, everything], [place, place], color=color, linewidth=1.2, alpha=0.5)
-        axes.plot(alone, place, "o", color=color)
-    axes.plot(everything, place, "o", color=color, markerfacecolor="white")
-
-
-def _row(preset: str, group: Group[Result]) -> dict[str, object]:
-    last = [result.history.tasks[-1] for result in group.results]
-    return {
-        "panel": preset,
-        "method": group.label,
-        "options": options_in_words(group),
-        "seeds": " ".join(map(str, group.seeds)),
-        "regularization_bytes": max(task.regularization_bytes for task in last),
-        "memory_bytes": max(task.memory_bytes for task in last),
-    }

@@ -21,8 +21,9 @@ from agscl.metrics.aopc import Order
 from agscl.runs.machine import threads
 from agscl.training.evaluation import evaluate
 
-from .captions import one_each, options_in_words
-from .style import fit_to_lines
+from .palette import OTHERS
+from .selection import columns, one_each
+from .style import draw_line, fit_to_lines
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,7 +36,7 @@ RANDOM_ORDERS = 5
 """Random orders are drawn so many times for each seed, and averaged."""
 
 DASHES = {"highest": "-", "random": ":", "lowest": "--"}
-STAGES = {"task 1": ("#0072b2", "*"), "all tasks": ("#d55e00", "o")}
+STAGES = {"task 1": OTHERS[0], "all tasks": OTHERS[1]}
 
 Curves = dict[tuple[str, str], list[float]]
 """AOPC over `RATIOS` by stage and order."""
@@ -53,25 +54,22 @@ def data(runs: Sequence[SupervisedRun], data_root: Path | None) -> DataFrame:
     """
     import polars
 
-    folders = {id(run.result): run for run in runs}
-    found = one_each(run.result for run in runs)
+    run_of = {id(run.result): run for run in runs}
     rows: list[dict[str, object]] = []
-    for preset, groups in found.items():
-        for group in groups:
-            curves = [_curves(folders[id(result)], data_root) for result in group.results]
-            common = {"panel": preset, "options": options_in_words(group), "seeds": " ".join(map(str, group.seeds))}
-            rows += [{**common, **row} for row in _rows(curves)]
+    for preset, entries in one_each(run.result for run in runs).items():
+        for group in entries:
+            curves = [_curves(run_of[id(result)], data_root) for result in group.results]
+            rows += [{"panel": preset, **columns(group), **row} for row in _rows(curves)]
     return polars.DataFrame(rows, infer_schema_length=None)
 
 
 def draw(table: DataFrame, axes: Axes) -> None:
     """Draw one benchmark: a colour a stage, dashes by order."""
     for (stage, order), rows in table.group_by("stage", "order", maintain_order=True):
-        (color, marker), mean, half = STAGES[str(stage)], rows["mean"], rows["half_width"]
-        ratio, label = 100 * rows["ratio"], f"{stage}, {order} first" if order != "random" else f"{stage}, random"
-        axes.plot(ratio, mean, color=color, marker=marker, linestyle=DASHES[str(order)], label=label)
-        if not half.is_nan().all():
-            axes.fill_between(ratio, mean - half, mean + half, color=color, alpha=0.13, linewidth=0)
+        mean, half = rows["mean"], rows["half_width"]
+        title = f"{stage}, {order} first" if order != "random" else f"{stage}, random"
+        look = STAGES[str(stage)]._replace(title=title, dashes=DASHES[str(order)])
+        draw_line(axes, look, 100 * rows["ratio"], mean, mean - half, mean + half)
     fit_to_lines(axes, -101, 101)
     axes.set_xlabel("nodes pruned (% of each layer)")
     axes.set_ylabel("AOPC (drop in accuracy, points)")
@@ -79,21 +77,20 @@ def draw(table: DataFrame, axes: Axes) -> None:
 
 def _rows(curves: Sequence[Curves]) -> Iterator[dict[str, object]]:
     for stage, order in curves[0]:
-        for place, ratio in enumerate(RATIOS):
-            interval = mean_interval([100 * curve[stage, order][place] for curve in curves])
-            row = {"stage": stage, "order": order, "ratio": ratio}
-            yield {**row, "mean": interval.mean, "half_width": interval.half_width}
+        for number, ratio in enumerate(RATIOS):
+            interval = mean_interval([100 * curve[stage, order][number] for curve in curves])
+            yield {"stage": stage, "order": order, "ratio": ratio, **interval._asdict()}
 
 
 def _curves(run: SupervisedRun, data_root: Path | None) -> Curves:
     experiment, last = run.result.experiment, len(run.result.history.tasks) - 1
     with threads(supervised_preset(experiment.preset).threads):
         loaded = load_run(experiment, data_root)
-        found: Curves = {}
+        curves: Curves = {}
         for stage, task in {"task 1": 0, "all tasks": last}.items():
             State.read(run.folder.state_after(task)).restore(loaded.learner.model, loaded.learner.guard)
-            found |= {(stage, order): _aopc(loaded, order, task) for order in get_args(Order)}
-    return found
+            curves |= {(stage, order): _aopc(loaded, order, task) for order in get_args(Order)}
+    return curves
 
 
 def _aopc(loaded: LoadedRun, order: Order, last: int) -> list[float]:

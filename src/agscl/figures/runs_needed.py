@@ -8,7 +8,7 @@ from typing import Literal
 
 from agscl.methods import AGSCL, MAS, AnyMethod, FineTuning
 
-Plan = Callable[[Mapping[str, AnyMethod]], Sequence[AnyMethod]]
+MethodsNeeded = Callable[[Mapping[str, AnyMethod]], Sequence[AnyMethod]]
 """From a preset's tuned methods to those that a figure needs."""
 
 FACTORS = (0.01, 0.1, 1.0, 10.0)

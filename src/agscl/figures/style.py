@@ -1,18 +1,20 @@
-"""How figures look: one colour, marker and name for each method everywhere; readable in print and by the colour-blind.
-
-The colours are those of Okabe and Ito (2008), yellow darkened for white paper; markers and dashes tell methods apart
-without them.
-"""
+"""How figures look: matplotlib's settings, and what figures draw alike."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .palette import Look
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from polars import Series
+
+SOFT = "#666666"
+"""Grey of small print, and of what belongs to no method."""
 
 SETTINGS: Mapping[str, Any] = {
     "axes.axisbelow": True,
@@ -47,36 +49,22 @@ SETTINGS: Mapping[str, Any] = {
 """matplotlib's settings while a figure is made."""
 
 
-class Look(NamedTuple):
-    """How a method is drawn, and what it is called."""
+def draw_line(axes: Axes, look: Look, x: Series, mean: Series, low: Series, high: Series, **changes: Any) -> None:
+    """Draw a line with at most about ten markers, in the band of its interval if it has one.
 
-    title: str
-    color: str
-    marker: str
-    dashes: str = "-"
-
-
-LOOKS: Mapping[str, Look] = {
-    "ags-cl": Look("AGS-CL", "#d55e00", "o"),
-    "ewc": Look("EWC", "#0072b2", "s"),
-    "si": Look("SI", "#009e73", "^"),
-    "rwalk": Look("RWalk", "#e69f00", "D"),
-    "mas": Look("MAS", "#cc79a7", "v"),
-    "hat": Look("HAT", "#56b4e9", "P"),
-    "lwf": Look("LwF", "#a08a00", "X"),
-    "wsn": Look("WSN", "#7b4f9d", "p"),
-    "fine-tuning": Look("fine-tuning", "#7f7f7f", "<", "--"),
-    "joint": Look("joint", "#000000", ">", ":"),
-    "single-task": Look("single task", "#404040", "*", "-."),
-}
-"""By the method's name; a method without a row is drawn in dark grey under its own name."""
-
-
-def look_of(label: str) -> Look:
-    """How a group is drawn; its label starts with the method's name."""
-    name, _, options = label.partition(" ")
-    known = LOOKS.get(name, Look(name, "#333333", "h"))
-    return known._replace(title=f"{known.title} {options}".strip())
+    Args:
+        axes: Where it is drawn.
+        look: Its colour, marker, dashes, and its name in the legend.
+        x: Places.
+        mean: Values.
+        low: Lower ends of the intervals; NaN where there is none.
+        high: Upper ends.
+        changes: Settings of `matplotlib.lines.Line2D` that differ from the look.
+    """
+    line = {"color": look.color, "marker": look.marker, "linestyle": look.dashes, "markevery": max(1, len(x) // 10)}
+    axes.plot(x, mean, label=look.title, **{**line, **changes})
+    if not low.is_nan().all():
+        axes.fill_between(x, low, high, color=look.color, alpha=0.13, linewidth=0)
 
 
 def task_axis(axes: Axes, tasks: int) -> None:
@@ -101,8 +89,3 @@ def fit_to_lines(axes: Axes, low: float, high: float) -> None:
     room = max(0.35 * (most - least), 2.0)
     bottom, top = axes.get_ylim()
     axes.set_ylim(max(low, bottom, least - room), min(high, top, most + room))
-
-
-def marks(points: int) -> int:
-    """Draw every how manieth marker, so that long curves stay curves."""
-    return max(1, points // 10)

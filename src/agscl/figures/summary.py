@@ -6,9 +6,15 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from agscl.experiments import Result
 from agscl.experiments.supervised.comparison import compare
+from agscl.experiments.supervised.result import Result
 from agscl.extras import require
+from agscl.metrics import MEASURES
+
+from . import curves
+from .capacity import SHARES, share_curve
+from .palette import looks, title_of
+from .style import task_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,27 +27,30 @@ def picture(results: Sequence[Result]) -> bytes:
     Raises:
         ValueError: If matplotlib is not installed.
     """
-    file = io.BytesIO()
-    _figure(results).savefig(file, format="png", dpi=150)
-    return file.getvalue()
-
-
-def _figure(results: Sequence[Result]) -> Figure:
     columns = max(2, len(results))
     figure: Figure = require("matplotlib.figure", extra="report").Figure(
         figsize=(5 * columns, 8.5), layout="constrained"
     )
     experiment = results[0].experiment
     figure.suptitle(f"{experiment.preset}, seed {experiment.seed} (one run of each method)")
-    axes = figure.subplots(2, columns, squeeze=False)
+    axes, measures = figure.subplots(2, columns, squeeze=False), compare(results)
     for axis, result in zip(axes[0], results, strict=False):
         draw_matrix(axis, result)
-        axis.set_xlabel(_measures(results, result.method), fontsize=9)
-    draw_average(axes[1][0], results)
+        values = [f"{MEASURES[name].title} {value:.3f}" for name, value in measures[result.method].items()]
+        axis.set_xlabel("\n".join(values), fontsize=9)
+    curves.draw(curves.data(results), axes[1][0])
+    axes[1][0].set_title("average accuracy (%) over the tasks so far")
+    axes[1][0].set_ylim(0, 102)
     draw_capacity(axes[1][1], results)
+    for axis in axes[1][:2]:
+        axis.grid(alpha=0.3)
+        if axis.lines:
+            axis.legend(fontsize=9)
     for axis in [*axes[0][len(results) :], *axes[1][2:]]:
         axis.remove()
-    return figure
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=150)
+    return file.getvalue()
 
 
 def draw_matrix(axis: Axes, result: Result) -> None:
@@ -56,43 +65,19 @@ def draw_matrix(axis: Axes, result: Result) -> None:
     axis.set_xticks(ticks, [str(task + 1) for task in ticks])
     axis.set_yticks(ticks, [str(task + 1) for task in ticks])
     axis.set_ylabel("after learning task")
-    axis.set_title(f"{result.method}: accuracy (%) on each task")
-
-
-def draw_average(axis: Axes, results: Sequence[Result]) -> None:
-    """Mean accuracy over the tasks so far, after each task."""
-    for result in results:
-        steps = range(1, len(result.accuracy) + 1)
-        axis.plot(steps, (100 * result.accuracy.nanmean(dim=1)).tolist(), marker="o", label=result.method)
-    axis.set_title("average accuracy (%) over the tasks so far")
-    _label(axis, len(results[0].accuracy))
-    axis.set_ylim(0, 102)
+    axis.set_title(f"{title_of(result.method)}: accuracy (%) on each task")
 
 
 def draw_capacity(axis: Axes, results: Sequence[Result]) -> None:
-    """Sparsity and used capacity after each task, for methods that rate nodes."""
-    for result in [result for result in results if result.history.tasks[0].sparsity is not None]:
-        tasks = result.history.tasks
-        free = [(step, 100 * task.sparsity) for step, task in enumerate(tasks, 1) if task.sparsity is not None]
-        used = [
-            (step, 100 * task.used_capacity) for step, task in enumerate(tasks, 1) if task.used_capacity is not None
-        ]
-        axis.plot(*zip(*free, strict=True), marker="o", label=f"{result.method}: sparsity")
-        if used:
-            axis.plot(*zip(*used, strict=True), marker="s", label=f"{result.method}: used capacity")
+    """Sparsity (solid) and used capacity (dashed) after each task, for methods that rate nodes."""
+    look_of = looks(result.method for result in results)
+    for result in (result for result in results if result.history.tasks[0].sparsity is not None):
+        for name, dashes in zip(SHARES, ("-", "--"), strict=True):
+            curve, look = share_curve([result], name), look_of[result.method]
+            if curve:
+                values = [interval.mean for interval in curve.values()]
+                label = f"{look.title}: {MEASURES[name].title}"
+                axis.plot(list(curve), values, dashes, marker=look.marker, color=look.color, label=label)
     axis.set_title("nodes free, nodes frozen (%)")
-    _label(axis, len(results[0].accuracy))
     axis.set_ylim(0, 102)
-
-
-def _label(axis: Axes, tasks: int) -> None:
-    axis.set_xlabel("after learning task")
-    axis.set_xticks(range(1, tasks + 1))
-    axis.grid(alpha=0.3)
-    if axis.lines:
-        axis.legend(fontsize=9)
-
-
-def _measures(results: Sequence[Result], method: str) -> str:
-    values = compare(results)[method]
-    return "\n".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in values.items())
+    task_axis(axis, len(results[0].names))

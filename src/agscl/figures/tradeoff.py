@@ -6,14 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from agscl.experiments.groups import Group
-from agscl.experiments.records import SupervisedRun
-from agscl.experiments.supervised.aggregate import Row, aggregate
-from agscl.experiments.supervised.comparison import REFERENCE
+from agscl.experiments.supervised.comparison import REFERENCE, aggregate
 from agscl.experiments.supervised.result import Result
 
-from .captions import options_in_words
-from .style import LOOKS, Look, look_of
-from .variants import FULL, WITHOUT_BOTH, WITHOUT_CUT, WITHOUT_DRAW, ags_cl, grouped, require_alike, variant_of
+from .palette import LOOKS, OTHERS, Look, looks
+from .selection import columns, groups_by_preset, require_alike
+from .variants import FULL, WITHOUT_BOTH, WITHOUT_CUT, WITHOUT_DRAW, variant_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,14 +25,14 @@ REFERENCES = (REFERENCE, "joint", "single-task")
 
 LINES: Mapping[str, Look] = {
     FULL: LOOKS["ags-cl"],
-    WITHOUT_CUT: Look(WITHOUT_CUT, "#56b4e9", "s", "--"),
-    WITHOUT_DRAW: Look(WITHOUT_DRAW, "#009e73", "^", "--"),
-    WITHOUT_BOTH: Look(WITHOUT_BOTH, "#7f7f7f", "D", ":"),
+    WITHOUT_CUT: OTHERS[0]._replace(title=WITHOUT_CUT, dashes="--"),
+    WITHOUT_DRAW: OTHERS[1]._replace(title=WITHOUT_DRAW, dashes="--"),
+    WITHOUT_BOTH: OTHERS[2]._replace(title=WITHOUT_BOTH, dashes=":"),
     "mas": LOOKS["mas"],
 }
 
 
-def data(runs: Sequence[SupervisedRun]) -> DataFrame:
+def data(results: Sequence[Result]) -> DataFrame:
     """One row per variant and strength: plasticity and stability over the seeds, with half of their 95 % intervals.
 
     Raises:
@@ -43,8 +41,7 @@ def data(runs: Sequence[SupervisedRun]) -> DataFrame:
     """
     import polars
 
-    found = grouped(run.result for run in runs)
-    rows = [row for preset, groups in found.items() for row in _preset_rows(preset, groups)]
+    rows = [row for preset, entries in groups_by_preset(results).items() for row in _rows(preset, entries)]
     if not rows:
         raise ValueError("this figure needs runs of a method with a strength, such as ags-cl with --method.lam")
     return polars.DataFrame(rows, infer_schema_length=None)
@@ -52,10 +49,10 @@ def data(runs: Sequence[SupervisedRun]) -> DataFrame:
 
 def draw(table: DataFrame, axes: Axes) -> None:
     """Draw one benchmark: a line a variant through its strengths; a star where its average accuracy is best."""
-    found = table["variant"].unique(maintain_order=True).to_list()
-    for variant in [*(name for name in LINES if name in found), *(name for name in found if name not in LINES)]:
-        rows = table.filter(table["variant"] == variant).sort("strength")
-        _draw_line(rows, LINES.get(variant, look_of(variant)), axes)
+    variants = table["variant"].unique(maintain_order=True).to_list()
+    look_of = {**looks(variants), **LINES}
+    for variant in [*(name for name in LINES if name in variants), *(name for name in variants if name not in LINES)]:
+        _draw_line(table.filter(table["variant"] == variant).sort("strength"), look_of[variant], axes)
     axes.set_xlabel("plasticity (1: learns as well as fine-tuning)")
     axes.set_ylabel("stability (1: forgets nothing)")
     axes.margins(0.08)
@@ -70,42 +67,29 @@ def _draw_line(rows: DataFrame, look: Look, axes: Axes) -> None:
     )  # fmt: skip
     best = rows["average_accuracy"].arg_max() or 0
     axes.plot(x[best], y[best], "*", color=look.color, markersize=14, markeredgecolor="white", zorder=4)
-    for row in rows.iter_rows(named=True):
-        place = (row["plasticity"], row["stability"])
-        axes.annotate(f"{row['strength']:g}", place, (4, 4), textcoords="offset points", fontsize=6, color=look.color)
+    for point_x, point_y, strength in zip(x, y, rows["strength"], strict=True):
+        point = (point_x, point_y)
+        axes.annotate(f"{strength:g}", point, (4, 4), textcoords="offset points", fontsize=6, color=look.color)
 
 
-def _preset_rows(preset: str, groups: Sequence[Group[Result]]) -> list[dict[str, object]]:
-    drawn = [group for group in groups if group.method not in REFERENCES and _strength(group) is not None]
+def _rows(preset: str, entries: Sequence[Group[Result]]) -> list[dict[str, object]]:
+    drawn = [group for group in entries if group.method not in REFERENCES and _strength(group) is not None]
     require_alike(preset, drawn, varied=(*STRENGTHS, "cut"))
-    _require_reference(preset, drawn, groups)
-    rows = {row.method: row for row in aggregate([result for group in groups for result in group.results])}
-    return [_row(preset, group, rows[group.label]) for group in drawn]
-
-
-def _require_reference(preset: str, drawn: Sequence[Group[Result]], groups: Sequence[Group[Result]]) -> None:
-    there = {seed for group in groups if group.method == REFERENCE for seed in group.seeds}
-    if missing := sorted({seed for group in drawn for seed in group.seeds} - there):
+    with_reference = {seed for group in entries if group.method == REFERENCE for seed in group.seeds}
+    if missing := sorted({seed for group in drawn for seed in group.seeds} - with_reference):
         raise ValueError(
             f"plasticity compares with {REFERENCE} of the same seed, and its runs on {preset} with seeds "
             f"{', '.join(map(str, missing))} are missing: agscl run {preset} --method {REFERENCE} --seed {missing[0]}"
         )
+    measures = {row.method: row.measures for row in aggregate([r for group in entries for r in group.results])}
+    return [
+        {"panel": preset, "variant": variant_of(group), "strength": _strength(group), **columns(group)}
+        | {name: measures[group.label][name].mean for name in ("plasticity", "stability", "average_accuracy")}
+        | {f"{name}_half_width": measures[group.label][name].half_width for name in ("plasticity", "stability")}
+        for group in drawn
+    ]
 
 
 def _strength(group: Group[Result]) -> float | None:
     values = [group.options[name] for name in STRENGTHS if name in group.options]
     return float(str(values[0]).replace("Infinity", "inf")) if values else None
-
-
-def _row(preset: str, group: Group[Result], row: Row) -> dict[str, object]:
-    method = ags_cl(group)
-    measures = row.measures
-    return {
-        "panel": preset,
-        "variant": group.method if method is None else variant_of(method),
-        "strength": _strength(group),
-        "options": options_in_words(group),
-        "seeds": " ".join(map(str, group.seeds)),
-        **{name: measures[name].mean for name in ("plasticity", "stability", "average_accuracy")},
-        **{f"{name}_half_width": measures[name].half_width for name in ("plasticity", "stability")},
-    }

@@ -136,7 +136,8 @@ class ActiveNetwork:
 
     def _forward(self, *args: Any, **kwargs: Any) -> Any:
         if self._stale and self._network.model.training:
-            with torch.autocast(_device(self._network).type, enabled=False):
+            device = next(iter(self._network.parameters.values())).device
+            with torch.autocast(device.type, enabled=False):
                 self._look(self._signature.bind(*args, **kwargs).args)
         wants_gradient = any(isinstance(value, Tensor) and value.requires_grad for value in (*args, *kwargs.values()))
         if self._stale or self._small is None or wants_gradient:
@@ -149,25 +150,24 @@ class ActiveNetwork:
         network = self._network
         generator = torch.Generator().manual_seed(0)
         inputs = tuple(random_like(value[:2], generator) if isinstance(value, Tensor) else value for value in args)
-        drop = self._interrupted or self._find_inactive(inputs)
-        self._interrupted, self._inactive = {}, drop
+        inactive = self._interrupted
+        if not inactive and self._unpenalised:
+            found = inactive_nodes(network, self._task.optimizer, inputs)
+            inactive = {name: found[name] & nodes for name, nodes in self._unpenalised.items()}
+        self._interrupted, self._inactive = {}, inactive
         frozen = sealed_nodes(network.graph, network.parameters, self._frozen) if self._frozen else {}
-        if self._small is None or not self._small.fits(drop):
-            drop_now = removable(network.model, network.graph, drop, inputs) if _any(drop) else {}
-            worth = _any(drop_now) or _any(frozen)
-            self._small = _Small(network, drop_now, frozen, drop) if worth else None
+        if self._small is None or not self._small.fits(inactive):
+            drop = removable(network.model, network.graph, inactive, inputs) if _any(inactive) else {}
+            worth = _any(drop) or _any(frozen)
+            self._small = _Small(network, drop, frozen, inactive) if worth else None
         self._stale = False
-
-    def _find_inactive(self, inputs: tuple[Any, ...]) -> Nodes:
-        inactive = inactive_nodes(self._network, self._task.optimizer, inputs)
-        return {name: inactive[name] & nodes for name, nodes in self._unpenalised.items()}
 
 
 class _Small:
     """A model without the dropped nodes that computes with parts of the dense tensors."""
 
-    def __init__(self, network: Network, drop: Nodes, frozen: Nodes, asked: Nodes) -> None:
-        self._network, self._asked, self.dropped = network, asked, drop
+    def __init__(self, network: Network, drop: Nodes, frozen: Nodes, inactive: Nodes) -> None:
+        self._network, self._inactive, self.dropped = network, inactive, drop
         self._kept = kept_positions(network.graph, drop, network.state)
         self._model = cut_out(network.model, self._kept)
         self._names = [name for name, _ in (*self._model.named_parameters(), *self._model.named_buffers())]
@@ -180,9 +180,9 @@ class _Small:
             elif is_sparable(module) and (parts := self._parts(f"{name}.weight", free)) is not None:
                 small.forward = spared(small, parts)
 
-    def fits(self, drop: Nodes) -> bool:
+    def fits(self, inactive: Nodes) -> bool:
         """Whether this was made for these nodes."""
-        return all(torch.equal(nodes, self._asked[name]) for name, nodes in drop.items())
+        return all(torch.equal(nodes, self._inactive[name]) for name, nodes in inactive.items())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         for module, small in self._pairs:
@@ -219,28 +219,22 @@ def inactive_nodes(network: Network, optimizer: Optimizer, inputs: tuple[Any, ..
         By layer, bool, shape ``(num_nodes,)``.
     """
     silent = zero_readings(plain_copy(network.model), network.graph, inputs)
-    momentum = _momentum(network, optimizer)
-    return {
-        layer.name: _is_inactive(network, layer, momentum) & silent[layer.name] & stays_at_zero(optimizer)
-        for layer in network.graph.layers
-    }
+    state, momentum = network.state, _momentum(network, optimizer)
 
+    def still(slices: Iterable[Slice]) -> Tensor:
+        moving = [piece for piece in slices if piece.parameter in momentum]
+        zero = all_zero(slices, state)
+        return zero & all_zero(moving, momentum) if moving else zero
 
-def _is_inactive(network: Network, layer: NodeLayer, momentum: Mapping[str, Tensor]) -> Tensor:
-    state = network.state
-    unfed = all_zero(layer.incoming, state) & _unmoved(layer.incoming, momentum)
-    if _read_behind_relu(network, layer):
-        return unfed
-    return unfed & all_zero(layer.outgoing, state) & _unmoved(layer.outgoing, momentum)
-
-
-def _unmoved(slices: Iterable[Slice], momentum: Mapping[str, Tensor]) -> Tensor | bool:
-    moving = [piece for piece in slices if piece.parameter in momentum]
-    return all_zero(moving, momentum) if moving else True
+    inactive = {}
+    for layer in network.graph.layers:
+        nodes = silent[layer.name] & still(layer.incoming) & stays_at_zero(optimizer)
+        inactive[layer.name] = nodes if _read_behind_relu(network, layer) else nodes & still(layer.outgoing)
+    return inactive
 
 
 def _momentum(network: Network, optimizer: Optimizer) -> dict[str, Tensor]:
-    """By parameter, where the optimizer has any memory of past gradients: its state's magnitudes, summed."""
+    """By parameter, where the optimizer has any memory of past gradients: the largest magnitude in its state."""
     found: dict[str, Tensor] = {}
     for name, parameter in network.parameters.items():
         kept = [t for t in optimizer.state.get(parameter, {}).values() if isinstance(t, Tensor)]
@@ -252,16 +246,16 @@ def _momentum(network: Network, optimizer: Optimizer) -> dict[str, Tensor]:
 
 def _read_behind_relu(network: Network, layer: NodeLayer) -> bool:
     """Whether all readers of a layer's nodes get the output of a ReLU, pooled or moved at most."""
-    sources = network.graph.probe.output_node().args[0]
-    assert isinstance(sources, tuple)
-    return all(_is_relu(network.model, sources[reading.output]) for reading in layer.readings)
-
-
-def _is_relu(model: nn.Module, source: Any) -> bool:
-    assert isinstance(source, fx.Node)
-    if source.op == "call_module":
-        return isinstance(model.get_submodule(str(source.target)), _RELU_MODULES)
-    return source.target in _RELU_FUNCTIONS or source.target in ("relu", "relu_")
+    sources: Any = network.graph.probe.output_node().args[0]
+    for reading in layer.readings:
+        source: fx.Node = sources[reading.output]
+        if source.op == "call_module":
+            behind = isinstance(network.model.get_submodule(str(source.target)), _RELU_MODULES)
+        else:
+            behind = source.target in _RELU_FUNCTIONS or source.target in ("relu", "relu_")
+        if not behind:
+            return False
+    return True
 
 
 def _free_places(network: Network, frozen: Nodes) -> dict[tuple[str, int], Tensor]:
@@ -269,10 +263,6 @@ def _free_places(network: Network, frozen: Nodes) -> dict[tuple[str, int], Tenso
     layers = [layer for layer in network.graph.layers if layer.name in frozen]
     pieces = ((piece, frozen[layer.name]) for layer in layers for piece in layer.incoming + layer.outgoing)
     return {place: ~mask for place, mask in mark(pieces, network.state).items()}
-
-
-def _device(network: Network) -> torch.device:
-    return next(iter(network.parameters.values())).device
 
 
 def _any(nodes: Nodes) -> bool:

@@ -42,6 +42,12 @@ def protect(
     Raises:
         TraceError: If the model has an operation without a rule.
         ValueError: If the inputs, heads or hyper-parameters do not fit the model.
+
+    >>> from agscl.methods import AGSCL
+    >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2))
+    >>> guard = protect(model, AGSCL(mu=1.0, lam=10.0), example_inputs=torch.zeros(2, 2))
+    >>> [(layer.name, layer.num_nodes) for layer in guard.graph.layers]
+    [('0', 3)]
     """
     model = getattr(model, "_orig_mod", model)
     names = heads if isinstance(heads, str | None) else tuple(heads)
@@ -53,6 +59,17 @@ class Guard:
     """Keeps one network from forgetting while it learns task after task.
 
     Use `protect` to make one. For each task: train inside `attach`, then call `consolidate`.
+
+    >>> from agscl.methods import AGSCL
+    >>> model, x = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2)), torch.randn(4, 2)
+    >>> guard = protect(model, AGSCL(mu=0.0, lam=float("inf"), rho=0.0), example_inputs=x)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> with guard.attach(optimizer, steps_per_epoch=1):
+    ...     model(x).square().mean().backward()
+    ...     optimizer.step()
+    >>> guard.consolidate([x], predict=model)
+    >>> guard.task, guard.importance["0"].shape
+    (1, torch.Size([3]))
     """
 
     def __init__(self, network: Network, method: Method, retrace: Retrace) -> None:
@@ -197,6 +214,9 @@ class Guard:
         Args:
             batch: The batch at hand.
             forward: Maps it to the outputs of all heads.
+
+        Raises:
+            ValueError: If the outputs are not those of all heads.
         """
         if self._running is None:
             return None

@@ -1,13 +1,16 @@
 """Methods: how a network is protected from forgetting. Each is a frozen dataclass of its hyper-parameters.
 
 What an author of a method needs is offered here as well: the protocol (`Protection`, `StepHooks`, `LossTerm`, ...), a
-ready penalty (`MeasuredPenalty`, and how it merges tasks), and `check_range`.
+ready penalty (`MeasuredPenalty`, and how it merges tasks), `freeze` and `freeze_statistics`, and helpers for values and
+states.
 """
 
 from typing import get_args
 
 from .agscl import AGSCL as AGSCL
 from .fine_tuning import FineTuning as FineTuning
+from .freezing import freeze as freeze
+from .frozen_statistics import freeze_statistics as freeze_statistics
 from .joint import Joint as Joint
 from .method import Expandable as Expandable
 from .method import Learned as Learned
@@ -20,6 +23,9 @@ from .method import RunningTask as RunningTask
 from .method import Step as Step
 from .method import StepHooks as StepHooks
 from .method import check_range as check_range
+from .method import named as named
+from .method import num_bytes as num_bytes
+from .method import same_shapes as same_shapes
 from .outputs.cpr import CPR as CPR
 from .outputs.lwf import LwF as LwF
 from .subnetworks.hat import HAT as HAT

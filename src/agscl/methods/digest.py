@@ -37,3 +37,16 @@ def digest_of(tensors: Iterable[Tensor]) -> Tensor:
     for tensor in tensors:
         digest.update(tensor.cpu().flatten().view(torch.uint8).numpy().tobytes())
     return torch.frombuffer(bytearray(digest.digest()), dtype=torch.uint8)
+
+
+def require_unchanged(digest: Tensor, tensors: Iterable[Tensor]) -> None:
+    """Refuse tensors with another digest.
+
+    Raises:
+        ValueError: If they have changed since the digest was taken.
+    """
+    if not torch.equal(digest, digest_of(tensors)):
+        raise ValueError(
+            "weights or running statistics that earlier tasks rely on were changed outside attach(); load the "
+            "weights that belong to this guard's state, or protect the model anew"
+        )

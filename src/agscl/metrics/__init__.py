@@ -1,4 +1,4 @@
-"""What was kept and what was learned: pure functions of accuracy matrices, importances and weights."""
+"""Measures of what was learned and kept: pure functions of accuracy matrices, importances and weights."""
 
 from .accuracy import average_accuracy as average_accuracy
 from .accuracy import average_accuracy_so_far as average_accuracy_so_far
@@ -28,6 +28,7 @@ from .interval import iqm_interval as iqm_interval
 from .interval import mean_interval as mean_interval
 from .interval import paired_difference as paired_difference
 from .measures import MEASURES as MEASURES
+from .measures import POLICY_MEASURES as POLICY_MEASURES
 from .measures import Measure as Measure
 
 dead_nodes = zero_nodes

@@ -19,6 +19,13 @@ def average_accuracy(R: ArrayLike) -> float:
     .. math:: \frac1T \sum_j R_{Tj}
 
     Source: Lopez-Paz & Ranzato (2017), "ACC".
+
+    Args:
+        R: The accuracy matrix, shape ``(T, T)``.
+
+    Example:
+        >>> average_accuracy([[0.8, 0.5], [0.4, 1.0]])
+        0.7
     """
     return _matrix(R)[-1].mean().item()
 
@@ -29,6 +36,13 @@ def average_accuracy_so_far(R: ArrayLike) -> list[float]:
     .. math:: A_t = \frac1t \sum_{j \le t} R_{tj}
 
     Source: Chaudhry et al. (2018), "A"; the curves of Jung et al. (2020), figures 4 and 5.
+
+    Args:
+        R: The accuracy matrix, shape ``(T, T)``.
+
+    Example:
+        >>> average_accuracy_so_far([[0.8, 0.5], [0.4, 1.0]])
+        [0.8, 0.7]
     """
     matrix = _matrix(R).tril()
     return (matrix.sum(dim=1) / torch.arange(1, len(matrix) + 1)).tolist()
@@ -40,6 +54,13 @@ def learning_accuracy(R: ArrayLike) -> float:
     .. math:: \frac1T \sum_i R_{ii}
 
     Source: Riemer et al. (2019), "LA".
+
+    Args:
+        R: The accuracy matrix, shape ``(T, T)``.
+
+    Example:
+        >>> learning_accuracy([[0.8, 0.5], [0.4, 1.0]])
+        0.9
     """
     return _matrix(R).diagonal().mean().item()
 
@@ -51,8 +72,15 @@ def backward_transfer(R: ArrayLike) -> float:
 
     Source: Lopez-Paz & Ranzato (2017), "BWT".
 
+    Args:
+        R: The accuracy matrix, shape ``(T, T)``.
+
     Raises:
         ValueError: If there are fewer than two tasks.
+
+    Example:
+        >>> backward_transfer([[0.8, 0.5], [0.4, 1.0]])
+        -0.4
     """
     matrix = _matrix(R, at_least=2)
     return (matrix[-1] - matrix.diagonal())[:-1].mean().item()
@@ -71,6 +99,10 @@ def forward_transfer(R: ArrayLike, baseline: ArrayLike) -> float:
 
     Raises:
         ValueError: If there are fewer than two tasks, or the entries above the diagonal were not measured.
+
+    Example:
+        >>> forward_transfer([[0.8, 0.75], [0.4, 1.0]], baseline=[0.5, 0.5])
+        0.25
     """
     matrix = _matrix(R, at_least=2)
     ahead = matrix.diagonal(1)
@@ -86,8 +118,15 @@ def forgetting(R: ArrayLike) -> float:
 
     Source: Chaudhry et al. (2018), "F". Negative if the last task improved the earlier ones.
 
+    Args:
+        R: The accuracy matrix, shape ``(T, T)``.
+
     Raises:
         ValueError: If there are fewer than two tasks.
+
+    Example:
+        >>> forgetting([[0.8, 0.5], [0.4, 1.0]])
+        0.4
     """
     matrix = _matrix(R, at_least=2)
     best = matrix[:-1].nan_to_num(nan=-torch.inf).amax(dim=0)
@@ -108,6 +147,10 @@ def plasticity(R: ArrayLike, reference: ArrayLike) -> float:
 
     Raises:
         ValueError: If a reference accuracy is 0.
+
+    Example:
+        >>> plasticity([[0.8, 0.5], [0.4, 1.0]], reference=[0.8, 0.8])
+        1.125
     """
     matrix = _matrix(R)
     expected = _vector(reference, matrix)
@@ -123,6 +166,13 @@ def stability(R: ArrayLike) -> float:
 
     A task whose accuracy was 0 throughout had nothing to lose and counts as 1.
     Source: Jung et al. (2020), section 4.1, "S".
+
+    Args:
+        R: The accuracy matrix, shape ``(T, T)``.
+
+    Example:
+        >>> stability([[0.8, 0.5], [0.4, 1.0]])
+        0.75
     """
     matrix = _matrix(R)
     best = matrix.tril().nan_to_num().amax(dim=0)
@@ -139,6 +189,10 @@ def intransigence(R: ArrayLike, reference: ArrayLike) -> Tensor:
     Args:
         R: The accuracy matrix.
         reference: The reference's accuracy on each task, shape ``(T,)``, or its matrix, shape ``(T, T)``.
+
+    Example:
+        >>> intransigence([[0.75, 0.5], [0.5, 1.0]], reference=[1.0, 1.0]).tolist()
+        [0.25, 0.0]
     """
     matrix = _matrix(R)
     return _vector(reference, matrix) - matrix.diagonal()
@@ -150,20 +204,24 @@ def _matrix(accuracies: ArrayLike, at_least: int = 1) -> Tensor:
         raise ValueError(f"an accuracy matrix is square, (T, T); got shape {tuple(matrix.shape)}")
     if len(matrix) < at_least:
         raise ValueError(f"this measure compares tasks and needs at least {at_least}; got {len(matrix)}")
-    if matrix[_learned(matrix)].isnan().any():
+    if matrix[torch.ones_like(matrix, dtype=torch.bool).tril()].isnan().any():
         raise ValueError("an accuracy of a task that was learned already is NaN (on or below the diagonal)")
     return matrix
 
 
 def tensor_of(accuracies: ArrayLike) -> Tensor:
-    """Whatever holds numbers as a tensor in float64."""
+    """Whatever holds numbers as a tensor in float64.
+
+    Args:
+        accuracies: A list, an array or a tensor, of any shape.
+
+    Example:
+        >>> tensor_of([1, 2])
+        tensor([1., 2.], dtype=torch.float64)
+    """
     if isinstance(accuracies, Tensor):
         return accuracies.detach().double()
     return torch.from_numpy(np.array(accuracies, dtype=np.float64))
-
-
-def _learned(matrix: Tensor) -> Tensor:
-    return torch.ones_like(matrix, dtype=torch.bool).tril()
 
 
 def _vector(accuracies: ArrayLike, matrix: Tensor) -> Tensor:

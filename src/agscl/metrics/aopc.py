@@ -31,6 +31,10 @@ def aopc(scores: Sequence[float]) -> list[float]:
 
     Returns:
         One value for each score, in its units; the first is 0.
+
+    Example:
+        >>> aopc([1.0, 0.5, 0.25])
+        [0.0, 0.25, 0.4166666666666667]
     """
     values = torch.tensor(scores, dtype=torch.float64)
     drops = values[:1] - values
@@ -44,13 +48,13 @@ def prediction_curve(
     score: Callable[[], float],
     ratios: Sequence[float],
 ) -> list[float]:
-    """The score of a model as more and more of its nodes are pruned; the model is given back as it was.
+    """The score of a model as more and more of its nodes are pruned; its weights are restored at the end.
 
     The same share of every layer is pruned (importances of different layers have different scales). A pruned node
     has zeros for all that comes into it, so that it says nothing to any layer behind it.
 
     Args:
-        model: Any traced model; pruned in place meanwhile.
+        model: Any traced model; pruned in place, and restored at the end.
         layers: Its nodes, `NodeGraph.layers`.
         ranking: By layer, its nodes in the order of pruning, int64, shape ``(num_nodes,)``; see `pruning_order`.
         score: What the model is worth now, such as its accuracy on a task.
@@ -61,16 +65,32 @@ def prediction_curve(
 
     Raises:
         ValueError: If the ratios do not ascend from 0 to 1.
+
+    Example:
+        >>> from agscl.nodes import trace
+        >>> model = nn.Sequential(nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 1, bias=False))
+        >>> for parameter in model.parameters():
+        ...     _ = nn.init.ones_(parameter)
+        >>> x = torch.ones(1, 1)
+        >>> layers = trace(model, x, heads="2").layers
+        >>> prediction_curve(model, layers, {"0": torch.tensor([1, 0])}, lambda: model(x).item(), [0, 0.5, 1])
+        [4.0, 2.0, 0.0]
     """
     if sorted(ratios) != list(ratios) or not all(0 <= ratio <= 1 for ratio in ratios):
         raise ValueError(f"ratios of pruning ascend and lie in [0, 1], got {list(ratios)}")
     state = {name: tensor.detach() for name, tensor in [*model.named_parameters(), *model.named_buffers()]}
     kept = {piece.parameter: state[piece.parameter].clone() for layer in layers for piece in layer.incoming}
+    scores = []
     try:
-        return [_pruned_score(state, layers, ranking, score, ratio) for ratio in ratios]
+        for ratio in ratios:
+            for layer in layers:
+                first = ranking[layer.name][: round(ratio * layer.num_nodes)]
+                fill(layer.incoming, state, first.to(layer.incoming[0].index.device), 0.0)
+            scores.append(score())
     finally:
         for name, tensor in kept.items():
             state[name].copy_(tensor)
+    return scores
 
 
 def pruning_order(
@@ -82,20 +102,11 @@ def pruning_order(
         importance: Importance of each layer's nodes, such as `Guard.importance`.
         order: Highest importance first, lowest first, or at random. Ties go by position.
         generator: Draws the random order; needed for that one alone.
+
+    Example:
+        >>> pruning_order({"fc1": torch.tensor([0.5, 0.0, 2.0])}, "highest")["fc1"].tolist()
+        [2, 0, 1]
     """
     if order == "random":
         return {name: torch.randperm(len(omega), generator=generator) for name, omega in importance.items()}
     return {name: omega.cpu().argsort(descending=order == "highest", stable=True) for name, omega in importance.items()}
-
-
-def _pruned_score(
-    state: Mapping[str, Tensor],
-    layers: Sequence[NodeLayer],
-    ranking: Mapping[str, Tensor],
-    score: Callable[[], float],
-    ratio: float,
-) -> float:
-    for layer in layers:
-        first = ranking[layer.name][: round(ratio * layer.num_nodes)]
-        fill(layer.incoming, state, first.to(layer.incoming[0].index.device), 0.0)
-    return score()

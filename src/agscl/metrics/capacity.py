@@ -21,13 +21,25 @@ def sparsity(importance: Mapping[str, Tensor]) -> float:
 
     Args:
         importance: Importance of each layer's nodes, shape ``(num_nodes,)`` each, such as `Guard.importance`.
+
+    Example:
+        >>> sparsity({"fc1": torch.tensor([0.0, 0.5]), "fc2": torch.tensor([0.0, 0.0])})
+        0.75
     """
     values = torch.cat([layer.flatten() for layer in importance.values()])
     return (values == 0).double().mean().item()
 
 
 def sparsity_by_layer(importance: Mapping[str, Tensor]) -> dict[str, float]:
-    """`sparsity` of each layer by its name."""
+    """`sparsity` of each layer by its name.
+
+    Args:
+        importance: As in `sparsity`.
+
+    Example:
+        >>> sparsity_by_layer({"fc1": torch.tensor([0.0, 0.5]), "fc2": torch.tensor([0.0, 0.0])})
+        {'fc1': 0.5, 'fc2': 1.0}
+    """
     return {name: sparsity({name: values}) for name, values in importance.items()}
 
 
@@ -44,15 +56,41 @@ def used_capacity(layers: Iterable[NodeLayer], before: Mapping[str, Tensor], aft
         layers: The model's nodes, `NodeGraph.layers`.
         before: State dict at the end of the task before (after its re-initialisation).
         after: State dict after learning the task (before its re-initialisation).
+
+    Example:
+        >>> from agscl.nodes import trace
+        >>> model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
+        >>> layers = trace(model, torch.zeros(1, 3), heads="2").layers
+        >>> before = {name: torch.ones_like(tensor) for name, tensor in model.state_dict().items()}
+        >>> after = {name: tensor.clone() for name, tensor in before.items()}
+        >>> after["0.weight"][0] += 1  # the first of four nodes learned
+        >>> used_capacity(layers, before, after)
+        0.75
     """
-    frozen = torch.cat([_frozen(layer, before, after) for layer in layers])
-    return frozen.double().mean().item()
+    frozen = []
+    for layer in layers:
+        old, new = gather(layer.incoming, before), gather(layer.incoming, after)
+        frozen.append((old == new).all(dim=1) & (old != 0).any(dim=1))
+    return torch.cat(frozen).double().mean().item()
 
 
 def used_capacity_by_layer(
     layers: Iterable[NodeLayer], before: Mapping[str, Tensor], after: Mapping[str, Tensor]
 ) -> dict[str, float]:
-    """`used_capacity` of each layer by its name."""
+    """`used_capacity` of each layer by its name.
+
+    Args:
+        layers: As in `used_capacity`.
+        before: As in `used_capacity`.
+        after: As in `used_capacity`.
+
+    Example:
+        >>> from agscl.nodes import trace
+        >>> model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
+        >>> layers = trace(model, torch.zeros(1, 3), heads="2").layers
+        >>> used_capacity_by_layer(layers, model.state_dict(), model.state_dict())
+        {'0': 1.0}
+    """
     return {layer.name: used_capacity([layer], before, after) for layer in layers}
 
 
@@ -80,15 +118,17 @@ def node_states(
         layers: The model's nodes, `NodeGraph.layers`.
         importance: Importance of each layer's nodes, such as `Guard.importance`.
         state: The model's weights by name, such as its state dict.
+
+    Example:
+        >>> from agscl.nodes import trace
+        >>> model = torch.nn.Sequential(torch.nn.Linear(1, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
+        >>> layers = trace(model, torch.zeros(1, 1), heads="2").layers
+        >>> state = model.state_dict() | {"0.weight": torch.tensor([[1.0], [0.0], [1.0]]), "0.bias": torch.zeros(3)}
+        >>> node_states(layers, {"0": torch.tensor([0.5, 0.0, 0.0])}, state)
+        {'0': ['frozen', 'dead', 'free']}
     """
     states: dict[str, list[str]] = {}
     for name, zero in zero_nodes(layers, state).items():
         pairs = zip((importance[name] > 0).tolist(), zero.tolist(), strict=True)
         states[name] = ["frozen" if needed else "dead" if is_zero else "free" for needed, is_zero in pairs]
     return states
-
-
-def _frozen(layer: NodeLayer, before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> Tensor:
-    old, new = gather(layer.incoming, before), gather(layer.incoming, after)
-    unchanged, alive = (old == new).all(dim=1), (old != 0).any(dim=1)
-    return unchanged & alive

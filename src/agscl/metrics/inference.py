@@ -31,23 +31,35 @@ def inference_cost(
 ) -> InferenceCost:
     """What one answer costs once nodes are removed, with all that comes into them and all that reads them.
 
-    >>> model, x = nn.Linear(3, 2), torch.ones(1, 3)
-    >>> inference_cost(model, (), {}, lambda: model(x))
-    InferenceCost(flops=12, parameters=8)
+    Operations with a weight that no layer of its own holds are counted in full.
 
     Args:
         model: Any model.
         layers: Its nodes, `NodeGraph.layers`; none for the cost of the full model.
         removed: By layer, which nodes are removed, such as `zero_nodes`: bool, shape ``(num_nodes,)``.
         answer: Calls the model on one sample, such as ``lambda: model(x[:1], task)``; only what it uses is counted.
+
+    Example:
+        >>> from agscl.metrics import zero_nodes
+        >>> from agscl.nodes import trace
+        >>> model, x = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), torch.zeros(1, 3)
+        >>> layers = trace(model, x, heads="2").layers
+        >>> for weights in (model[0].weight, model[0].bias):
+        ...     _ = weights.data[1:].zero_()  # three of four nodes get nothing
+        >>> inference_cost(model, layers, zero_nodes(layers, model.state_dict()), lambda: model(x))
+        InferenceCost(flops=10, parameters=8)
     """
-    kept = _kept(dict(model.named_parameters()), layers, removed)
+    parameters = dict(model.named_parameters())
+    gone = {name: torch.zeros_like(parameter, dtype=torch.bool) for name, parameter in parameters.items()}
+    pieces = [(piece, removed[layer.name]) for layer in layers for piece in layer.incoming + layer.outgoing]
+    for (name, dim), positions in mark(pieces, parameters).items():
+        gone[name].index_fill_(dim, positions.nonzero().flatten(), True)
+    kept = {name: int((~mask).sum()) for name, mask in gone.items()}
     flops, modules = _count(model, answer)
     for name, count in modules.items():
-        weight = f"{name}.weight" if name else "weight"
-        if weight in kept:
-            numel = model.get_parameter(weight).numel()
-            flops -= count * (numel - kept[weight]) // numel
+        weight, is_layer = f"{name}.weight", not any(model.get_submodule(name).children())
+        if is_layer and weight in kept:
+            flops -= count * int(gone[weight].sum()) // gone[weight].numel()
     return InferenceCost(flops, sum(count for name, count in kept.items() if name.rpartition(".")[0] in modules))
 
 
@@ -71,14 +83,3 @@ def _count(model: nn.Module, answer: Callable[[], Any]) -> tuple[int, dict[str, 
             for handle in handles:
                 handle.remove()
         return counter.get_total_flops(), modules
-
-
-def _kept(
-    parameters: Mapping[str, Tensor], layers: Sequence[NodeLayer], removed: Mapping[str, Tensor]
-) -> dict[str, int]:
-    """How many numbers of each parameter neither make nor read a removed node."""
-    pieces = [(piece, removed[layer.name]) for layer in layers for piece in layer.incoming + layer.outgoing]
-    gone = {name: torch.zeros_like(parameter, dtype=torch.bool) for name, parameter in parameters.items()}
-    for (name, dim), positions in mark(pieces, parameters).items():
-        gone[name].index_fill_(dim, positions.nonzero().flatten(), True)
-    return {name: int((~mask).sum()) for name, mask in gone.items()}

@@ -22,7 +22,7 @@ RESAMPLES = 10_000
 """Bootstrap samples: the ends of an interval are then reproducible to about a hundredth of its width."""
 
 EXACT_PAIRS = 16
-"""Up to so many pairs, all sign flips are tried; beyond, as many as `RESAMPLES` are drawn."""
+"""Up to this number of pairs, all sign flips are tried; beyond, `RESAMPLES` are drawn."""
 
 
 class Interval(NamedTuple):
@@ -59,8 +59,15 @@ def mean_interval(values: Sequence[float]) -> Interval:
 
     Beyond 31 values the quantile of 30 degrees of freedom is used, which is slightly wide.
 
+    Args:
+        values: One value a run.
+
     Raises:
         ValueError: If there are no values.
+
+    Example:
+        >>> mean_interval([1.0, 2.0, 3.0])
+        Interval(mean=2.0, half_width=2.4843...)
     """
     if not values:
         raise ValueError("no values to take the mean of")
@@ -77,8 +84,15 @@ def interquartile_mean(values: Sequence[float]) -> float:
     Less moved by an outlier than the mean, less coarse than the median; fewer than four values lose none.
     Source: Agarwal et al. (2021), "IQM".
 
+    Args:
+        values: One value a run.
+
     Raises:
         ValueError: If there are no values.
+
+    Example:
+        >>> interquartile_mean([0.0, 2.0, 4.0, 100.0])
+        3.0
     """
     if not values:
         raise ValueError("no values to take the mean of")
@@ -91,8 +105,15 @@ def iqm_interval(values: Sequence[float]) -> Range:
     With few runs the interval is too narrow: trust the t interval there.
     Source: Efron & Tibshirani (1993), section 13.3; Agarwal et al. (2021).
 
+    Args:
+        values: One value a run.
+
     Raises:
         ValueError: If there are no values.
+
+    Example:
+        >>> iqm_interval([1.0, 2.0, 3.0, 4.0])
+        Range(value=2.5, low=1.0, high=4.0)
     """
     center = interquartile_mean(values)
     if len(values) == 1:
@@ -118,6 +139,10 @@ def paired_difference(first: Sequence[float], second: Sequence[float]) -> Differ
 
     Raises:
         ValueError: If the lengths differ or are 0.
+
+    Example:
+        >>> paired_difference([2.0, 3.0, 4.0], [1.0, 2.0, 3.0])
+        Difference(interval=Interval(mean=1.0, half_width=0.0), p_value=0.25, pairs=3)
     """
     if len(first) != len(second):
         raise ValueError(f"pairs need as many values on both sides, got {len(first)} and {len(second)}")

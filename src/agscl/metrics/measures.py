@@ -1,4 +1,4 @@
-"""What each number is: its title, its unit, which direction is better, its formula and where it comes from."""
+"""The registry of measures: title, unit, better direction, formula and source of each."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ class Measure:
     Attributes:
         title: For a table's head or an axis.
         higher_is_better: Whether more is better; `None` where neither is.
-        unit: "share" for a number in [0, 1] that is shown in percent, "ratio" for one around 1, or a real unit.
-        formula: In LaTeX; `R` is the accuracy matrix, `A*` the reference.
+        unit: "share" for a number in [0, 1] that is shown in percent, "ratio" for one around 1, "relative score" for
+            one on the scale from random actions (0) to the reference (1), or a real unit.
+        formula: In LaTeX; `R` is the accuracy matrix, `A*` the reference, `A` the matrix of relative scores.
         source: Who defined it.
     """
 
@@ -31,6 +32,7 @@ class Measure:
 
 
 _PAPER = "Jung et al. (2020), section 4.1"
+_RELATIVE, _WORLD, _CORA = "relative score", "Wolczyk et al. (2021), section 4", "Powers et al. (2022), section 4"
 
 MEASURES: Mapping[str, Measure] = {
     "average_accuracy": Measure(
@@ -91,5 +93,50 @@ MEASURES: Mapping[str, Measure] = {
     "aopc": Measure(
         "AOPC", None, "share", r"\frac1{L+1} \sum_{k=0}^L (f(0) - f(k))", "Samek et al. (2017), equation (12)"
     ),
+    "accumulated_reward": Measure(
+        "accumulated reward", True, _RELATIVE, r"\sum_j A_j(t)", "Jung et al. (2020), section 4.2, figure 7(a)"
+    ),
+    "performance": Measure("performance", True, _RELATIVE, r"\frac1T \sum_j A_{Tj}", _WORLD),
+    "reward_forgetting": Measure("forgetting", False, _RELATIVE, r"\frac1T \sum_i (A_{ii} - A_{Ti})", _WORLD),
+    "reward_plasticity": Measure(
+        "plasticity", True, _RELATIVE, r"\frac1T \sum_i A_{ii}", "Jung et al. (2020), section 4.2, mean over tasks"
+    ),
+    "reward_stability": Measure(
+        "stability",
+        True,
+        _RELATIVE,
+        r"\frac1T \sum_j A_{Tj} / \max_{j \le i \le T} A_{ij}",
+        "Jung et al. (2020), section 4.2, mean over tasks",
+    ),
+    "reward_transfer": Measure(
+        "forward transfer",
+        True,
+        _RELATIVE,
+        r"\frac1T \sum_i (\text{AUC}_i - \text{AUC}^\text{ref}_i) / (1 - \text{AUC}^\text{ref}_i)",
+        _WORLD,
+    ),
+    "isolated_forgetting": Measure(
+        "isolated forgetting", False, "ratio", r"(r_{i,j-1} - r_{ij}) / |r_i|_\text{max}", _CORA
+    ),
+    "isolated_transfer": Measure(
+        "zero-shot forward transfer", True, "ratio", r"(r_{ij} - r_{i,j-1}) / |r_i|_\text{max}", _CORA
+    ),
 }
-"""Every number that tables, figures and reports show, by the name that records use."""
+"""Every number that tables, figures and reports show, by the name that records use.
+
+Where the same word means another formula for policies, `POLICY_MEASURES` says under which name theirs is here.
+
+Example:
+    >>> MEASURES["forgetting"].title == MEASURES["reward_forgetting"].title
+    True
+"""
+
+POLICY_MEASURES: Mapping[str, str] = {
+    "accumulated_reward": "accumulated_reward",
+    "performance": "performance",
+    "forgetting": "reward_forgetting",
+    "plasticity": "reward_plasticity",
+    "stability": "reward_stability",
+    "forward_transfer": "reward_transfer",
+}
+"""Names in `MEASURES` by the names that tables of policies use."""

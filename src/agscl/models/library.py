@@ -1,4 +1,4 @@
-"""Networks of torchvision and timm as trunks: the classifier taken off, the features handed on."""
+"""Networks of torchvision and timm as trunks: the classifier removed, the features returned."""
 
 from __future__ import annotations
 
@@ -27,6 +27,10 @@ def library_trunk(name: str, *, pretrained: bool = False, size: int = EXAMPLE_SI
     Raises:
         ValueError: If there is no such network, it has no linear classifier to take off, or its library is
             not installed.
+
+    Example:
+        >>> library_trunk("efficientnet-lite0").num_features
+        1280
     """
     library, _, network = name.partition(":")
     match library:
@@ -40,7 +44,16 @@ def library_trunk(name: str, *, pretrained: bool = False, size: int = EXAMPLE_SI
 
 
 def torchvision_trunk(name: str, *, pretrained: bool = False, size: int = EXAMPLE_SIDE) -> Trunk:
-    """A classification network of torchvision without its last linear layer."""
+    """A classification network of torchvision without its last linear layer.
+
+    Args:
+        name: Torchvision's name of the network.
+        pretrained: Start from ImageNet weights.
+        size: As in `library_trunk`.
+
+    Raises:
+        ValueError: As `library_trunk`.
+    """
     models = require("torchvision.models", extra="vision")
     if name not in models.list_models(module=models):
         raise ValueError(f"torchvision has no classification network called {name!r}")
@@ -53,7 +66,16 @@ def torchvision_trunk(name: str, *, pretrained: bool = False, size: int = EXAMPL
 
 
 def timm_trunk(name: str, *, pretrained: bool = False, size: int = EXAMPLE_SIDE) -> Trunk:
-    """A network of timm without its classifier."""
+    """A network of timm without its classifier.
+
+    Args:
+        name: timm's name of the network.
+        pretrained: Start from timm's default weights.
+        size: As in `library_trunk`.
+
+    Raises:
+        ValueError: As `library_trunk`.
+    """
     timm = require("timm", extra="timm")
     try:
         network = timm.create_model(name, pretrained=pretrained, num_classes=0)

@@ -9,7 +9,16 @@ from torch import Tensor, nn
 
 
 def scaled(widths: Sequence[int], factor: float) -> tuple[int, ...]:
-    """Widths of layers times a factor, rounded, at least 1."""
+    """Widths of layers times a factor, rounded, at least 1.
+
+    Args:
+        widths: Widths of layers.
+        factor: Their factor.
+
+    Example:
+        >>> scaled((32, 64), 0.5)
+        (16, 32)
+    """
     return tuple(max(1, round(width * factor)) for width in widths)
 
 
@@ -25,6 +34,11 @@ class MLP(nn.Module):
 
     Attributes:
         num_features: Width of the output.
+
+    Example:
+        >>> from torch import zeros
+        >>> MLP(4, (8, 3))(zeros(2, 2, 2)).shape
+        torch.Size([2, 3])
     """
 
     def __init__(self, num_inputs: int, widths: Sequence[int]) -> None:

@@ -18,13 +18,18 @@ class OmniglotNet(nn.Module):
     Args:
         channels: Channels of the input images.
         size: Height and width of the input images, at least 16.
-        width: What the number of channels is multiplied with.
+        width: Factor of the number of channels.
 
     Raises:
         ValueError: If the images are too small.
 
     Attributes:
         num_features: Width of the output.
+
+    Example:
+        >>> from torch import zeros
+        >>> OmniglotNet()(zeros(1, 1, 28, 28)).shape
+        torch.Size([1, 1024])
     """
 
     def __init__(self, channels: int = 1, size: int = 28, *, width: float = 1.0) -> None:

@@ -19,6 +19,11 @@ class ResNet18(nn.Module):
 
     Attributes:
         num_features: Width of the output.
+
+    Example:
+        >>> from torch import zeros
+        >>> ResNet18()(zeros(1, 3, 32, 32)).shape
+        torch.Size([1, 512])
     """
 
     num_features = WIDTHS[-1]
@@ -43,12 +48,12 @@ class ResNet18(nn.Module):
 
 
 class Block(nn.Module):
-    """Two convolutions whose result is added to what came in.
+    """Two convolutions whose result is added to the input.
 
     Args:
-        narrow: Channels that come in.
-        wide: Channels that go out.
-        stride: Stride of the first convolution; where it is not 1, what came in is projected to fit.
+        narrow: Channels of the input.
+        wide: Channels of the output.
+        stride: Stride of the first convolution; where it is not 1, the input is projected to fit.
     """
 
     def __init__(self, narrow: int, wide: int, stride: int) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from .graph import NodeGraph, NodeLayer
+from .graph import NodeGraph
 
 
 class Activity:
@@ -57,11 +57,11 @@ class Activity:
         """
         if self._samples == 0:
             raise ValueError("no data to measure importance on: the batches are empty or never reach the model")
-        return {layer.name: self._mean(layer) for layer in self._layers}
-
-    def _mean(self, layer: NodeLayer) -> Tensor:
-        means = [self._sums[r.output][r.index].mean(dim=1) / self._samples for r in layer.readings]
-        return torch.stack(means).mean(dim=0).float()
+        means: dict[str, Tensor] = {}
+        for layer in self._layers:
+            by_reading = [self._sums[r.output][r.index].mean(dim=1) / self._samples for r in layer.readings]
+            means[layer.name] = torch.stack(by_reading).mean(dim=0).float()
+        return means
 
 
 def _sum_over_samples(value: Tensor, keep: tuple[int, ...]) -> Tensor:

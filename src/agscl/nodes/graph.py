@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -157,22 +157,19 @@ class NodeGraph:
 
     def __str__(self) -> str:
         """A table of the nodes, one layer a paragraph."""
-        return "\n".join(_lines(self))
-
-
-def _lines(graph: NodeGraph) -> Iterator[str]:
-    yield f"{graph.num_nodes} nodes in {len(graph.layers)} layers"
-    for layer in graph.layers:
-        yield f"{layer.name}: {layer.num_nodes} nodes"
-        yield f"    in   {', '.join(map(_positions, layer.incoming))}"
-        yield f"    out  {', '.join(map(_positions, layer.outgoing))}"
-    for title, names in [
-        ("heads", [head.name for head in graph.heads]),
-        ("shared by all nodes", graph.shared),
-        ("never used by the forward", graph.unreached),
-    ]:
-        if names:
-            yield f"{title}: {', '.join(names)}"
+        lines = [f"{self.num_nodes} nodes in {len(self.layers)} layers"]
+        for layer in self.layers:
+            lines.append(f"{layer.name}: {layer.num_nodes} nodes")
+            lines.append(f"    in   {', '.join(map(_positions, layer.incoming))}")
+            lines.append(f"    out  {', '.join(map(_positions, layer.outgoing))}")
+        for title, names in [
+            ("heads", [head.name for head in self.heads]),
+            ("shared by all nodes", self.shared),
+            ("never used by the forward", self.unreached),
+        ]:
+            if names:
+                lines.append(f"{title}: {', '.join(names)}")
+        return "\n".join(lines)
 
 
 def _positions(piece: Slice) -> str:

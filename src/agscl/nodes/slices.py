@@ -23,7 +23,11 @@ def gather(slices: Iterable[Slice], tensors: Mapping[str, Tensor]) -> Tensor:
         slices: What belongs to the nodes, such as `NodeLayer.incoming`.
         tensors: The tensors by name, such as a state dict.
     """
-    return torch.cat([_rows(piece, tensors[piece.parameter]) for piece in slices], dim=1)
+    vectors = []
+    for piece in slices:
+        moved = tensors[piece.parameter].detach().movedim(piece.dim, 0)
+        vectors.append(moved[_positions(piece)].reshape(len(piece.index), -1))
+    return torch.cat(vectors, dim=1)
 
 
 @torch.no_grad()
@@ -38,9 +42,10 @@ def scatter(slices: Iterable[Slice], tensors: Mapping[str, Tensor], rows: Tensor
     """
     start = 0
     for piece in slices:
-        tensor = tensors[piece.parameter].detach()
-        width = piece.index.shape[1] * (tensor.numel() // tensor.shape[piece.dim])
-        _write(piece, tensor, rows[:, start : start + width])
+        moved = tensors[piece.parameter].detach().movedim(piece.dim, 0)
+        width = piece.index.shape[1] * moved[0].numel()
+        part = rows[:, start : start + width].reshape(-1, *moved.shape[1:])
+        moved[_positions(piece)] = part.to(moved.dtype)
         start += width
 
 
@@ -56,18 +61,6 @@ def fill(slices: Iterable[Slice], tensors: Mapping[str, Tensor], nodes: Tensor, 
     """
     for piece in slices:
         tensors[piece.parameter].detach().index_fill_(piece.dim, piece.index[nodes].flatten(), value)
-
-
-def _rows(piece: Slice, tensor: Tensor) -> Tensor:
-    nodes, repeats = piece.index.shape
-    moved = tensor.detach().movedim(piece.dim, 0)
-    chosen = moved[_positions(piece)]
-    return chosen.reshape(nodes, repeats * (tensor.numel() // tensor.shape[piece.dim]))
-
-
-def _write(piece: Slice, tensor: Tensor, rows: Tensor) -> None:
-    moved = tensor.movedim(piece.dim, 0)
-    moved[_positions(piece)] = rows.reshape(piece.index.numel(), *moved.shape[1:]).to(tensor.dtype)
 
 
 def mark(chosen: Iterable[tuple[Slice, Tensor]], tensors: Mapping[str, Tensor]) -> dict[tuple[str, int], Tensor]:

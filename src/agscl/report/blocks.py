@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 from markupsafe import Markup
 
+from agscl.experiments.words import typeset, with_interval, with_range
+from agscl.metrics import MEASURES
 from agscl.metrics.interval import Interval, Range
-
-NOTHING = "-"
-"""Shown where there is no value."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ class Figure:
     drawing: Markup
     caption: str
     values: Table
-    key: Key = field(default=Key(()))
+    key: Key = Key(())
 
 
 @dataclass(frozen=True)
@@ -68,43 +66,29 @@ class Note:
     text: str
 
 
-def percent(value: Interval | None, digits: int = 1) -> str:
-    """A share in percent with its interval, if it has one."""
-    return NOTHING if value is None else with_interval(hundredfold(value), digits)
+def shown(value: Interval | Range | None, digits: int | None = None) -> str:
+    """A value with its interval, if it has one, as a cell.
+
+    >>> shown(Interval(-12.34, 0.5)), shown(Range(0.5, 0.25, 1.0)), shown(None)
+    ('−12.3 ± 0.5', '0.50 [0.25, 1.00]', '-')
+    """  # noqa: RUF002
+    if isinstance(value, Range):
+        return typeset(with_range(value, 2 if digits is None else digits))
+    return typeset(with_interval(value, 1 if digits is None else digits))
 
 
-def with_interval(value: Interval, digits: int = 1) -> str:
-    """A mean, and half the width of its interval if it has any."""
-    mean = f"{_no_minus_zero(value.mean, digits):,.{digits}f}".replace("-", "\N{MINUS SIGN}")
-    known = value.half_width > 0  # NaN for one seed, 0 where all seeds agree
-    return f"{mean} ± {value.half_width:,.{digits}f}" if known else mean
+def heading(measure: str) -> str:
+    """The title of a measure over a column, with an arrow to the better side.
+
+    >>> heading("average_accuracy").split(), heading("sparsity")
+    (['average', 'accuracy', '↑'], 'sparsity')
+    """
+    known = MEASURES.get(measure)
+    if known is None:
+        return measure.replace("_", " ")
+    arrow = {True: "\N{NO-BREAK SPACE}↑", False: "\N{NO-BREAK SPACE}↓", None: ""}[known.higher_is_better]
+    return known.title + arrow
 
 
-def with_range(value: Range, digits: int = 2) -> str:
-    """A value, and the two ends of its interval if it has any."""
-    shown = [f"{_no_minus_zero(bound, digits):,.{digits}f}".replace("-", "\N{MINUS SIGN}") for bound in value]
-    known = value.high > value.low  # NaN for one seed, equal where all seeds agree
-    return f"{shown[0]} [{shown[1]}, {shown[2]}]" if known else shown[0]
-
-
-def hundredfold(value: Interval) -> Interval:
-    """A share as percent."""
-    return Interval(100 * value.mean, 100 * value.half_width)
-
-
-def size(value: Interval) -> str:
-    """A number of bytes with its interval in a unit that keeps it short."""
-    power = min(max(int(math.log10(max(value.mean, 1)) // 3), 0), 4)
-    unit = ("B", "kB", "MB", "GB", "TB")[power]
-    scaled = Interval(value.mean / 1000**power, value.half_width / 1000**power)
-    return f"{with_interval(scaled, 1 if power else 0)} {unit}"
-
-
-def duration(value: Interval) -> str:
-    """Seconds with their interval, in minutes or hours if there are many."""
-    unit, length = next((u, s) for u, s in (("h", 3600), ("min", 60), ("s", 1)) if value.mean >= 2 * s or s == 1)
-    return f"{with_interval(Interval(value.mean / length, value.half_width / length))} {unit}"
-
-
-def _no_minus_zero(value: float, digits: int) -> float:
-    return 0.0 if round(value, digits) == 0 else value
+ARROWS = "↑ higher is better, ↓ lower is better."
+"""What the arrows in a heading mean."""

@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import TypeVar
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from agscl.experiments.records import IncompleteRun, PolicyRun, StoredRun, SupervisedRun
+from agscl.experiments.records import IncompleteRun, StoredRun
+from agscl.figures.palette import SHADES
 
-from .benchmark import Benchmark, benchmarks
-from .charts.colours import SERIES
-from .policies import PolicyBenchmark, policy_benchmarks
+from .chapters import benchmarks
 from .run_cards import cards
-from .sections import POLICY_SECTIONS, SECTIONS, Section
+from .sections import SECTIONS, Section
 
 
 @dataclass(frozen=True)
@@ -47,16 +45,14 @@ def page(runs: Sequence[StoredRun]) -> bytes:
     Raises:
         ValueError: If a table of nodes or of evaluations is damaged.
     """
-    sorted_runs = benchmarks(run for run in runs if isinstance(run, SupervisedRun))
-    sorted_policies = policy_benchmarks(run for run in runs if isinstance(run, PolicyRun))
-    chapters = [
-        *(_chapter(benchmark, SECTIONS) for benchmark in sorted_runs),
-        *(_chapter(benchmark, POLICY_SECTIONS) for benchmark in sorted_policies),
-    ]
-    repeats = [run.folder.path for benchmark in sorted_runs for run in benchmark.repeats]
-    repeats += [run.folder.path for benchmark in sorted_policies for run in benchmark.repeats]
+    chapters, repeats = [], []
+    for kind, sections in SECTIONS.items():
+        for benchmark in benchmarks(run for run in runs if isinstance(run, kind)):
+            made = [section for make in sections if (section := make(benchmark)) is not None]
+            chapters.append(Chapter(benchmark.name, benchmark.description, made))
+            repeats += [run.folder.path for run in benchmark.repeats]
     environment = _environment()
-    style = environment.get_template("page.css").render(series=SERIES)
+    style = environment.get_template("page.css").render(shades=SHADES)
     script = environment.get_template("page.js").render()
     content = environment.get_template("page.html").render(
         chapters=chapters,
@@ -71,14 +67,6 @@ def page(runs: Sequence[StoredRun]) -> bytes:
     return content.encode(errors="replace")  # the name of a folder may be no text
 
 
-AnyBenchmark = TypeVar("AnyBenchmark", Benchmark, PolicyBenchmark)
-
-
-def _chapter(benchmark: AnyBenchmark, sections: Sequence[Callable[[AnyBenchmark], Section | None]]) -> Chapter:
-    found = [section for make in sections if (section := make(benchmark)) is not None]
-    return Chapter(benchmark.name, benchmark.description, found)
-
-
 def _environment() -> Environment:
     return Environment(
         loader=PackageLoader("agscl.report"),
@@ -91,8 +79,8 @@ def _environment() -> Environment:
 
 def _policy(style: str, script: str) -> str:
     """Nothing is loaded, and no style or script runs but the page's own."""
-    own = f"style-src '{_hash(style)}'; script-src '{_hash(script)}'"
-    return f"default-src 'none'; {own}; base-uri 'none'; form-action 'none'"
+    allowed = f"style-src '{_hash(style)}'; script-src '{_hash(script)}'"
+    return f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"
 
 
 def _hash(text: str) -> str:

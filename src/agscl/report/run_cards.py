@@ -10,8 +10,9 @@ from typing import Any
 from agscl.experiments.command import command
 from agscl.experiments.policies.result import PolicyResult
 from agscl.experiments.records import IncompleteRun, PolicyRun, Record, StoredRun, SupervisedRun, UnknownRun
+from agscl.experiments.words import NOTHING, number, typeset
 
-from .blocks import NOTHING, Table
+from .blocks import Table
 
 MOST = 300
 """Rows of a record that are shown; the file has the others."""
@@ -45,90 +46,34 @@ def cards(runs: Iterable[StoredRun], repeats: Collection[Path]) -> list[Card]:
         runs: All of them.
         repeats: Folders of those that repeat another.
     """
-    return [_card(run, status=_REPEATED if run.folder.path in repeats else "complete") for run in runs]
+    return [_card(run, repeats=run.folder.path in repeats) for run in runs]
 
 
 _REPEATED = "repeats another run of these: not counted twice"
 
 
-def _card(run: StoredRun, *, status: str) -> Card:
+def _card(run: StoredRun, *, repeats: bool) -> Card:
+    status, complete = (_REPEATED, False) if repeats else ("complete", True)
+    environment: Mapping[str, str] = {}
+    repeated_by, tables = None, [Table("Configuration", ["setting", "value"], flattened(run.config))]
     match run:
-        case SupervisedRun():
-            return _sequence(run, status)
-        case PolicyRun():
-            return _policy(run, status)
+        case SupervisedRun(result=result):
+            environment, repeated_by = result.environment, command(result.experiment)
+            tables.append(Table("Drawn by the seed", ["name", "value"], flattened(result.record)))
+        case PolicyRun(result=policies):
+            environment, repeated_by = policies.environment, command(policies.experiment)
+            tables.append(_scores(policies))
+            resumed = [f"in task {at.task + 1} after {at.updates} updates" for at in policies.history.resumed]
+            again = f". Resumed {', '.join(resumed)}: its environments began new episodes there"
+            status += again if resumed else ""
         case IncompleteRun():
-            return _incomplete(run)
+            far = f"{run.learned} of {run.tasks} tasks learned" if run.tasks is not None else "no task begun"
+            status, complete = f"incomplete ({far}): not averaged in", False
         case UnknownRun():
-            return _other(run)
-
-
-def _sequence(run: SupervisedRun, status: str) -> Card:
-    experiment = run.result.experiment
-    return Card(
-        title=f"{experiment.preset}, {run.result.method}, seed {experiment.seed}",
-        status=status,
-        complete=status != _REPEATED,
-        command=command(experiment),
-        facts=[("folder", str(run.folder.path)), *run.result.environment.items()],
-        tables=[
-            Table("Configuration", ["setting", "value"], flattened(run.config)),
-            Table("Drawn by the seed", ["name", "value"], flattened(run.result.record)),
-        ],
-    )
-
-
-def _policy(run: PolicyRun, status: str) -> Card:
-    experiment, progress = run.result.experiment, run.result.history
-    places = [f"in task {place.task + 1} after {place.updates} updates" for place in progress.resumed]
-    again = [f"Taken up again {', '.join(places)}: its environments began new episodes there"] if places else []
-    return Card(
-        title=f"{experiment.preset}, {run.result.method}, seed {experiment.seed}",
-        status=". ".join([status, *again]),
-        complete=status != _REPEATED,
-        command=command(experiment),
-        facts=[("folder", str(run.folder.path)), *run.result.environment.items()],
-        tables=[
-            Table("Configuration", ["setting", "value"], flattened(run.config)),
-            _scores(run.result),
-        ],
-    )
-
-
-def _scores(result: PolicyResult) -> Table:
-    rows = [["(random actions)", *map(_score, result.history.random_scores)]]
-    rows += [[name, *map(_score, row)] for name, row in zip(result.names, result.scores(), strict=True)]
-    return Table("Mean score of an episode on each task after learning each task", ["after", *result.names], rows)
-
-
-def _score(score: float | None) -> str:
-    return NOTHING if score is None else f"{score:,.1f}".replace("-", "\N{MINUS SIGN}")
-
-
-def _incomplete(run: IncompleteRun) -> Card:
-    far = f"{run.learned} of {run.tasks} tasks learned" if run.tasks is not None else "no task begun"
-    return Card(
-        title=_title(run.config),
-        status=f"incomplete ({far}): not averaged in",
-        complete=False,
-        command=None,
-        facts=[("folder", str(run.folder.path))],
-        tables=[Table("Configuration", ["setting", "value"], flattened(run.config))],
-    )
-
-
-def _other(run: UnknownRun) -> Card:
-    return Card(
-        title=_title(run.config),
-        status="a kind of run that this page has no charts for: its record as it is",
-        complete=True,
-        command=None,
-        facts=[("folder", str(run.folder.path))],
-        tables=[
-            Table("Configuration", ["setting", "value"], flattened(run.config)),
-            Table("Result", ["name", "value"], flattened(run.record)),
-        ],
-    )
+            status = "a kind of run that this page has no charts for: its record as it is"
+            tables.append(Table("Result", ["name", "value"], flattened(run.record)))
+    facts = [("folder", str(run.folder.path)), *environment.items()]
+    return Card(_title(run.config), status, complete, repeated_by, facts, tables)
 
 
 def _title(config: Record) -> str:
@@ -136,6 +81,13 @@ def _title(config: Record) -> str:
     name = method.get("name") if isinstance(method, dict) else method
     words = [str(config.get("preset", "a run")), *([str(name)] if name is not None else [])]
     return ", ".join([*words, *([f"seed {config['seed']}"] if "seed" in config else [])])
+
+
+def _scores(result: PolicyResult) -> Table:
+    names = ["(random actions)", *result.names]
+    scores: list[Sequence[float | None]] = [result.history.random_scores, *result.scores()]
+    cells = [[name, *(typeset(number(score)) for score in row)] for name, row in zip(names, scores, strict=True)]
+    return Table("Mean score of an episode on each task after learning each task", ["after", *result.names], cells)
 
 
 def flattened(record: Mapping[str, Any]) -> list[list[str]]:

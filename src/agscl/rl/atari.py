@@ -27,7 +27,7 @@ EIGHT_GAMES = (
 """Jung et al. (2020), section 4.2, in their order."""
 
 FRAMES_PER_STEP = 4
-"""Every action is repeated for so many frames; what is counted everywhere else are agent steps."""
+"""Frames for which every action is repeated; everything else counts agent steps."""
 
 
 def atari_tasks(games: Sequence[str], *, threads: int = 1) -> list[PolicyTask]:

@@ -29,7 +29,7 @@ class Episodes:
 
 
 @dataclass(frozen=True)
-class Protocol:
+class EvaluationProtocol:
     """How many episodes are played, and how long.
 
     Attributes:

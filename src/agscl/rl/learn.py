@@ -18,12 +18,12 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from agscl.guard.footprint import footprint
-from agscl.runs.checkpointer import Snapshot
+from agscl.runs.checkpointer import RunState
 from agscl.runs.events import emit
 from agscl.runs.random import capture, restore
 from agscl.runs.tensors import load_optimizer, optimizer_tensors, prefixed, under
 
-from .evaluation import Protocol
+from .evaluation import EvaluationProtocol
 from .history import Evaluation, PolicyHistory, PolicyResumed, PolicyTaskFinished, PolicyTaskStarted, Updated
 from .learner import PolicyLearner
 from .policy import MultiHeadPolicy, outputs
@@ -46,15 +46,15 @@ def learn_sequence(learner: PolicyLearner) -> PolicyHistory:
         ValueError: If a task cannot be learned: its gradients are not finite, or its environments changed; or if the
             checkpoint belongs to another network or method.
     """
-    snapshot = learner.checkpointer.resume() if learner.checkpointer else None
-    if snapshot is None:
+    saved = learner.checkpointer.resume() if learner.checkpointer else None
+    if saved is None:
         run = _Run(learner, PolicyHistory())
         run.measure_random_scores()
         run.evaluate(0)
         run.history.evaluation_seconds = 0.0  # of no task
     else:
-        run = _Run(learner, snapshot.progress)
-        run.load(snapshot.tensors)
+        run = _Run(learner, saved.progress)
+        run.load(saved.tensors)
     for index in range(len(run.history.tasks), len(learner.tasks)):
         run.learn(index)
     return run.history
@@ -66,7 +66,7 @@ class _Run:
     def __init__(self, learner: PolicyLearner, history: PolicyHistory) -> None:
         self.learner, self.history = learner, history
         training = learner.training
-        self._protocol = Protocol(training.episodes, training.max_episode, learner.seed, learner.shape)
+        self._protocol = EvaluationProtocol(training.episodes, training.max_episode, learner.seed, learner.shape)
         self._optimizer: Mapping[str, Tensor] = {}
         self._started = 0.0
 
@@ -78,11 +78,11 @@ class _Run:
         self.history.resumed.append(PolicyResumed(len(self.history.tasks), self.history.updates))
         emit(self.learner.loggers, self.history.resumed[-1])
 
-    def _save(self, optimizer: Optimizer | None) -> Snapshot[PolicyHistory]:
+    def _save(self, optimizer: Optimizer | None) -> RunState[PolicyHistory]:
         """The state between two updates, or between two tasks: without an optimizer."""
         memory = {} if optimizer is None else optimizer_tensors(optimizer)
         random = capture(self.learner.machine.device)
-        return Snapshot(self.history, {**self.learner.state(), **prefixed(optimizer=memory, random=random)})
+        return RunState(self.history, {**self.learner.state(), **prefixed(optimizer=memory, random=random)})
 
     def measure_random_scores(self) -> None:
         """Play every task at random."""

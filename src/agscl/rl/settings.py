@@ -13,6 +13,10 @@ class PPOTraining:
     One step is one action of one environment: on Atari four frames of the game. The learning rate falls linearly to 0
     within each task; each task begins with a fresh Adam.
 
+    >>> training = PPOTraining(steps=1000, num_envs=8, rollout=16, batch_size=64)
+    >>> training.updates, training.steps_per_task, training.steps_per_epoch
+    (8, 1024, 2)
+
     Attributes:
         steps: Agent steps for each task; rounded up to whole rollouts.
         num_envs: Environments at once.
@@ -92,5 +96,5 @@ class PPOTraining:
         return self.steps_per_update // self.batch_size
 
     def evaluates_after(self, update: int) -> bool:
-        """Whether an evaluation is due after so many updates of a task, its end aside."""
+        """Whether an evaluation is due after the n-th update of a task, its end aside."""
         return update * self.evaluations // self.updates > (update - 1) * self.evaluations // self.updates

@@ -21,6 +21,9 @@ from .files import tensor_bytes, tensors_in, write_bytes
 VERSION = "2"
 """Of what a checkpoint holds; other versions are refused."""
 
+AGAIN = "begin again in a new folder with --out, or finish the run with the agscl that began it"
+"""The way out where checkpoints cannot be used."""
+
 KEPT = 2
 """Newest checkpoints that stay on disk."""
 
@@ -108,5 +111,5 @@ def _parsed(path: Path, content: bytes) -> Checkpoint:
     metadata = json.loads(content[HEADER_LENGTH : HEADER_LENGTH + length]).get("__metadata__", {})
     version = metadata.get("agscl-checkpoint")
     if version != VERSION or "record" not in metadata:
-        raise ValueError(f"{path} is a checkpoint of version {version}, this agscl reads version {VERSION}: start anew")
+        raise ValueError(f"{path} is a checkpoint of version {version}, this agscl reads version {VERSION}: {AGAIN}")
     return Checkpoint(metadata["record"], tensors)

@@ -11,7 +11,7 @@ import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor
 
-from .checkpoint import Checkpoint, CheckpointFolder
+from .checkpoint import AGAIN, Checkpoint, CheckpointFolder
 from .folder import RunFolder
 from .interruption import Interruption
 
@@ -26,8 +26,8 @@ class Every:
     """How often a checkpoint is written: whatever comes first.
 
     Attributes:
-        seconds: At most so often, and never so often that it takes 1 % of the time.
-        steps: After so many steps, or updates of a policy; `None` leaves it to the seconds.
+        seconds: Least time between two checkpoints; more where writing one takes over 1 % of it.
+        steps: Steps, or updates of a policy, between two checkpoints; `None` leaves it to the seconds.
     """
 
     seconds: float = 60.0
@@ -70,7 +70,7 @@ class Schedule:
 
 
 @dataclass(frozen=True)
-class Snapshot(Generic[P]):
+class RunState(Generic[P]):
     """The state of a run between two steps: all that it takes to go on.
 
     Attributes:
@@ -112,7 +112,7 @@ class Checkpointer(Generic[P]):
         self._events, self._schedule = folder.events, Schedule(every)
         self._record: TypeAdapter[_Record[P]] = TypeAdapter(_Record[kind])  # type: ignore[valid-type] # known at run time
 
-    def after_step(self, save: Callable[[], Snapshot[P]]) -> None:
+    def after_step(self, save: Callable[[], RunState[P]]) -> None:
         """Write a checkpoint if one is due after one more step, or if a signal asked for the end.
 
         Raises:
@@ -122,12 +122,12 @@ class Checkpointer(Generic[P]):
         if self._schedule.due() or self.interruption.number is not None:
             self.write(save)
 
-    def write(self, save: Callable[[], Snapshot[P]]) -> None:
+    def write(self, save: Callable[[], RunState[P]]) -> None:
         """Write a checkpoint; raises as `after_step` does."""
         start = time.perf_counter()
-        snapshot = save()
-        record = _Record(snapshot.progress, self._events_size(), torch.get_num_threads())
-        self.checkpoints.write(Checkpoint(self._record.dump_json(record).decode(), snapshot.tensors))
+        state = save()
+        record = _Record(state.progress, self._events_size(), torch.get_num_threads())
+        self.checkpoints.write(Checkpoint(self._record.dump_json(record).decode(), state.tensors))
         self._schedule.written(time.perf_counter() - start)
         self.check()
 
@@ -139,7 +139,7 @@ class Checkpointer(Generic[P]):
         """
         self.interruption.check(f"stopped; go on with --resume ({self.checkpoints.latest() or 'from the start'})")
 
-    def resume(self) -> Snapshot[P] | None:
+    def resume(self) -> RunState[P] | None:
         """What the newest whole checkpoint holds; `None` without any.
 
         The file of events is cut back to what it was then: what came later is lost with the process.
@@ -154,10 +154,10 @@ class Checkpointer(Generic[P]):
         try:
             record = self._record.validate_json(checkpoint.record)
         except ValidationError as error:
-            raise ValueError(f"{self.checkpoints.path} holds no checkpoints of this agscl: start anew") from error
+            raise ValueError(f"{self.checkpoints.path} holds no checkpoints of this kind of run: {AGAIN}") from error
         torch.set_num_threads(record.threads)  # sums are split between threads, so their last digits depend on it
         self._cut_events(record.events)
-        return Snapshot(record.progress, checkpoint.tensors)
+        return RunState(record.progress, checkpoint.tensors)
 
     def _events_size(self) -> int:
         return self._events.stat().st_size if self._events.exists() else 0

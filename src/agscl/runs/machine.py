@@ -134,7 +134,7 @@ PLAIN = Machine()
 
 @contextmanager
 def threads(number: int | None) -> Iterator[None]:
-    """Compute on so many CPU threads within the context; `None` leaves their number as it is."""
+    """Compute on a number of CPU threads within the context; `None` leaves their number as it is."""
     before = torch.get_num_threads()
     torch.set_num_threads(number or before)
     try:

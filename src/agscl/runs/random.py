@@ -46,7 +46,14 @@ def restore(states: Mapping[str, Tensor], device: torch.device = CPU) -> None:
 
 @contextmanager
 def seeded(seed: int, device: torch.device = CPU) -> Iterator[None]:
-    """Seed all generators within the context, and restore their states behind it."""
+    """Seed all generators within the context, and restore their states behind it.
+
+    >>> with seeded(7):
+    ...     first = random.random()
+    >>> with seeded(7):
+    ...     random.random() == first
+    True
+    """
     before = capture(device)
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002

@@ -48,7 +48,11 @@ def evaluate(
     for batch in map(machine.place, examples.batches(EVALUATION_BATCH)):
         with machine.autocast():
             logits = answers(model, batch, task, joint=joint)
-        sums += _sums(logits.float(), batch[1]).cpu()
+        logits, labels = logits.float(), batch[1]
+        require_labels(labels, logits.shape[1])
+        loss_sum = cross_entropy(logits, labels, reduction="sum")
+        num_correct = (logits.argmax(dim=1) == labels).sum()
+        sums += torch.stack([loss_sum.double(), num_correct.double()]).cpu()
     loss, correct = (sums / len(examples)).tolist()
     return LossAndAccuracy(loss, correct)
 
@@ -100,10 +104,3 @@ def require_labels(labels: Tensor, num_classes: int) -> None:
             f"labels from {low} to {high} do not fit a head of {num_classes} classes: "
             f"labels of a task count from 0 to {num_classes - 1}"
         )
-
-
-def _sums(logits: Tensor, labels: Tensor) -> Tensor:
-    require_labels(labels, logits.shape[1])
-    loss = cross_entropy(logits, labels, reduction="sum")
-    correct = (logits.argmax(dim=1) == labels).sum()
-    return torch.stack([loss.double(), correct.double()])

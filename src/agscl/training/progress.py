@@ -12,7 +12,7 @@ from torch.amp.grad_scaler import GradScaler
 from torch.optim import SGD, Adam, Optimizer
 
 from agscl.benchmarks.task import Batch, Task
-from agscl.runs.checkpointer import Snapshot
+from agscl.runs.checkpointer import RunState
 from agscl.runs.random import restore
 
 from .events import TaskFinished
@@ -57,7 +57,7 @@ class TaskProgress:
         self.epoch, self.batches, self.loss = 0, 0, 0.0
         self.before = self.best = snapshot(learner.model)
         self.order, self.random = learner.generator.get_state(), dict[str, Tensor]()
-        self.rollback_point: Snapshot[SequenceProgress] | None = None
+        self.rollback_point: RunState[SequenceProgress] | None = None
         self.started = self.epoch_started = time.perf_counter()
 
     @property

@@ -1,10 +1,10 @@
-"""A task in training as a snapshot, and back: for checkpoints and for rollback."""
+"""The codec of a task in training: its state as numbers and tensors, and back, for checkpoints and rollback."""
 
 from __future__ import annotations
 
 import time
 
-from agscl.runs.checkpointer import Snapshot
+from agscl.runs.checkpointer import RunState
 from agscl.runs.random import capture, restore
 from agscl.runs.tensors import load_optimizer, optimizer_tensors, prefixed, under
 
@@ -12,7 +12,7 @@ from .history import SequenceProgress
 from .progress import TaskProgress
 
 
-def save(progress: TaskProgress) -> Snapshot[SequenceProgress]:
+def save(progress: TaskProgress) -> RunState[SequenceProgress]:
     """The state between two steps; its tensors are the model's own, not copies."""
     learner, point, now = progress.learner, progress.rollback_point, time.perf_counter()
     numbers = SequenceProgress(
@@ -36,16 +36,16 @@ def save(progress: TaskProgress) -> Snapshot[SequenceProgress]:
         order={"begun": progress.order, "now": learner.generator.get_state()},
         rollback=point.tensors if point else {},
     )
-    return Snapshot(numbers, tensors)
+    return RunState(numbers, tensors)
 
 
-def load(progress: TaskProgress, snapshot: Snapshot[SequenceProgress]) -> None:
+def load(progress: TaskProgress, state: RunState[SequenceProgress]) -> None:
     """Put a progress on the same task into a saved state.
 
     Raises:
         ValueError: If it was saved by another model or method.
     """
-    numbers, tensors, learner = snapshot.progress, snapshot.tensors, progress.learner
+    numbers, tensors, learner = state.progress, state.tensors, progress.learner
     try:
         learner.model.load_state_dict(under("model", tensors))
         learner.guard.load_state_dict(under("guard", tensors))
@@ -61,7 +61,7 @@ def load(progress: TaskProgress, snapshot: Snapshot[SequenceProgress]) -> None:
     progress.epoch, progress.batches, progress.loss = numbers.epoch, numbers.batches, numbers.loss
     progress.set_learning_rate()
     progress.scaler.load_state_dict(numbers.scaler)
-    progress.rollback_point = Snapshot(numbers.rollback, under("rollback", tensors)) if numbers.rollback else None
+    progress.rollback_point = RunState(numbers.rollback, under("rollback", tensors)) if numbers.rollback else None
     progress.order, progress.random = tensors["order.begun"], under("random", tensors)
     learner.generator.set_state(tensors["order.now"])
     restore(progress.random, device)
@@ -75,7 +75,7 @@ def set_rollback_point(progress: TaskProgress) -> None:
         progress.rollback_point = None  # a rollback point holds none itself
         now = save(progress)
         copies = {name: tensor.detach().clone() for name, tensor in now.tensors.items()}
-        progress.rollback_point = Snapshot(now.progress, copies)
+        progress.rollback_point = RunState(now.progress, copies)
 
 
 def rollback(progress: TaskProgress) -> None:

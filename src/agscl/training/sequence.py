@@ -29,19 +29,19 @@ def learn_sequence(learner: Learner, sequence: TaskSequence) -> History:
     Raises:
         ValueError: If a task cannot be learned, see `learn_task`.
     """
-    snapshot = learner.checkpointer.resume() if learner.checkpointer else None
-    finished = snapshot.progress.finished if snapshot else ()
+    saved = learner.checkpointer.resume() if learner.checkpointer else None
+    finished = saved.progress.finished if saved else ()
     epochs, count = learner.training.epochs, len(sequence.tasks)
     for index in range(len(finished), count):
         tasks, name = sequence.tasks[: index + 1], sequence.tasks[index].name
         learner.guard.use_task(index)
         progress = TaskProgress(learner, join(tasks) if learner.joint else tasks[-1], index, finished)
-        if snapshot is None:
+        if saved is None:
             emit(learner.loggers, TaskStarted(index, name, count, epochs))
         else:
-            load(progress, snapshot)
+            load(progress, saved)
             emit(learner.loggers, Resumed(index, name, count, epochs, progress.epoch))
-        finished, snapshot = (*finished, _learn(progress, tasks)), None
+        finished, saved = (*finished, _learn(progress, tasks)), None
     return History(finished)
 
 

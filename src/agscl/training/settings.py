@@ -64,6 +64,10 @@ class Training:
             raise ValueError(f"momentum must be in [0, 1), and 0 without optimizer='sgd', got {self.momentum}")
 
     def with_epochs(self, epochs: int) -> Training:
-        """The same with another number of epochs; milestones move in proportion."""
+        """The same with another number of epochs; milestones move in proportion.
+
+        >>> Training(epochs=40, milestones=(20, 30)).with_epochs(4).milestones
+        (2, 3)
+        """
         milestones = (max(1, round(milestone * epochs / self.epochs)) for milestone in self.milestones)
         return replace(self, epochs=epochs, milestones=tuple(milestones))

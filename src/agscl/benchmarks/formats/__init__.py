@@ -1,1 +1,1 @@
-"""One reader per original format: each looks at a place and streams what it finds, or finds nothing."""
+"""One reader per original format: each streams the images of a source, or gives `None` for another format."""

@@ -11,7 +11,7 @@ from agscl.benchmarks.errors import DataError
 from agscl.benchmarks.raw import Piece, RawSet, piece
 
 from .pickled import array, read_pickle
-from .source import Place
+from .source import Source
 
 SHAPE = (3, 32, 32)
 
@@ -45,31 +45,31 @@ CIFAR10 = CifarFiles(
 CIFAR100 = CifarFiles("cifar-100-python", ("train",), "meta", "fine_label_names", "fine_labels")
 
 
-def read_cifar10(place: Place) -> RawSet | None:
+def read_cifar10(source: Source) -> RawSet | None:
     """Read ``cifar-10-batches-py``."""
-    return _read(place, CIFAR10, "test_batch")
+    return _read(source, CIFAR10, "test_batch")
 
 
-def read_cifar100(place: Place) -> RawSet | None:
+def read_cifar100(source: Source) -> RawSet | None:
     """Read ``cifar-100-python``, fine labels."""
-    return _read(place, CIFAR100, "test")
+    return _read(source, CIFAR100, "test")
 
 
-def _read(place: Place, files: CifarFiles, test: str) -> RawSet | None:
-    folder = place.find(files.folder)
+def _read(source: Source, files: CifarFiles, test: str) -> RawSet | None:
+    folder = source.find(files.folder)
     if folder is None:
         return None
-    meta = read_pickle(place, _member(folder, files.meta))
+    meta = read_pickle(source, _member(folder, files.meta))
     names = meta.get(files.names)
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise DataError(f"{folder / files.meta} lacks the names of the classes")
     batches = [(_member(folder, name), name == test) for name in (*files.train, test)]
-    pieces = [_batch(place, path, files.labels, is_test=is_test) for path, is_test in batches]
+    pieces = [_batch(source, path, files.labels, is_test=is_test) for path, is_test in batches]
     return RawSet(tuple(names), SHAPE, sum(len(part.images) for part in pieces), iter(pieces))
 
 
-def _batch(place: Place, path: Path, labels: str, *, is_test: bool) -> Piece:
-    entries = read_pickle(place, path)
+def _batch(source: Source, path: Path, labels: str, *, is_test: bool) -> Piece:
+    entries = read_pickle(source, path)
     rows, classes = array(entries, "data", path), array(entries, labels, path)
     if rows.dtype != np.uint8 or rows.ndim != 2 or rows.shape[1] != np.prod(SHAPE):  # noqa: PLR2004
         raise DataError(f"{path}: 'data' is {rows.dtype} {rows.shape}, not rows of 3072 bytes")

@@ -13,24 +13,20 @@ from agscl.benchmarks.errors import DataError
 from agscl.benchmarks.raw import RawSet
 
 from .decode import Sample, decoded
-from .source import Place
+from .source import Source
 
 
-def read_cub(place: Place) -> RawSet | None:
+def read_cub(source: Source) -> RawSet | None:
     """Read the images listed in ``images.txt``; square, from the middle of each."""
-    split_file = place.find("train_test_split.txt")
+    split_file = source.find("train_test_split.txt")
     if split_file is None:
         return None
     folder = split_file.parent
-    names = _classes(folder)
+    names = [name for _, name in _lines(folder / "classes.txt")]
     in_training = dict(_lines(split_file))
     labels = {name: label for label, name in enumerate(names)}
     samples = [_sample(folder, number, name, in_training, labels) for number, name in _lines(folder / "images.txt")]
-    return RawSet(tuple(names), place.shape, len(samples), decoded(samples, place.shape, fit="crop"))
-
-
-def _classes(folder: Path) -> list[str]:
-    return [name for _, name in _lines(folder / "classes.txt")]
+    return RawSet(tuple(names), source.shape, len(samples), decoded(samples, source.shape, fit="crop"))
 
 
 def _sample(folder: Path, number: str, name: str, in_training: dict[str, str], labels: dict[str, int]) -> Sample:

@@ -11,42 +11,47 @@ from agscl.benchmarks.image_set import IMAGE_DIMS
 from agscl.benchmarks.raw import Piece, Pixels, RawSet, piece
 
 from .pickled import array, read_pickle
-from .source import Place, Shape
+from .source import Shape, Source
 
 BRIGHTEST = 255
 
 
-def read_facescrub(place: Place) -> RawSet | None:
+def read_facescrub(source: Source) -> RawSet | None:
     """Read ``facescrub_train_100.pkl`` and ``facescrub_test_100.pkl``: 100 people."""
     people = tuple(str(number) for number in range(100))
-    return _read(place, "facescrub_train_100.pkl", "facescrub_test_100.pkl", people)
+    return _read(source, "facescrub_train_100.pkl", "facescrub_test_100.pkl", people)
 
 
-def read_notmnist(place: Place) -> RawSet | None:
+def read_notmnist(source: Source) -> RawSet | None:
     """Read ``notmnist_train.pkl`` and ``notmnist_test.pkl``: letters A to J."""
-    return _read(place, "notmnist_train.pkl", "notmnist_test.pkl", tuple("ABCDEFGHIJ"))
+    return _read(source, "notmnist_train.pkl", "notmnist_test.pkl", tuple("ABCDEFGHIJ"))
 
 
-def _read(place: Place, train: str, test: str, classes: tuple[str, ...]) -> RawSet | None:
-    if place.find(train) is None:
+def _read(source: Source, train: str, test: str, classes: tuple[str, ...]) -> RawSet | None:
+    if source.find(train) is None:
         return None
-    pieces = [_part(place, train, is_test=False), _part(place, test, is_test=True)]
-    return RawSet(classes, place.shape, sum(len(part.images) for part in pieces), iter(pieces))
+    pieces = [_part(source, train, is_test=False), _part(source, test, is_test=True)]
+    return RawSet(classes, source.shape, sum(len(part.images) for part in pieces), iter(pieces))
 
 
-def _part(place: Place, name: str, *, is_test: bool) -> Piece:
-    path = place.need(name)
-    entries = read_pickle(place, path)
+def _part(source: Source, name: str, *, is_test: bool) -> Piece:
+    path = source.need(name)
+    entries = read_pickle(source, path)
     features, labels = array(entries, "features", path), array(entries, "labels", path)
-    if features.ndim != IMAGE_DIMS or features.shape[1] != place.shape[0]:
-        raise DataError(f"{path}: 'features' has shape {features.shape}, not (N, {place.shape[0]}, H, W)")
+    if features.ndim != IMAGE_DIMS or features.shape[1] != source.shape[0]:
+        raise DataError(f"{path}: 'features' has shape {features.shape}, not (N, {source.shape[0]}, H, W)")
     if features.size and not 0 <= features.min() <= features.max() <= BRIGHTEST:
         raise DataError(f"{path}: 'features' are not pixels from 0 to {BRIGHTEST}")
-    return piece(resized(features.astype(np.uint8), place.shape), labels, is_test=is_test)
+    return piece(resized(features.astype(np.uint8), source.shape), labels, is_test=is_test)
 
 
 def resized(images: Pixels, shape: Shape) -> Pixels:
-    """Images scaled to ``(H, W)`` of ``shape``, bilinearly and antialiased; as they are if they fit."""
+    """Images scaled to ``(H, W)`` of ``shape``, bilinearly and antialiased; as they are if they fit.
+
+    Args:
+        images: uint8, shape ``(n, C, H, W)``.
+        shape: ``(C, H, W)`` of the result.
+    """
     if images.shape[2:] == shape[1:]:
         return images
     scaled = functional.interpolate(torch.from_numpy(images).float(), size=shape[1:], mode="bilinear", antialias=True)

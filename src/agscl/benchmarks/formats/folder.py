@@ -8,7 +8,7 @@ from agscl.benchmarks.errors import DataError
 from agscl.benchmarks.raw import RawSet
 
 from .decode import Fit, Sample, decoded, is_image
-from .source import Place, Shape
+from .source import Shape, Source
 
 TEST_NAMES = ("test", "val", "valid", "validation")
 UNREADABLE_ORIGINALS = frozenset(
@@ -25,11 +25,11 @@ UNREADABLE_ORIGINALS = frozenset(
 """Files of notMNIST that are not images in the original archives."""
 
 
-def read_folder(place: Place) -> RawSet | None:
-    """Read a tree of image folders, scaled to the place's shape."""
-    if not place.path.is_dir():
+def read_folder(source: Source) -> RawSet | None:
+    """Read a tree of image folders, scaled to the shape of the source."""
+    if not source.path.is_dir():
         return None
-    return read_tree(place.path, place.shape)
+    return read_tree(source.path, source.shape)
 
 
 def read_tree(root: Path, shape: Shape, *, fit: Fit = "stretch") -> RawSet | None:
@@ -70,10 +70,12 @@ def read_tree(root: Path, shape: Shape, *, fit: Fit = "stretch") -> RawSet | Non
 
 
 def _stepped_through(root: Path) -> Path:
-    children = [path for path in root.iterdir() if not path.name.startswith(".")]
-    while len(children) == 1 and children[0].is_dir() and not _images(children[0]):
+    while (
+        len(children := [path for path in root.iterdir() if not path.name.startswith(".")]) == 1
+        and children[0].is_dir()
+        and not _images(children[0])
+    ):
         root = children[0]
-        children = [path for path in root.iterdir() if not path.name.startswith(".")]
     return root
 
 

@@ -14,33 +14,29 @@ from agscl.benchmarks.errors import DataError
 from agscl.benchmarks.raw import RawSet
 
 from .decode import Sample, decoded
-from .source import Place
+from .source import Source
 
 NUM_CLASSES = 43
 TEST_TABLE = "GT-final_test.csv"
 
 
-def read_gtsrb(place: Place) -> RawSet | None:
+def read_gtsrb(source: Source) -> RawSet | None:
     """Read the training folders and the test images with their table of classes."""
-    training = place.find("Final_Training") or place.find("Training")
+    training = source.find("Final_Training") or source.find("Training")
     if training is None:
         return None
     folder = training / "Images" if (training / "Images").is_dir() else training
-    samples = [sample for path in sorted(folder.glob("[0-9]" * 5)) for sample in _training(path)]
+    samples = [
+        Sample(path, label, False)
+        for folder_of_class in sorted(folder.glob("[0-9]" * 5))
+        for path, label in _table(folder_of_class / f"GT-{folder_of_class.name}.csv", folder_of_class)
+    ]
     if not samples:
         raise DataError(f"{folder} holds no folders 00000, 00001, ...")
-    samples += _test(place)
+    test = source.need("Final_Test") / "Images"
+    samples += [Sample(path, label, True) for path, label in _table(source.need(TEST_TABLE), test)]
     classes = tuple(str(number) for number in range(NUM_CLASSES))
-    return RawSet(classes, place.shape, len(samples), decoded(samples, place.shape))
-
-
-def _training(folder: Path) -> Iterator[Sample]:
-    return (Sample(path, label, False) for path, label in _table(folder / f"GT-{folder.name}.csv", folder))
-
-
-def _test(place: Place) -> list[Sample]:
-    images = place.need("Final_Test") / "Images"
-    return [Sample(path, label, True) for path, label in _table(place.need(TEST_TABLE), images)]
+    return RawSet(classes, source.shape, len(samples), decoded(samples, source.shape))
 
 
 def _table(table: Path, folder: Path) -> Iterator[tuple[Path, int]]:

@@ -15,35 +15,35 @@ from agscl.benchmarks.archives import ALWAYS_ALLOWED, MAX_RATIO
 from agscl.benchmarks.errors import DataError
 from agscl.benchmarks.raw import Piece, RawSet, channels_first, piece
 
-from .source import Place
+from .source import Source
 
 UNSIGNED_BYTE = 8
 DIGITS = tuple("0123456789")
 
 
-def read_idx(place: Place) -> RawSet | None:
+def read_idx(source: Source) -> RawSet | None:
     """Read the four files of MNIST, or of any set in its format, as 28x28 grey images of ten classes."""
-    if _locate(place, "train-images-idx3-ubyte") is None:
+    if _locate(source, "train-images-idx3-ubyte") is None:
         return None
-    pieces = [_pair(place, "train", is_test=False), _pair(place, "t10k", is_test=True)]
+    pieces = [_pair(source, "train", is_test=False), _pair(source, "t10k", is_test=True)]
     count = sum(len(part.images) for part in pieces)
     return RawSet(DIGITS, (1, *pieces[0].images.shape[2:]), count, iter(pieces), named=False)
 
 
-def _pair(place: Place, prefix: str, *, is_test: bool) -> Piece:
-    images = _read(place, f"{prefix}-images-idx3-ubyte", dims=3)
-    labels = _read(place, f"{prefix}-labels-idx1-ubyte", dims=1)
+def _pair(source: Source, prefix: str, *, is_test: bool) -> Piece:
+    images = _read(source, f"{prefix}-images-idx3-ubyte", dims=3)
+    labels = _read(source, f"{prefix}-labels-idx1-ubyte", dims=1)
     return piece(channels_first(images), labels, is_test=is_test)
 
 
-def _locate(place: Place, name: str) -> Path | None:
+def _locate(source: Source, name: str) -> Path | None:
     """The gzipped original if it is there (its checksum is known), else the unpacked file."""
-    return place.find(f"{name}.gz") or place.find(name)
+    return source.find(f"{name}.gz") or source.find(name)
 
 
-def _read(place: Place, name: str, dims: int) -> NDArray[np.uint8]:
-    path = _locate(place, name) or place.need(f"{name}.gz")
-    place.checksums.passes(path)
+def _read(source: Source, name: str, dims: int) -> NDArray[np.uint8]:
+    path = _locate(source, name) or source.need(f"{name}.gz")
+    source.checksums.passes(path)
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             shape = _shape(path, file.read(4 + 4 * dims), dims)

@@ -22,7 +22,7 @@ from agscl.benchmarks.errors import DataError
 from agscl.benchmarks.npy import read_header
 from agscl.benchmarks.raw import Piece, Pixels, RawSet, piece
 
-from .source import Place
+from .source import Source
 
 SPLIT = (("x_train", "y_train", False), ("x_test", "y_test", True))
 WHOLE = (("x", "y", False),)
@@ -34,13 +34,16 @@ DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, Overflo
 """What reading a damaged file raises."""
 
 
-def read_npz(place: Place) -> RawSet | None:
-    """Read a place that is an ``.npz`` file."""
-    return npz_set(place.path) if place.path.suffix == ".npz" and place.path.is_file() else None
+def read_npz(source: Source) -> RawSet | None:
+    """Read a source that is an ``.npz`` file."""
+    return npz_set(source.path) if source.path.suffix == ".npz" and source.path.is_file() else None
 
 
 def npz_set(path: Path) -> RawSet:
     """Read an ``.npz`` file.
+
+    Args:
+        path: The file.
 
     Raises:
         DataError: If it is damaged, or its arrays are not images with labels.
@@ -58,6 +61,9 @@ def npz_set(path: Path) -> RawSet:
 
 def load_npz(path: Path) -> dict[str, NDArray[Any]]:
     """All arrays of a file, without pickles.
+
+    Args:
+        path: The file.
 
     Raises:
         DataError: If the file is damaged, foreign, or announces more than it holds.

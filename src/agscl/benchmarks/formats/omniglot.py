@@ -6,37 +6,36 @@ Ink is dark in the originals and bright in the cache, as in MNIST. Each class is
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from agscl.benchmarks.errors import DataError
 from agscl.benchmarks.raw import RawSet
 
 from .decode import Sample, decoded, is_image
-from .source import Place
+from .source import Source
 
 HALVES = ("images_background", "images_evaluation")
 
 
-def read_omniglot(place: Place) -> RawSet | None:
+def read_omniglot(source: Source) -> RawSet | None:
     """Read both halves, 30 and 20 alphabets in the original."""
-    halves = [place.find(name) for name in HALVES]
+    halves = [source.find(name) for name in HALVES]
     if all(half is None for half in halves):
         return None
     alphabets = sorted(
-        (alphabet for name in HALVES for alphabet in place.need(name).iterdir() if alphabet.is_dir()),
+        (alphabet for name in HALVES for alphabet in source.need(name).iterdir() if alphabet.is_dir()),
         key=lambda alphabet: alphabet.name,
     )
-    characters = [(alphabet, character) for alphabet in alphabets for character in _folders(alphabet)]
+    characters = [
+        (alphabet, character)
+        for alphabet in alphabets
+        for character in sorted(alphabet.iterdir())
+        if character.is_dir()
+    ]
     samples = [
         Sample(path, label, is_test=False)
         for label, (_, character) in enumerate(characters)
         for path in sorted(filter(is_image, character.iterdir()))
     ]
     if not samples:
-        raise DataError(f"{place.path} holds no characters")
+        raise DataError(f"{source.path} holds no characters")
     names = tuple(f"{alphabet.name}/{character.name}" for alphabet, character in characters)
-    return RawSet(names, place.shape, len(samples), decoded(samples, place.shape, invert=True))
-
-
-def _folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir())
+    return RawSet(names, source.shape, len(samples), decoded(samples, source.shape, invert=True))

@@ -18,20 +18,24 @@ from numpy.typing import NDArray
 
 from agscl.benchmarks.errors import DataError
 
-from .source import Place
+from .source import Source
 
 FRAME_BYTES = 9
 """The opcode and a size of eight bytes."""
 
 
-def read_pickle(place: Place, path: Path) -> dict[str, Any]:
+def read_pickle(source: Source, path: Path) -> dict[str, Any]:
     """Read a pickled dictionary of arrays, strings and numbers; `array` gets an array out of it.
+
+    Args:
+        source: The files that are known or vouched for.
+        path: The pickle.
 
     Raises:
         DataError: If the file's checksum is not known or differs, or it holds anything else.
     """
     content = path.read_bytes()
-    if not place.checksums.passes(path, content) and not place.vouched:
+    if not source.checksums.passes(path, content) and not source.vouched:
         raise DataError(
             f"{path} is a pickle, which can run code when read, and its checksum is not known: "
             "give the checksum of the file or archive that you trust (--checksum)"
@@ -49,6 +53,11 @@ def read_pickle(place: Place, path: Path) -> dict[str, Any]:
 
 def array(entries: dict[str, Any], key: str, path: Path) -> NDArray[Any]:
     """An entry as an array of numbers.
+
+    Args:
+        entries: The dictionary of a pickle.
+        key: Name of the entry.
+        path: The pickle, for the error.
 
     Raises:
         DataError: If it is missing or not numbers.
@@ -115,22 +124,16 @@ class _ArraysOnly(pickle.Unpickler):
         stand_ins = {
             "numpy.ndarray": _Array,
             "numpy.dtype": _Type,
-            "numpy._core.multiarray._reconstruct": self._empty,
+            "numpy._core.multiarray._reconstruct": lambda *_: _Array(),
             "numpy._core.numeric._frombuffer": self._filled,
-            "_codecs.encode": self._encoded,
+            "_codecs.encode": lambda text, _: text.encode("latin1"),
         }
         full = f"{module.replace('numpy.core', 'numpy._core')}.{name}"
         if full not in stand_ins:
             raise pickle.UnpicklingError(f"refers to {module}.{name}")
         return stand_ins[full]
 
-    def _empty(self, *_: object) -> _Array:
-        return _Array()
-
     def _filled(self, content: bytes, kind: _Type, shape: tuple[int, ...], order: str) -> _Array:
         made = _Array()
         made.fill(content, kind, shape, order)
         return made
-
-    def _encoded(self, text: str, _: object) -> bytes:
-        return text.encode("latin1")

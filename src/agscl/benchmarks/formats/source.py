@@ -1,4 +1,4 @@
-"""Where a reader looks, and what it should find there."""
+"""Source of a data set: a file or folder, and what a reader should find there."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
-class Place:
+class Source:
     """A file or folder to read a data set from.
 
     Attributes:
@@ -33,27 +33,37 @@ class Place:
     hint: str
 
     def find(self, name: str) -> Path | None:
-        """The file or folder of this name at this place, preferably in torchvision's folder for the set.
+        """The file or folder of this name in the source, preferably in torchvision's folder for the set.
+
+        Args:
+            name: Name of a file or folder.
 
         Raises:
             DataError: If there are several, and no way to tell which is meant.
         """
         if self.path.name == name:
             return self.path
-        found = find(self.path, name) if self.path.is_dir() else []
-        hinted = [path for path in found if self.hint in path.parts]
-        chosen = hinted or found
+        candidates = find(self.path, name) if self.path.is_dir() else []
+        hinted = [path for path in candidates if self.hint in path.parts]
+        chosen = hinted or candidates
         if len(chosen) > 1:
             raise DataError(f"{self.path} holds several {name}: {chosen[0]}, {chosen[1]}; point to one")
         return chosen[0] if chosen else None
 
     def need(self, name: str) -> Path:
-        """Like :meth:`find`, for a file that must be there."""
+        """Like :meth:`find`, for a file that must be there.
+
+        Args:
+            name: Name of a file or folder.
+
+        Raises:
+            DataError: If it is not there, or there are several.
+        """
         path = self.find(name)
         if path is None:
             raise DataError(f"{self.path} lacks {name}")
         return path
 
 
-Reader = Callable[[Place], RawSet | None]
-"""Reads a place; ``None`` if it does not look like the reader's format at all."""
+Reader = Callable[[Source], RawSet | None]
+"""Reads a source; ``None`` if it does not look like the reader's format at all."""

@@ -8,7 +8,7 @@ from agscl.benchmarks.errors import DataError
 from agscl.benchmarks.raw import Piece, RawSet, piece
 
 from .matlab import read_arrays
-from .source import Place
+from .source import Source
 
 FILES = ("train_32x32.mat", "test_32x32.mat")
 SHAPE = (3, 32, 32)
@@ -16,17 +16,17 @@ IMAGE = (32, 32, 3)
 DIGITS = tuple("0123456789")
 
 
-def read_svhn(place: Place) -> RawSet | None:
+def read_svhn(source: Source) -> RawSet | None:
     """Read ``train_32x32.mat`` and ``test_32x32.mat``."""
-    if place.find(FILES[0]) is None:
+    if source.find(FILES[0]) is None:
         return None
-    pieces = [_read(place, name, is_test=name == FILES[1]) for name in FILES]
+    pieces = [_read(source, name, is_test=name == FILES[1]) for name in FILES]
     return RawSet(DIGITS, SHAPE, sum(len(part.images) for part in pieces), iter(pieces))
 
 
-def _read(place: Place, name: str, *, is_test: bool) -> Piece:
-    path = place.need(name)
-    place.checksums.passes(path)
+def _read(source: Source, name: str, *, is_test: bool) -> Piece:
+    path = source.need(name)
+    source.checksums.passes(path)
     arrays = read_arrays(path)
     if missing := {"X", "y"} - arrays.keys():
         raise DataError(f"{path} lacks {min(missing)!r}")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
-from pydantic import ConfigDict, PlainSerializer, PlainValidator
+from pydantic import ConfigDict
 
-from agscl.experiments.codec import method_from_json, method_to_json, name_of
+from agscl.experiments.codec import JsonMethod, name_of
 from agscl.experiments.kind import AnyExperiment
 from agscl.experiments.overrides import AS_PUBLISHED, Overrides
 from agscl.methods import AnyMethod
@@ -41,7 +41,7 @@ class PolicyExperiment(AnyExperiment):
     __pydantic_config__: ClassVar[ConfigDict] = {"extra": "forbid", "strict": True}
 
     preset: str
-    method: Annotated[AnyMethod, PlainValidator(method_from_json), PlainSerializer(method_to_json)]
+    method: JsonMethod
     training: PPOTraining
     seed: int = 0
     tasks: int | None = None

@@ -29,14 +29,10 @@ class PolicyPreset(AnyPreset):
     """All of an experiment of reinforcement learning but the method and the seed.
 
     Attributes:
-        description: One line.
         tasks: Makes the tasks.
         network: An untrained network for them.
         training: How each task is learned.
-        methods: Methods by name; those that run when no method is chosen.
-        baselines: Other methods by name; `agscl compare` runs these too.
         frames_per_step: Frames of the game in one agent step.
-        threads: CPU threads while it runs.
     """
 
     description: str

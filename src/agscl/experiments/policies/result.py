@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,7 +10,7 @@ from pydantic import ConfigDict
 
 from agscl.benchmarks.task import JSON
 from agscl.experiments.kind import AnyResult
-from agscl.experiments.result_file import FORMAT, parse_result
+from agscl.experiments.result_file import parse_result
 from agscl.rl.history import Evaluation, PolicyHistory, PolicyResumed, PolicyTaskFinished
 from agscl.runs import RunFolder
 from agscl.runs.tables import frame, read_table
@@ -97,10 +96,9 @@ class PolicyResult(AnyResult):
         """Every evaluation, one row each."""
         return frame([asdict(evaluation) for evaluation in self.history.evaluations], COLUMNS)
 
-    def to_json(self) -> bytes:
-        """The result as JSON, but for the table of evaluations."""
-        content: dict[str, Any] = {
-            "format": FORMAT,
+    def content(self) -> dict[str, Any]:
+        """What ``result.json`` holds."""
+        return {
             "kind": KIND,
             "method": self.method,
             "scores": self.scores(),
@@ -110,32 +108,15 @@ class PolicyResult(AnyResult):
             "resumed": [asdict(place) for place in self.history.resumed],
             "environment": self.environment,
         }
-        return json.dumps(content, indent=2, allow_nan=False).encode() + b"\n"
 
     @classmethod
-    def read(cls, folder: RunFolder) -> PolicyResult:
-        """The result that a finished run wrote.
-
-        Raises:
-            ValueError: If the folder holds no finished run that this version can read.
-            OSError: If its files cannot be read.
-        """
-        folder.require_complete()
-        return cls.parse(PolicyExperiment.from_json(folder.experiment.read_bytes()), folder.result.read_bytes(), folder)
-
-    @classmethod
-    def parse(cls, experiment: PolicyExperiment, content: bytes, folder: RunFolder) -> PolicyResult:
-        """A result from the content of its file, with the table of evaluations from its folder.
-
-        Raises:
-            ValueError: If it is no whole result.
-            OSError: If the table cannot be read.
-        """
-        written = parse_result(content, folder.result, _Written)
+    def parse(cls, config: bytes, content: bytes, folder: RunFolder) -> PolicyResult:
+        """A result from the contents of its files; raises as `AnyResult.parse` does."""
+        experiment, written = PolicyExperiment.from_json(config), parse_result(content, folder.result, _Written)
         history = PolicyHistory(
             random_scores=list(written.random_scores),
             tasks=list(written.tasks),
-            evaluations=_read_evaluations(folder),
+            evaluations=[Evaluation(**row) for row in read_table(folder.evaluations, COLUMNS).iter_rows(named=True)],
             resumed=list(written.resumed),
         )
         _require_whole(history, experiment.training.steps_per_task, folder)
@@ -152,10 +133,6 @@ class _Written:
     tasks: Sequence[PolicyTaskFinished]
     resumed: Sequence[PolicyResumed]
     environment: dict[str, str]
-
-
-def _read_evaluations(folder: RunFolder) -> list[Evaluation]:
-    return [Evaluation(**row) for row in read_table(folder.evaluations, COLUMNS).iter_rows(named=True)]
 
 
 def _require_whole(history: PolicyHistory, steps: int, folder: RunFolder) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
-from pydantic import ConfigDict, PlainSerializer, PlainValidator
+from pydantic import ConfigDict
 
 from agscl.benchmarks.options import LoadOptions
-from agscl.experiments.codec import method_from_json, method_to_json
+from agscl.experiments.codec import JsonMethod
 from agscl.experiments.kind import AnyExperiment
 from agscl.experiments.overrides import AS_PUBLISHED, Overrides
 from agscl.methods import AnyMethod
@@ -39,7 +39,7 @@ class Experiment(AnyExperiment):
     not_settings: ClassVar[frozenset[str]] = frozenset({"method", "seed", "cpr"})
 
     preset: str
-    method: Annotated[AnyMethod, PlainValidator(method_from_json), PlainSerializer(method_to_json)]
+    method: JsonMethod
     training: Training
     seed: int = 0
     tasks: int | None = None

@@ -44,17 +44,13 @@ class Build(Protocol):
 
 @dataclass(frozen=True)
 class Preset(AnyPreset):
-    """All of an experiment but the method and the seed.
+    """A preset of data sets.
 
     Attributes:
-        description: One line.
         sequence: The tasks drawn by a seed, as much of them as the options say.
         model: An untrained network for them, all its widths multiplied with a factor.
         training: How each task is trained.
-        methods: Tuned methods by name; those compared when no method is chosen.
         data: Names of the data sets it needs.
-        threads: CPU threads while it runs (small networks are fastest on one); `None` leaves PyTorch's choice.
-        baselines: Other tuned methods by name; `agscl compare` runs these too.
     """
 
     description: str

@@ -14,7 +14,7 @@ from torch import Tensor
 from agscl import metrics
 from agscl.benchmarks.task import JSON
 from agscl.experiments.kind import AnyResult
-from agscl.experiments.result_file import FORMAT, parse_result
+from agscl.experiments.result_file import parse_result
 from agscl.runs import RunFolder
 from agscl.runs.tables import evaluations
 from agscl.training import History, TaskFinished
@@ -90,10 +90,9 @@ class Result(AnyResult):
         """Every evaluation, one row each."""
         return evaluations([task.accuracy for task in self.history.tasks], self.names)
 
-    def to_json(self) -> bytes:
-        """The result as JSON; accuracies that were not measured are null."""
-        content: dict[str, Any] = {
-            "format": FORMAT,
+    def content(self) -> dict[str, Any]:
+        """What ``result.json`` holds; accuracies that were not measured are null."""
+        return {
             "method": self.method,
             "accuracy": [[None if isnan(x) else x for x in row] for row in self.accuracy.tolist()],
             "measures": self.measures(),
@@ -102,27 +101,11 @@ class Result(AnyResult):
             "sequence": self.record,
             "environment": self.environment,
         }
-        return json.dumps(content, indent=2, allow_nan=False).encode() + b"\n"
 
     @classmethod
-    def read(cls, folder: RunFolder) -> Result:
-        """The result that a finished run wrote.
-
-        Raises:
-            ValueError: If the folder holds no finished run that this version can read.
-            OSError: If its files cannot be read.
-        """
-        folder.require_complete()
-        return cls.parse(Experiment.from_json(folder.experiment.read_bytes()), folder.result.read_bytes(), folder)
-
-    @classmethod
-    def parse(cls, experiment: Experiment, content: bytes, folder: RunFolder) -> Result:
-        """A result from the content of its file.
-
-        Raises:
-            ValueError: If it is no whole result.
-        """
-        written = parse_result(content, folder.result, _Written)
+    def parse(cls, config: bytes, content: bytes, folder: RunFolder) -> Result:
+        """A result from the contents of its files; raises as `AnyResult.parse` does."""
+        experiment, written = Experiment.from_json(config), parse_result(content, folder.result, _Written)
         tasks = written.tasks
         if not tasks or any(len(task.accuracy) != number for number, task in enumerate(tasks, 1)):
             raise ValueError(

@@ -1,4 +1,4 @@
-"""From a supervised experiment to a result in a run folder."""
+"""A supervised experiment, loaded so that it can begin."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ from pathlib import Path
 
 import torch
 
-from agscl.benchmarks.needed import require_sets
+from agscl.benchmarks.cache import require_sets
 from agscl.benchmarks.task import TaskSequence
+from agscl.experiments.kind import Ready
 from agscl.experiments.result_file import environment
-from agscl.experiments.running import Ready, earlier_result, run_ready
 from agscl.guard import protect
 from agscl.methods import CPR, Joint
-from agscl.runs import RunFolder
-from agscl.runs.checkpointer import EVERY, Checkpointer, Every
+from agscl.runs.checkpointer import Checkpointer
 from agscl.runs.events import Logger
-from agscl.runs.machine import threads
 from agscl.runs.random import seeded
 from agscl.training import Event, Learner, SequenceProgress, learn_sequence
 
@@ -51,79 +49,57 @@ def load_run(experiment: Experiment, data_root: Path | None = None) -> LoadedRun
     Raises:
         ValueError: If data is missing, or the experiment cannot be run.
     """
-    require_sets(supervised_preset(experiment.preset).data, data_root)
+    require([experiment], data_root)
     with seeded(experiment.seed):
         return _load(experiment, data_root)
 
 
-def run(
-    experiment: Experiment,
-    folder: RunFolder,
-    loggers: Sequence[Logger[Event]] = (),
-    *,
-    data_root: Path | None = None,
-    resume: bool = False,
-    every: Every = EVERY,
-) -> Result:
-    """Run an experiment and write all of it into a folder.
-
-    The same experiment gives the same numbers on the same machine, interrupted and resumed or not. The global random
-    generators and PyTorch's number of threads are restored behind it.
-
-    Args:
-        experiment: What to run.
-        folder: Where it is written; a new or empty folder, unless the run resumes.
-        loggers: Where events go, besides the folder.
-        data_root: Folder of the data sets; default: the platform's cache folder.
-        resume: Go on where a run in the folder stopped; begin if there is none; only read the result if it finished.
-        every: How often a checkpoint is written.
+def require(experiments: Sequence[Experiment], data_root: Path | None = None) -> None:
+    """Refuse experiments whose data sets are missing.
 
     Raises:
-        ValueError: If the folder holds something else, data is missing, or the experiment cannot be run.
-        Stopped: If a signal asked for the end; the run is saved then.
-        OSError: If the folder cannot be written.
+        ValueError: If one is; says how to get it.
     """
-    if (earlier := earlier_result(experiment, folder, Result.read, resume=resume)) is not None:
-        return earlier
-    preset = supervised_preset(experiment.preset)
-    require_sets(preset.data, data_root)
-    with seeded(experiment.seed), threads(preset.threads):
-        loaded = _load(experiment, data_root)
-        learner, sequence = loaded.learner, loaded.sequence
+    names = [name for experiment in experiments for name in supervised_preset(experiment.preset).data]
+    require_sets(dict.fromkeys(names), data_root)
 
-        def learn(loggers: Sequence[Logger[Event]], checkpointer: Checkpointer[SequenceProgress]) -> Result:
-            history = learn_sequence(replace(learner, loggers=loggers, checkpointer=checkpointer), sequence)
-            return Result(experiment, history, sequence.record, environment(learner.machine))
 
-        ready = Ready(experiment, learner.model, learner.guard, SequenceProgress, learn)
-        return run_ready(ready, folder, loggers, resume=resume, every=every)
+def load(experiment: Experiment, data_root: Path | None = None) -> Ready:
+    """An experiment that can begin, drawn from the global generators.
+
+    Raises:
+        ValueError: If it cannot be run.
+    """
+    loaded = _load(experiment, data_root)
+    learner, sequence = loaded.learner, loaded.sequence
+
+    def learn(loggers: Sequence[Logger[Event]], checkpointer: Checkpointer[SequenceProgress]) -> Result:
+        history = learn_sequence(replace(learner, loggers=loggers, checkpointer=checkpointer), sequence)
+        return Result(experiment, history, sequence.record, environment(learner.machine))
+
+    return Ready(learner.model, learner.guard, SequenceProgress, learn)
 
 
 def _load(experiment: Experiment, data_root: Path | None) -> LoadedRun:
-    sequence = _sequence(experiment, data_root)
-    return LoadedRun(experiment, sequence, _learner(experiment, sequence))
-
-
-def _sequence(experiment: Experiment, data_root: Path | None) -> TaskSequence:
-    preset = supervised_preset(experiment.preset)
-    device = str(experiment.compute.find_device())
-    options = replace(experiment.load_options(data_root), device=device)
+    preset, compute = supervised_preset(experiment.preset), experiment.compute
+    options = replace(experiment.load_options(data_root), device=str(compute.find_device()))
     sequence = preset.sequence(experiment.seed, options)
     if experiment.tasks is not None and len(sequence.tasks) < experiment.tasks:
         raise ValueError(f"{experiment.preset} has {len(sequence.tasks)} tasks, {experiment.tasks} were asked for")
-    return sequence
-
-
-def _learner(experiment: Experiment, sequence: TaskSequence) -> Learner:
-    model = supervised_preset(experiment.preset).model(sequence, experiment.width)
-    machine = experiment.compute.resolve(model)
+    model = preset.model(sequence, experiment.width)
+    machine = compute.resolve(model)
     model.to(machine.device)
     example_inputs = torch.zeros(2, *sequence.input_shape, device=machine.device)
     method = CPR(experiment.method, experiment.cpr) if experiment.cpr else experiment.method
-    guard = protect(model, method, example_inputs=example_inputs, heads="heads")
-    if experiment.compute.compile:
+    learner = Learner(
+        model=model,
+        guard=protect(model, method, example_inputs=example_inputs, heads="heads"),
+        training=experiment.training,
+        generator=torch.Generator().manual_seed(experiment.seed),
+        joint=isinstance(experiment.method, Joint),
+        machine=machine,
+        live=compute.live,
+    )
+    if compute.compile:
         model.compile()
-    generator = torch.Generator().manual_seed(experiment.seed)
-    joint = isinstance(experiment.method, Joint)
-    live = experiment.compute.live
-    return Learner(model, guard, experiment.training, generator, joint=joint, machine=machine, live=live)
+    return LoadedRun(experiment, sequence, learner)

@@ -26,14 +26,14 @@ def add_penalty_gradient(network: Network, state: NodeState, mu: float, lam: flo
     """
     parameters = network.parameters
     for layer in network.graph.layers:
-        omega, rows = state.importance[layer.name], gather(layer.incoming, parameters)
+        rows, omega = gather(layer.incoming, parameters), state.importance[layer.name]
         important = omega > 0
         pull = mu * normalize(rows, dim=1)
         pull[important] = 0.0
         if math.isfinite(lam):
-            direction = normalize(rows[important] - state.anchors[layer.name], dim=1)
-            pull[important] = (lam * omega[important])[:, None] * direction
-        names = [piece.parameter for piece in layer.incoming]
+            drift = rows[important] - state.anchors[layer.name]
+            pull[important] = (lam * omega[important])[:, None] * normalize(drift, dim=1)
+        chosen = {piece.parameter: parameters[piece.parameter] for piece in layer.incoming}
         # A parameter without a gradient gets zeros that go nowhere.
-        grads = {n: torch.zeros_like(p) if (p := parameters[n]).grad is None else p.grad for n in names}
+        grads = {n: torch.zeros_like(p) if p.grad is None else p.grad for n, p in chosen.items()}
         scatter(layer.incoming, grads, gather(layer.incoming, grads) + scale * pull)

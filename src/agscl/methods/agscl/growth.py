@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from agscl.methods.masks import FREE
 from agscl.methods.method import Network
-from agscl.nodes import Expansion, NodeLayer
+from agscl.nodes import Expansion
 from agscl.nodes.slices import gather, scatter
 
 from .state import NodeState
@@ -22,20 +21,15 @@ def grow(state: NodeState, network: Network, expansion: Expansion) -> None:
         expansion: How it grew.
     """
     important = state.important()
-    for layer in network.graph.layers:
-        anchored = important[layer.name] & (len(state.anchors[layer.name]) > 0)  # hard freezing keeps no anchors
-        state.anchors[layer.name] = _grown(network, layer, state.anchors[layer.name], anchored, expansion)
+    for layer, later in zip(network.graph.layers, expansion.graph.layers, strict=True):
+        anchor = state.anchors[layer.name]
+        anchored = important[layer.name] & (len(anchor) > 0)  # hard freezing keeps no anchors
+        tensors = {piece.parameter: torch.zeros_like(network.state[piece.parameter]) for piece in layer.incoming}
+        rows = gather(layer.incoming, tensors)
+        rows[anchored] = anchor
+        scatter(layer.incoming, tensors, rows)
+        grown = {name: expansion.grown(name, tensor) for name, tensor in tensors.items()}
+        state.anchors[layer.name] = gather(later.incoming, grown)[: layer.num_nodes][anchored]
     name, new = expansion.layer, (expansion.num_new,)
     state.importance[name] = torch.cat([state.importance[name], state.importance[name].new_zeros(new)])
     state.since[name] = torch.cat([state.since[name], state.since[name].new_full(new, FREE)])
-
-
-def _grown(network: Network, layer: NodeLayer, anchor: Tensor, anchored: Tensor, expansion: Expansion) -> Tensor:
-    """The anchor, one row for each anchored node, as rows of the layer in its new shape."""
-    tensors = {piece.parameter: torch.zeros_like(network.state[piece.parameter]) for piece in layer.incoming}
-    rows = gather(layer.incoming, tensors)
-    rows[anchored] = anchor
-    scatter(layer.incoming, tensors, rows)
-    grown = {name: expansion.grown(name, tensor) for name, tensor in tensors.items()}
-    later = next(found for found in expansion.graph.layers if found.name == layer.name)
-    return gather(later.incoming, grown)[: layer.num_nodes][anchored]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -20,20 +18,15 @@ def average_activation(network: Network, learned: Learned) -> dict[str, Tensor]:
         ValueError: If there is no data, or an activation is not finite.
     """
     activity = Activity(network.model, network.graph)
-
-    def observe(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        activity.observe(args, kwargs)
-
-    handle = network.model.register_forward_pre_hook(observe, with_kwargs=True)
+    handle = network.model.register_forward_pre_hook(lambda _, *given: activity.observe(*given), with_kwargs=True)
     try:
         for batch in learned.batches:
             learned.predict(batch)
     finally:
         handle.remove()
     means = activity.means()
-    for name, mean in means.items():
-        if not mean.isfinite().all():
-            raise ValueError(f"the activations of {name!r} are not finite: the task has diverged")
+    if odd := [name for name, mean in means.items() if not mean.isfinite().all()]:
+        raise ValueError(f"the activations of {odd[0]!r} are not finite: the task has diverged")
     return means
 
 

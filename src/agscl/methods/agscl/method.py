@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from agscl.methods.digest import digest_of, frozen_tensors
+from agscl.methods.digest import digest_of, frozen_tensors, require_unchanged
 from agscl.methods.freezing import freeze, restoration
 from agscl.methods.frozen_statistics import freeze_statistics
 from agscl.methods.masks import FREE, frozen_channels, frozen_for_all, frozen_nodes, masked_connections
@@ -90,7 +90,7 @@ class AGSCL:
         """A protection of the network, with nothing learned yet.
 
         Raises:
-            ValueError: If a layer cannot be drawn anew although `rho` asks for it.
+            ValueError: If a layer cannot be re-initialised although `rho` asks for it.
         """
         if self.rho > 0:
             check_initialisers(network.model, network.graph)
@@ -167,8 +167,7 @@ class AdaptiveGroupSparsity(Expandable):
         self.require_intact(learned.tasks[:-1])
         method, network, state = self._method, self._network, self._state
         for name, activation in average_activation(network, learned).items():
-            omega = accumulate(state.importance[name], activation, method.eta)
-            state.importance[name] = omega
+            state.importance[name] = omega = accumulate(state.importance[name], activation, method.eta)
             state.since[name][(omega > 0) & (state.since[name] == FREE)] = len(learned.tasks)
         if method.cut:
             zero_init(network, state.free(), learned.task)
@@ -176,7 +175,7 @@ class AdaptiveGroupSparsity(Expandable):
         if not method.hard:
             rows = {layer.name: gather(layer.incoming, network.state) for layer in network.graph.layers}
             state.anchors = {name: rows[name][important] for name, important in state.important().items()}
-        self._digest = self._digest_of_frozen(learned.tasks)
+        self._digest = digest_of(self._promised(learned.tasks)) if method.hard else self._digest
 
     @torch.no_grad()
     def penalty(self) -> Tensor:
@@ -203,28 +202,23 @@ class AdaptiveGroupSparsity(Expandable):
         return self._state.important() if self._method.hard else {}
 
     def require_intact(self, learned: tuple[int, ...]) -> None:
-        """Refuse a network whose frozen weights have changed.
+        """Refuse a network whose frozen weights have changed; without hard freezing nothing is promised.
 
         Raises:
             ValueError: If they have.
         """
-        if learned and not torch.equal(self._digest, self._digest_of_frozen(learned)):
-            raise ValueError(
-                "weights or running statistics that earlier tasks rely on were changed outside attach(); load the "
-                "weights that belong to this guard's state, or protect the model anew"
-            )
+        if learned and self._method.hard:
+            require_unchanged(self._digest, self._promised(learned))
 
-    def _digest_of_frozen(self, tasks: tuple[int, ...]) -> Tensor:
-        """The digest of what must not move; zeros if nothing is frozen exactly."""
-        if not self._method.hard:
-            return torch.zeros(32, dtype=torch.uint8)
-        return digest_of(frozen_tensors(self._network, self._state.important(), tasks))
+    def _promised(self, tasks: tuple[int, ...]) -> list[Tensor]:
+        """All that must not move, with hard freezing."""
+        return frozen_tensors(self._network, self._state.important(), tasks)
 
     def expand(self, network: Network, expansion: Expansion, learned: tuple[int, ...]) -> None:
         """New nodes are unimportant."""
         grow(self._state, self._network, expansion)
         self._network = network
-        self._digest = self._digest_of_frozen(learned) if learned else self._digest
+        self._digest = digest_of(self._promised(learned)) if learned and self._method.hard else self._digest
 
     def tensors(self) -> dict[str, Tensor]:
         """Importance, age and anchors by layer, and the digest of what is frozen."""

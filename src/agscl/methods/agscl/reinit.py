@@ -1,7 +1,7 @@
-"""Re-initialisation: cut what leaves an unimportant node (I.1), then draw anew what comes into it (I.2).
+"""Re-initialisation: zero what leaves an unimportant node (I.1), then re-initialise what comes into it (I.2).
 
-The order matters: a connection between two unimportant nodes is cut first and may be drawn again, so that the next
-task can use both; one into an important node stays zero for ever. Jung et al. (2020), section 3.4.
+The order matters: a connection between two unimportant nodes is zeroed first and may be drawn again, so that the next
+task can use both; one into an important node is masked for ever. Jung et al. (2020), section 3.4.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from agscl.methods.method import Network
-from agscl.nodes import NodeGraph, Slice
+from agscl.nodes import NodeGraph
 from agscl.nodes.slices import fill, gather, scatter
 
 
@@ -27,8 +27,8 @@ def zero_init(network: Network, free: Mapping[str, Tensor], task: int) -> None:
     """
     other_heads = network.graph.head_parameters - network.graph.head_of(task)
     for layer in network.graph.layers:
-        cut = [piece for piece in layer.outgoing if piece.parameter not in other_heads]
-        fill(cut, network.state, free[layer.name], 0.0)
+        leaving = [piece for piece in layer.outgoing if piece.parameter not in other_heads]
+        fill(leaving, network.state, free[layer.name], 0.0)
 
 
 @torch.no_grad()
@@ -43,14 +43,13 @@ def rand_init(network: Network, free: Mapping[str, Tensor], rho: float) -> None:
     fresh = _initialised(network)
     state = network.state
     for layer in network.graph.layers:
-        device = layer.incoming[0].index.device
-        drawn = free[layer.name] & (torch.rand(layer.num_nodes, device=device) < rho)
+        drawn = free[layer.name] & (torch.rand(layer.num_nodes, device=free[layer.name].device) < rho)
         slices = layer.incoming + layer.statistics
         scatter(slices, state, torch.where(drawn[:, None], gather(slices, fresh), gather(slices, state)))
 
 
 def check_initialisers(model: nn.Module, graph: NodeGraph) -> None:
-    """Refuse a model with a layer that cannot be drawn anew.
+    """Refuse a model with a layer that cannot be re-initialised.
 
     Raises:
         ValueError: If a module with nodes has no ``reset_parameters()``.
@@ -70,11 +69,10 @@ def _initialised(network: Network) -> dict[str, Tensor]:
     for owner in _owners(network.graph):
         module = copy.deepcopy(network.model.get_submodule(owner))
         module.reset_parameters()  # type: ignore[operator]
-        local = {f"{owner}.{name}" if owner else name: tensor for name, tensor in module.state_dict().items()}
-        fresh.update(local)
+        fresh.update({f"{owner}.{name}".lstrip("."): tensor for name, tensor in module.state_dict().items()})
     return fresh
 
 
 def _owners(graph: NodeGraph) -> list[str]:
-    pieces: list[Slice] = [piece for layer in graph.layers for piece in layer.incoming + layer.statistics]
+    pieces = [piece for layer in graph.layers for piece in layer.incoming + layer.statistics]
     return list(dict.fromkeys(piece.parameter.rpartition(".")[0] for piece in pieces))

@@ -22,10 +22,10 @@ class NodeState:
     """
 
     def __init__(self, network: Network) -> None:
-        zeros = {n.name: torch.zeros(n.num_nodes, device=n.incoming[0].index.device) for n in network.graph.layers}
-        self.importance = zeros
-        self.since = {name: torch.full_like(omega, FREE, dtype=torch.int64) for name, omega in zeros.items()}
-        self.anchors = {layer.name: gather(layer.incoming, network.state)[:0] for layer in network.graph.layers}
+        layers = network.graph.layers
+        self.importance = {n.name: torch.zeros(n.num_nodes, device=n.incoming[0].index.device) for n in layers}
+        self.since = {n: torch.full_like(omega, FREE, dtype=torch.int64) for n, omega in self.importance.items()}
+        self.anchors = {layer.name: gather(layer.incoming, network.state)[:0] for layer in layers}
 
     def important(self) -> dict[str, Tensor]:
         """Which nodes are important, by layer: bool, shape ``(num_nodes,)``."""

@@ -23,6 +23,7 @@ from agscl.methods.method import (
     Step,
     StepHooks,
     check_range,
+    named,
     num_bytes,
     same_shapes,
 )
@@ -166,8 +167,7 @@ class HardAttention(Protection):
 
     def tensors(self) -> dict[str, Tensor]:
         """The gates of each learned task by layer, and whether the embedding is that of a task in progress."""
-        gates = {f"gate.{task}.{name}": gate for task, book in self._gates.items() for name, gate in book.items()}
-        return {**gates, "drawn": self._drawn}
+        return {**named(**{f"gate.{task}": gates for task, gates in self._gates.items()}), "drawn": self._drawn}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Take a saved state.
@@ -176,7 +176,7 @@ class HardAttention(Protection):
             ValueError: If a tensor does not fit.
         """
         tasks = sorted(tasks_in(tensors, "gate"))
-        expected = {f"gate.{t}.{name}": e for t in tasks for name, e in self._embedding.items()}
+        expected = named(**{f"gate.{task}": self._embedding for task in tasks})
         same_shapes(tensors, {**expected, "drawn": self._drawn})
         device = next(iter(self._network.parameters.values())).device
         self._gates = {t: {n: tensors[f"gate.{t}.{n}"].to(device, torch.bool) for n in self._embedding} for t in tasks}
@@ -184,7 +184,7 @@ class HardAttention(Protection):
 
     def memory(self) -> Memory:
         """The gates of the learned tasks."""
-        size = num_bytes(gate for book in self._gates.values() for gate in book.values())
+        size = num_bytes(gate for gates in self._gates.values() for gate in gates.values())
         return Memory(size, size)
 
     def _gated(self, name: str, module: nn.Module, own: Tensor) -> Tensor:

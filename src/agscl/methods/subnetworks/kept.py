@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from torch import Tensor, nn
 
-from agscl.methods.method import Network, num_bytes
+from agscl.methods.method import Network, named, num_bytes
 
 
 def add_parameters(model: nn.Module, prefix: str, tensors: Iterable[Tensor]) -> dict[str, nn.Parameter]:
@@ -57,17 +57,17 @@ class OwnTensors:
         """From now on give a task's tensors; the model's own for `None` or a task that kept none."""
         self._shown = task if task in self._kept else None
 
-    def present(self, name: str, own: Tensor) -> Tensor:
+    def shown(self, name: str, module: nn.Module, own: Tensor) -> Tensor:
         """What a module computes with in the place of its own tensor."""
         return own if self._shown is None else self._kept[self._shown][name].clone()
 
     def tensors(self) -> dict[str, Tensor]:
         """All that is kept, as ``kept.{task}.{name}``."""
-        return {f"kept.{task}.{name}": t for task, book in self._kept.items() for name, t in book.items()}
+        return named(**{f"kept.{task}": tensors for task, tensors in self._kept.items()})
 
     def blank(self, tasks: Iterable[int]) -> dict[str, Tensor]:
         """What a state with these tasks must look like, for `same_shapes`."""
-        return {f"kept.{task}.{name}": tensor for task in tasks for name, tensor in self._own.items()}
+        return named(**{f"kept.{task}": self._own for task in tasks})
 
     def load(self, tensors: Mapping[str, Tensor], tasks: Iterable[int]) -> None:
         """Take a state that fits; the model's own tensors are shown."""
@@ -91,14 +91,18 @@ def require_known(task: int, learned: Iterable[int], network: Network) -> None:
         raise ValueError(f"task {task} is not learned: learned are {known}, and the next is {len(known)}")
 
 
-def tasks_in(tensors: Mapping[str, Tensor], book: str) -> set[int]:
+def tasks_in(tensors: Mapping[str, Tensor], group: str) -> set[int]:
     """Numbers of the tasks that a saved state has something of.
 
     Raises:
         ValueError: If a name is not as it should be.
+
+    >>> import torch
+    >>> tasks_in({"gate.0.fc": torch.ones(2), "gate.3.fc": torch.ones(2), "drawn": torch.tensor(True)}, "gate")
+    {0, 3}
     """
-    parts = [name.split(".", 2) for name in tensors if name.startswith(f"{book}.")]
+    parts = [name.split(".", 2) for name in tensors if name.startswith(f"{group}.")]
     try:
         return {int(number) for _, number, _ in parts}
     except ValueError as error:
-        raise ValueError(f"the state does not belong to this guard: a {book} has no task") from error
+        raise ValueError(f"the state does not belong to this guard: a {group} has no task") from error

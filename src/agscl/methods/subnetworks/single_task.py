@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from agscl.methods.freezing import untrained
 from agscl.methods.method import Learned, Memory, Network, Protection, RunningTask, StepHooks, same_shapes
@@ -40,7 +40,7 @@ class SeparateModels(Protection):
         self._own = OwnTensors({**network.common, **network.buffers})
         self._first = {name: tensor.detach().clone() for name, tensor in self._common().items()}
         self._begun = torch.tensor(True)
-        replace_tensors_in_forward(network.model, self._own.names, self._present)
+        replace_tensors_in_forward(network.model, self._own.names, self._own.shown)
 
     @contextmanager
     def holding(self, task: RunningTask) -> Iterator[StepHooks]:
@@ -49,7 +49,12 @@ class SeparateModels(Protection):
         heads = self._network.graph.own_heads(task.learned)
         with untrained(self._network.parameters[name] for name in heads):
             if not self._begun:
-                self._begin_anew(task)
+                with torch.no_grad():
+                    for name, tensor in self._common().items():
+                        tensor.copy_(self._first[name])
+                for parameter in self._network.parameters.values():
+                    task.optimizer.state.pop(parameter, None)
+                self._begun = torch.tensor(True)
             yield StepHooks()
 
     def finish(self, learned: Learned) -> None:
@@ -88,16 +93,5 @@ class SeparateModels(Protection):
         """The models of the learned tasks."""
         return Memory(0, self._own.num_bytes())
 
-    @torch.no_grad()
-    def _begin_anew(self, task: RunningTask) -> None:
-        for name, tensor in self._common().items():
-            tensor.copy_(self._first[name])
-        for parameter in self._network.parameters.values():
-            task.optimizer.state.pop(parameter, None)
-        self._begun = torch.tensor(True)
-
     def _common(self) -> dict[str, Tensor]:
         return {**self._network.common, **self._network.buffers}
-
-    def _present(self, name: str, module: nn.Module, own: Tensor) -> Tensor:
-        return self._own.present(name, own)

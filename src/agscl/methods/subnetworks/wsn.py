@@ -21,6 +21,7 @@ from agscl.methods.method import (
     RunningTask,
     StepHooks,
     check_range,
+    named,
     num_bytes,
     same_shapes,
 )
@@ -117,7 +118,7 @@ class WinningSubnetworks(Protection):
 
     def tensors(self) -> dict[str, Tensor]:
         """The masks of each learned task, packed, and its small tensors."""
-        masks = {f"mask.{task}.{name}": bits for task, book in self._masks.items() for name, bits in book.items()}
+        masks = named(**{f"mask.{task}": packed for task, packed in self._masks.items()})
         return {**masks, **self._small.tensors()}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
@@ -128,7 +129,7 @@ class WinningSubnetworks(Protection):
         """
         tasks = sorted(tasks_in(tensors, "mask"))
         like = {name: pack(torch.empty_like(s, dtype=torch.bool)) for name, s in self._scores.items()}
-        masks = {f"mask.{task}.{name}": bits for task in tasks for name, bits in like.items()}
+        masks = named(**{f"mask.{task}": like for task in tasks})
         same_shapes(tensors, {**masks, **self._small.blank(tasks)})
         self._masks = {t: {n: tensors[f"mask.{t}.{n}"].to(bits, copy=True) for n, bits in like.items()} for t in tasks}
         self._small.load(tensors, tasks)
@@ -136,13 +137,13 @@ class WinningSubnetworks(Protection):
 
     def memory(self) -> Memory:
         """Masks; on top each task's small tensors."""
-        masks = num_bytes(bits for book in self._masks.values() for bits in book.values())
+        masks = num_bytes(bits for packed in self._masks.values() for bits in packed.values())
         return Memory(masks, masks + self._small.num_bytes())
 
     def _chosen(self, name: str, module: nn.Module, own: Tensor) -> Tensor:
         """What a module computes with in the place of its own tensor."""
         if name not in self._scores:
-            return self._small.present(name, own)
+            return self._small.shown(name, module, own)
         if name in self._shown:
             return own * self._shown[name].to(own.dtype)
         scores = self._scores[name]
@@ -152,7 +153,7 @@ class WinningSubnetworks(Protection):
     def _used(self) -> dict[str, Tensor]:
         """Which weights an earlier task computes with, by parameter name."""
         return {
-            name: reduce(torch.logical_or, [unpack(book[name], scores.shape) for book in self._masks.values()])
+            name: reduce(torch.logical_or, [unpack(packed[name], scores.shape) for packed in self._masks.values()])
             for name, scores in self._scores.items()
             if self._masks
         }

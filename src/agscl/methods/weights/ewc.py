@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Literal
 
-from torch import Tensor
-
-from agscl.methods.method import Learned, Network, check_range
+from agscl.methods.method import Network, check_range
 
 from .consolidated_penalty import MeasuredPenalty, Merge, accumulate, average, separate
 from .fisher import KINDS, Kind, fisher_diagonal
@@ -28,6 +26,10 @@ class EWC:
         merge: ``"sum"`` of the tasks' Fisher, or their ``"running-mean"`` with the last weights as the anchor, as in
             the official AGS-CL code.
         fisher: Which Fisher, see `agscl.methods.weights.fisher.fisher_diagonal`.
+
+    >>> EWC(lam=400.0, decay=0.9)
+    Traceback (most recent call last):
+    ValueError: decay applies to online=True only
     """
 
     name: ClassVar[str] = "ewc"
@@ -56,12 +58,7 @@ class EWC:
 
     def protect(self, network: Network) -> MeasuredPenalty:
         """A protection of the network, with nothing learned yet."""
-        return MeasuredPenalty(network, self.lam / 2, self._measure, self._merge())
-
-    def _measure(self, network: Network, learned: Learned) -> dict[str, Tensor]:
-        return fisher_diagonal(network, learned, self.fisher)
-
-    def _merge(self) -> Merge:
+        merge: Merge = partial(accumulate, decay=self.decay) if self.online else separate
         if self.merge == "running-mean":
-            return average
-        return partial(accumulate, decay=self.decay) if self.online else separate
+            merge = average
+        return MeasuredPenalty(network, self.lam / 2, partial(fisher_diagonal, kind=self.fisher), merge)

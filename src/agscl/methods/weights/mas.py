@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -12,7 +11,7 @@ from torch import Tensor
 from agscl.methods.method import Learned, Network, check_range
 
 from .consolidated_penalty import MeasuredPenalty, accumulate
-from .per_sample import Objective, Targets, mean_magnitudes
+from .per_sample import Objective, mean_magnitudes
 
 
 @dataclass(frozen=True)
@@ -49,12 +48,8 @@ def sensitivity(network: Network, learned: Learned) -> dict[str, Tensor]:
     Raises:
         ValueError: If there is no data.
     """
-    return mean_magnitudes(network, learned, Objective(_once, _squared_length), torch.abs)
-
-
-def _once(batch: Any, outputs: Tensor) -> Iterator[Targets]:
-    yield ()
-
-
-def _squared_length(outputs: Tensor) -> Tensor:
-    return outputs.square().flatten(1).sum(1)
+    objective = Objective(
+        targets=lambda batch, outputs: [()],  # one differentiation, which needs nothing but the outputs
+        losses=lambda outputs: outputs.square().flatten(1).sum(1),
+    )
+    return mean_magnitudes(network, learned, objective, torch.abs)

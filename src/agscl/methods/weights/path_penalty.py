@@ -8,7 +8,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -28,23 +27,8 @@ from agscl.methods.method import (
 from .quadratic import QuadraticPenalty
 
 
-@dataclass(frozen=True)
-class WeightChange:
-    """One step, for the parameters that had a gradient.
-
-    Attributes:
-        names: Their names.
-        gradients: The task's gradient, without penalty and scale.
-        backwards: Weights before the step minus weights after it.
-    """
-
-    names: list[str]
-    gradients: list[Tensor]
-    backwards: list[Tensor]
-
-
 class StepRecorder:
-    """Records steps; the buffers it returns are used again by the next step.
+    """Records the clean gradient and the movement of every step.
 
     Args:
         parameters: The weights to record, by name.
@@ -60,19 +44,28 @@ class StepRecorder:
         """Remember weights and gradients; call it before anything else changes the gradients."""
         self._names = [name for name, p in self._parameters.items() if p.grad is not None]
         if self._names:
-            present = [grad for name in self._names if (grad := self._parameters[name].grad) is not None]
+            current = [grad for name in self._names if (grad := self._parameters[name].grad) is not None]
             gradients = [self._gradients[name] for name in self._names]
-            torch._foreach_copy_(gradients, present)
+            torch._foreach_copy_(gradients, current)
             if isinstance(step.scale, Tensor) or step.scale != 1:
                 torch._foreach_div_(gradients, step.scale)
             torch._foreach_copy_([self._before[name] for name in self._names], self._weights())
 
-    def after(self) -> WeightChange:
-        """What the step did."""
-        backwards = [self._before[name] for name in self._names]
+    def after(self, saved: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Add up the loss that the step saved: the task's gradient times the way back.
+
+        Args:
+            saved: Sums by parameter name, changed in place.
+
+        Returns:
+            The task's gradients by name, without penalty and scale; the next step writes over them.
+        """
+        gradients = {name: self._gradients[name] for name in self._names}
         if self._names:
+            backwards = [self._before[name] for name in self._names]
             torch._foreach_sub_(backwards, self._weights())
-        return WeightChange(self._names, [self._gradients[name] for name in self._names], backwards)
+            torch._foreach_addcmul_([saved[name] for name in self._names], list(gradients.values()), backwards)
+        return gradients
 
     def _weights(self) -> list[Tensor]:
         return [self._parameters[name].detach() for name in self._names]
@@ -97,12 +90,6 @@ class Path:
         self.saved = zeros(self._network)
         self.origin = {name: p.detach().clone() for name, p in self._network.common.items()}
 
-    def add(self, change: WeightChange) -> None:
-        """Add up the loss that a step saved: the task's gradient times the way back."""
-        self.begun.fill_(True)
-        if change.names:
-            torch._foreach_addcmul_([self.saved[n] for n in change.names], change.gradients, change.backwards)
-
     def advance(self) -> None:
         """Go on with the same path from the current weights, with nothing saved since then."""
         for name, saved in self.saved.items():
@@ -118,8 +105,8 @@ class Path:
         return {"begun": self.begun, **named(saved=self.saved, origin=self.origin)}
 
 
-class PathImportance(ABC):
-    """How importance is gathered along a path, and what is kept for it beside the path itself."""
+class PathObserver(ABC):
+    """Observes a path and turns it into importance; it may keep tensors beside the path itself."""
 
     @abstractmethod
     def consolidate(self, path: Path, penalty: QuadraticPenalty, tasks: int) -> None:
@@ -137,7 +124,7 @@ class PathImportance(ABC):
     def start(self) -> None:
         """A new path begins."""
 
-    def observe(self, path: Path, change: WeightChange, step: Step) -> None:
+    def observe(self, path: Path, gradients: Mapping[str, Tensor], step: Step) -> None:
         """Take a step into account, beyond the loss that it saved."""
 
     def tensors(self) -> dict[str, Tensor]:
@@ -155,11 +142,11 @@ class PathPenalty(Protection):
     Args:
         network: The network.
         strength: Factor of the penalty.
-        importance: How importance is gathered.
+        observer: Turns the path into importance.
     """
 
-    def __init__(self, network: Network, strength: float, importance: PathImportance) -> None:
-        self._network, self._gathered = network, importance
+    def __init__(self, network: Network, strength: float, observer: PathObserver) -> None:
+        self._network, self._observer = network, observer
         self._penalty, self._path = QuadraticPenalty(network, strength), Path(network)
 
     @contextmanager
@@ -167,7 +154,7 @@ class PathPenalty(Protection):
         """Start a path at the current weights, or go on with one that was begun; record every step of it."""
         if not self._path.begun:
             self._path.restart()
-            self._gathered.start()
+            self._observer.start()
         recorder = StepRecorder(self._network.common)
         with self._penalty.holding(task) as held:
 
@@ -177,9 +164,8 @@ class PathPenalty(Protection):
 
             def after_step(step: Step) -> None:
                 held.after_step(step)
-                change = recorder.after()
-                self._path.add(change)
-                self._gathered.observe(self._path, change, step)
+                self._path.begun.fill_(True)
+                self._observer.observe(self._path, recorder.after(self._path.saved), step)
 
             yield StepHooks(before_step, after_step)
 
@@ -189,7 +175,7 @@ class PathPenalty(Protection):
         Raises:
             ValueError: If the importance is not finite.
         """
-        self._gathered.consolidate(self._path, self._penalty, len(learned.tasks))
+        self._observer.consolidate(self._path, self._penalty, len(learned.tasks))
         self._path.restart()
 
     def penalty(self) -> Tensor:
@@ -198,7 +184,7 @@ class PathPenalty(Protection):
 
     def tensors(self) -> dict[str, Tensor]:
         """Importance and anchor by parameter, and the path of the task in progress."""
-        return {**self._penalty.tensors(), **self._path.tensors(), **self._gathered.tensors()}
+        return {**self._penalty.tensors(), **self._path.tensors(), **self._observer.tensors()}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Take a saved state.
@@ -206,7 +192,7 @@ class PathPenalty(Protection):
         Raises:
             ValueError: If a tensor does not fit.
         """
-        path = {**self._path.tensors(), **self._gathered.tensors()}
+        path = {**self._path.tensors(), **self._observer.tensors()}
         same_shapes(tensors, {**self._penalty.blank(tensors), **path})
         self._penalty.load(tensors)
         for name, tensor in path.items():
@@ -215,7 +201,7 @@ class PathPenalty(Protection):
     def memory(self) -> Memory:
         """Importance, and the anchor on top; the path ends with its task."""
         memory = self._penalty.memory()
-        return Memory(memory.regularization, memory.total + (self._gathered.num_bytes() if memory.total else 0))
+        return Memory(memory.regularization, memory.total + (self._observer.num_bytes() if memory.total else 0))
 
 
 def zeros(network: Network) -> dict[str, Tensor]:

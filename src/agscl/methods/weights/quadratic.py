@@ -28,6 +28,15 @@ class QuadraticPenalty:
     Args:
         network: The network.
         strength: The factor s; ``inf`` freezes weights of positive importance exactly, whatever the optimizer.
+
+    >>> from agscl.nodes import trace
+    >>> model = torch.nn.Linear(1, 1, bias=False)
+    >>> own = dict(model.named_parameters())
+    >>> penalty = QuadraticPenalty(Network(model, trace(model, torch.zeros(1, 1)), own, {}), strength=0.5)
+    >>> penalty.add({"weight": torch.tensor([[4.0]])})
+    >>> _ = model.weight.data.add_(3.0)
+    >>> round(float(penalty.value()), 4)
+    18.0
     """
 
     def __init__(self, network: Network, strength: float) -> None:
@@ -99,8 +108,8 @@ class QuadraticPenalty:
 
     def blank(self, names: Iterable[str]) -> dict[str, Tensor]:
         """What a state that holds these names must look like, for `same_shapes`."""
-        present = {name.partition(".")[2] for name in names if name.startswith("importance.")}
-        known = {name: p for name, p in self._network.common.items() if name in present}
+        saved = {name.partition(".")[2] for name in names if name.startswith("importance.")}
+        known = {name: p for name, p in self._network.common.items() if name in saved}
         return {**named(importance=known, anchor=known), "constant": self._constant}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:

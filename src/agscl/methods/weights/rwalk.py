@@ -11,7 +11,7 @@ from torch import Tensor
 
 from agscl.methods.method import Network, Step, check_range, named, num_bytes
 
-from .path_penalty import Path, PathImportance, PathPenalty, WeightChange, zeros
+from .path_penalty import Path, PathObserver, PathPenalty, zeros
 from .quadratic import QuadraticPenalty, require_finite
 
 
@@ -52,8 +52,8 @@ class RWalk:
         return PathPenalty(network, self.lam, FisherAndScore(self, network))
 
 
-class FisherAndScore(PathImportance):
-    """Importance of RWalk: a running Fisher, the scores of learned tasks, and the score so far of the task in progress.
+class FisherAndScore(PathObserver):
+    """Observer of RWalk: a running Fisher, the scores of learned tasks, and the score so far of the task in progress.
 
     The path is advanced at every update of the score.
     """
@@ -67,12 +67,12 @@ class FisherAndScore(PathImportance):
         self._fisher, self._score = zeros(self._network) | self._fisher, zeros(self._network) | self._score
         self._total = zeros(self._network)
 
-    def observe(self, path: Path, change: WeightChange, step: Step) -> None:
+    def observe(self, path: Path, gradients: Mapping[str, Tensor], step: Step) -> None:
         """Update the running Fisher; every `interval` steps the score."""
-        if change.names:
-            fisher = [self._fisher[n] for n in change.names]
+        if gradients:
+            fisher, newest = [self._fisher[name] for name in gradients], list(gradients.values())
             torch._foreach_mul_(fisher, 1 - self._method.alpha)
-            torch._foreach_addcmul_(fisher, change.gradients, change.gradients, value=self._method.alpha)
+            torch._foreach_addcmul_(fisher, newest, newest, value=self._method.alpha)
         if (step.number + 1) % self._method.interval == 0:
             for name, total in self._total.items():
                 total.add_(self._since_update(path, name))

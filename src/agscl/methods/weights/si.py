@@ -8,7 +8,7 @@ from typing import ClassVar
 from agscl.methods.method import Network, check_range
 
 from .consolidated_penalty import accumulate
-from .path_penalty import Path, PathImportance, PathPenalty
+from .path_penalty import Path, PathObserver, PathPenalty
 from .quadratic import QuadraticPenalty, require_finite
 
 
@@ -40,11 +40,11 @@ class SI:
 
     def protect(self, network: Network) -> PathPenalty:
         """A protection of the network, with nothing learned yet."""
-        return PathPenalty(network, self.c, LossSaved(self.xi))
+        return PathPenalty(network, self.c, SavedLoss(self.xi))
 
 
-class LossSaved(PathImportance):
-    """Importance of SI: the loss saved along the path is all that it needs."""
+class SavedLoss(PathObserver):
+    """Observer of SI: the loss saved along the path is all that it needs."""
 
     def __init__(self, xi: float) -> None:
         self._xi = xi

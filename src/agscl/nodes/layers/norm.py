@@ -59,12 +59,12 @@ def _fit_group_norm(layer: nn.GroupNorm) -> None:
 
 def _batch_norm_per_sample(layer: Any, x: Tensor, g: Tensor, magnitude: Magnitude) -> Sums:
     normal = F.batch_norm(x, layer.running_mean, layer.running_var, eps=layer.eps)
-    return affine(layer, normal.reshape(*g.shape[:2], -1), g.reshape(*g.shape[:2], -1), magnitude, dim=2)
+    return affine(layer, normal.unsqueeze(-1).flatten(2), g.unsqueeze(-1).flatten(2), magnitude, dim=2)
 
 
 def _group_norm_per_sample(layer: nn.GroupNorm, x: Tensor, g: Tensor, magnitude: Magnitude) -> Sums:
     normal = F.group_norm(x, layer.num_groups, eps=layer.eps)
-    return affine(layer, normal.reshape(*g.shape[:2], -1), g.reshape(*g.shape[:2], -1), magnitude, dim=2)
+    return affine(layer, normal.unsqueeze(-1).flatten(2), g.unsqueeze(-1).flatten(2), magnitude, dim=2)
 
 
 def _layer_norm_per_sample(layer: nn.LayerNorm, x: Tensor, g: Tensor, magnitude: Magnitude) -> Sums:

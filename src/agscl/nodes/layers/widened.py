@@ -15,7 +15,7 @@ from .kind import Product
 
 
 class Widened:
-    """A layer with new rows or columns; its classes are made by `widen` and end by `make_plain`.
+    """A layer with new rows or columns: what `widen` makes of a plain one, until `make_plain`.
 
     Attributes:
         plain: The class of the layer before.
@@ -26,8 +26,30 @@ class Widened:
     product: ClassVar[Product]
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's own name
-        """What the plain layer computes, in the blocks that its widenings left."""
-        return _in_blocks(self, input, self.product)
+        """What the plain layer computes, in the blocks that its widenings left.
+
+        The first rows and columns by themselves; then, widening by widening, what new columns add, and new rows.
+        Depthwise filters have one column each, which comes with them.
+        """
+        layer: Any = self
+        dim, depthwise = self.product.dim, getattr(layer, "groups", 1) > 1
+
+        def block(rows: Tensor, columns: Tensor, bias: Tensor | None) -> Tensor:
+            weight = layer.weight[rows] if depthwise else layer.weight[rows][:, columns]
+            part = input.index_select(dim, columns)
+            return self.product.compute(layer, part, weight, None if bias is None else bias[rows])
+
+        made = _where(layer.row_widening == 0)
+        y = block(made, _where(layer.column_widening == 0), layer.bias)
+        for widening in range(1, layer.widenings + 1):
+            rows, columns = _where(layer.row_widening == widening), _where(layer.column_widening == widening)
+            if len(columns) and not depthwise:
+                y = y + block(made, columns, None)
+            if len(rows):
+                read = columns if depthwise else _where(layer.column_widening <= widening)
+                y = torch.cat([y, block(rows, read, layer.bias)], dim=dim)
+                made = torch.cat([made, rows])
+        return y.index_select(dim, made.argsort())
 
 
 def widen(layer: Any, wide: type[Widened], rows: Tensor, columns: Tensor) -> None:
@@ -61,30 +83,6 @@ def make_plain(model: nn.Module) -> None:
         for name in ("row_widening", "column_widening", "widenings"):
             delattr(layer, name)
         layer.__class__ = layer.plain  # type: ignore[assignment]
-
-
-def _in_blocks(layer: Any, x: Tensor, product: Product) -> Tensor:
-    """The first rows and columns by themselves; then, widening by widening, what new columns add, and new rows.
-
-    Depthwise filters have one column each, which comes with them.
-    """
-    dim, depthwise = product.dim, getattr(layer, "groups", 1) > 1
-
-    def block(rows: Tensor, columns: Tensor, bias: Tensor | None) -> Tensor:
-        weight = layer.weight[rows] if depthwise else layer.weight[rows][:, columns]
-        return product.compute(layer, x.index_select(dim, columns), weight, None if bias is None else bias[rows])
-
-    made = _where(layer.row_widening == 0)
-    y = block(made, _where(layer.column_widening == 0), layer.bias)
-    for widening in range(1, layer.widenings + 1):
-        rows, columns = _where(layer.row_widening == widening), _where(layer.column_widening == widening)
-        if len(columns) and not depthwise:
-            y = y + block(made, columns, None)
-        if len(rows):
-            read = columns if depthwise else _where(layer.column_widening <= widening)
-            y = torch.cat([y, block(rows, read, layer.bias)], dim=dim)
-            made = torch.cat([made, rows])
-    return y.index_select(dim, made.argsort())
 
 
 def _where(mask: Tensor) -> Tensor:

@@ -165,8 +165,9 @@ def _torn_groups(model: nn.Module, graph: NodeGraph, drop: Nodes) -> dict[str, T
 def _agrees(model: nn.Module, graph: NodeGraph, drop: Nodes, example_inputs: Any) -> bool:
     """Whether the copy without the nodes computes the same on random weights and inputs, in double precision."""
     generator = torch.Generator().manual_seed(0)
-    inputs = tuple(_double(random_like(value, generator)) for value in arguments(example_inputs))
     whole = plain_copy(model).double()
+    inputs = [random_like(value, generator) for value in arguments(example_inputs)]
+    inputs = [x.double() if isinstance(x, Tensor) and x.is_floating_point() else x for x in inputs]
     for tensor in _state(whole).values():
         if tensor.is_floating_point():
             tensor.copy_(_drawn(tensor, generator))
@@ -190,10 +191,6 @@ def _drawn(tensor: Tensor, generator: torch.Generator) -> Tensor:
     if tensor.ndim > 1:
         return torch.randn(tensor.shape, generator=generator) / math.sqrt(max(1, tensor[0].numel()))
     return torch.rand(tensor.shape, generator=generator) + 0.5
-
-
-def _double(value: Any) -> Any:
-    return value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
 
 
 def _flat(outputs: Any) -> list[Tensor]:

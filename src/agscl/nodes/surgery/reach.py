@@ -26,9 +26,6 @@ from agscl.nodes.tracing.trace import arguments, eval_mode
 
 from .copies import plain_copy, random_like
 
-MATRIX = 2
-"""From so many dimensions up a tensor reads inputs."""
-
 
 def inert_nodes(
     model: nn.Module, graph: NodeGraph, example_inputs: Any, tasks: Iterable[int] | None = None
@@ -70,7 +67,10 @@ def silent_nodes(model: nn.Module, graph: NodeGraph, example_inputs: Any) -> dic
     inputs = tuple(random_like(value, generator) for value in arguments(example_inputs))
     silent = _no_nodes(graph)
     while True:
-        constant = {layer.name: all_zero(_matrices(layer.incoming, state), state) for layer in graph.layers}
+        constant: dict[str, Tensor] = {}
+        for layer in graph.layers:
+            matrices = [piece for piece in layer.incoming if state[piece.parameter].ndim > 1]  # they read inputs
+            constant[layer.name] = all_zero(matrices or layer.incoming, state)
         if any(nodes.any() for nodes in constant.values()):
             zero = zero_readings(trial, graph, inputs)
             constant = {name: nodes & zero[name] for name, nodes in constant.items()}
@@ -112,12 +112,6 @@ def all_zero(slices: Iterable[Slice], state: Mapping[str, Tensor]) -> Tensor:
     """Nodes for which all of the slices are exactly zero: bool, shape ``(num_nodes,)``."""
     used = [_any_along(state[piece.parameter].detach() != 0, piece.dim)[piece.index].any(dim=1) for piece in slices]
     return ~torch.stack(used).any(dim=0)
-
-
-def _matrices(slices: Iterable[Slice], state: Mapping[str, Tensor]) -> list[Slice]:
-    """The slices that read inputs; all of them if none does."""
-    every = list(slices)
-    return [piece for piece in every if state[piece.parameter].ndim >= MATRIX] or every
 
 
 def zero_readings(model: nn.Module, graph: NodeGraph, inputs: tuple[Any, ...]) -> dict[str, Tensor]:

@@ -82,7 +82,8 @@ class Call:
 
     def refusal(self, why: str) -> TraceError:
         """The error for what this operation does, with the way out."""
-        name = self.node.target if self.node.op == "call_method" else _name(self.operation)
+        operation = type(self.operation) if isinstance(self.operation, nn.Module) else self.operation
+        name = getattr(operation, "__name__", operation)
         leave = f" or leave the module out (ignore=({self.where!r},))" if self.where else ""
         return TraceError(
             f"cannot trace {self.where or 'the model'!r}: {name}: {why}; give a rule of your own (rules={{...}}){leave}"
@@ -156,9 +157,3 @@ class Call:
 
 Rule = Callable[[Call], Any]
 """Takes a call, writes into its ledger, returns the label (or tuple of labels) of its result."""
-
-
-def _name(operation: Any) -> str:
-    if isinstance(operation, nn.Module):
-        return type(operation).__name__
-    return str(getattr(operation, "__name__", operation))

@@ -190,17 +190,14 @@ def _symbolic(model: nn.Module, inputs: tuple[Any, ...], rules: Rules, ignore: t
 
 
 def _module_rule(module: nn.Module, rules: Rules) -> Rule | None:
+    """The rule of a module's class, or of a base whose forward it keeps."""
+    keeps_forward = True
     for kind in type(module).__mro__:
         rule = rules.get(kind) or MODULES.get(kind) or QUALIFIED.get(_qualified(kind))
         if rule is not None:
-            return rule if kind in rules or _same_forward(type(module), kind) else None
+            return rule if kind in rules or keeps_forward else None
+        keeps_forward &= "forward" not in vars(kind) or kind.__module__.startswith("torch.nn")
     return None
-
-
-def _same_forward(kind: type[nn.Module], base: type[nn.Module]) -> bool:
-    """Whether a subclass computes what torch's own class computes."""
-    mro = kind.__mro__[: kind.__mro__.index(base)]
-    return all("forward" not in vars(c) or c.__module__.startswith("torch.nn") for c in mro)
 
 
 def _where(n: fx.Node) -> str:

@@ -26,7 +26,8 @@ class Units:
         pairs = torch.stack([first.flatten(), second.flatten()], dim=1).unique(dim=0)
         for one, other in pairs.tolist():
             if NO_UNIT not in (one, other):
-                self._join(one, other)
+                low, high = sorted((self._find(one), self._find(other)))
+                self._parent[high] = low
 
     def tie(self, ids: Tensor) -> None:
         """Make one unit of all ids, shape ``(n,)``, but `NO_UNIT`."""
@@ -37,10 +38,6 @@ class Units:
         """The representative of each id, same shape."""
         root = {unit: self._find(unit) for unit in ids.unique().tolist() if unit != NO_UNIT}
         return torch.tensor([root.get(unit, NO_UNIT) for unit in ids.flatten().tolist()]).reshape(ids.shape)
-
-    def _join(self, one: int, other: int) -> None:
-        low, high = sorted((self._find(one), self._find(other)))
-        self._parent[high] = low
 
     def _find(self, unit: int) -> int:
         while self._parent[unit] != unit:

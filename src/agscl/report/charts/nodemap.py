@@ -12,8 +12,9 @@ from markupsafe import Markup
 
 from agscl.report.blocks import Table
 
+from .axes import task_ticks
 from .colours import task_colour
-from .svg import add, drawing, markup, task_ticks, write
+from .svg import add, drawing, markup, write
 
 if TYPE_CHECKING:
     from polars import DataFrame
@@ -47,32 +48,49 @@ class LayerStates:
         """Positions of the dead nodes after each task."""
         return [[node for node, state in enumerate(states) if state == "dead"] for states in self.states]
 
+    @property
+    def in_words(self) -> str:
+        """How many nodes are what in the end."""
+        return ", ".join(f"{number} {state}" for state, number in self.counts(-1).items())
+
+    @property
+    def importance_in_words(self) -> list[str]:
+        """The importance of each node with three digits, which the page's script shows."""
+        return [f"{value:.3g}" for value in self.importance]
+
     def counts(self, task: int) -> dict[str, int]:
         """How many nodes are frozen, free and dead after a task."""
         return {state: list(self.states[task]).count(state) for state in ("frozen", "free", "dead")}
 
+    def cells(self, columns: int) -> Markup:
+        """Every node as a cell, in reading order.
 
-@dataclass(frozen=True)
-class LayerMap:
-    """One layer as drawings, and the numbers that the page's script reads.
+        A cell is a line without length and with square ends, one step of a path: ``M3.5 0.5h0`` is node 3.
+        """
+        nodes, tasks = len(self.importance), len(self.states)
+        told = f"{self.name}: {nodes} nodes, {self.in_words} after the last task"
+        root = drawing(-(-nodes // columns), told, width=columns)
+        add(root, "path", d=_dots(range(nodes), columns), class_="cell free")
+        add(root, "path", d=_dots(self.dead[-1], columns), class_="cell dead")
+        for task in sorted(set(self.first) - {NEVER}):
+            frozen = [node for node, first in enumerate(self.first) if first == task]
+            colour = task_colour(task, tasks)
+            add(root, "path", d=_dots(frozen, columns), class_="cell", stroke=colour, data_task=task)
+        return markup(root)
 
-    Attributes:
-        name: Name of the layer.
-        counts: How many nodes are what in the end, in words.
-        cells: Every node as a cell.
-        history: Nodes (upwards) over tasks (to the right).
-        first: The first task of each node.
-        dead: The dead nodes after each task.
-        importance: Of each node in the end, as text.
-    """
-
-    name: str
-    counts: str
-    cells: Markup
-    history: Markup
-    first: Sequence[int]
-    dead: Sequence[Sequence[int]]
-    importance: Sequence[str]
+    def history(self) -> Markup:
+        """A bar after each task: frozen nodes from below, by the task that first needed them, then free, then dead."""
+        tasks, nodes = len(self.states), len(self.importance)
+        root = drawing(nodes, f"{self.name}: nodes in use after each task", width=tasks)
+        root.set("preserveAspectRatio", "none")
+        for task, states in enumerate(self.states):
+            frozen = Counter(first for state, first in zip(states, self.first, strict=True) if state == "frozen")
+            bottom = nodes
+            for first, count in sorted(frozen.items()):
+                bottom -= count
+                add(root, "rect", x=task, y=bottom, width=0.92, height=count, fill=task_colour(first, tasks))
+            add(root, "rect", x=task, y=0, width=0.92, height=self.counts(task)["dead"], class_="area dead")
+        return markup(root)
 
 
 @dataclass(frozen=True)
@@ -93,7 +111,7 @@ class NodeMap:
     tasks: Sequence[str]
     columns: int
     key: Markup
-    layers: Sequence[LayerMap]
+    layers: Sequence[LayerStates]
     values: Table
 
 
@@ -130,55 +148,13 @@ def node_map(title: str, layers: Sequence[LayerStates], tasks: Sequence[str]) ->
         tasks=tasks,
         columns=columns,
         key=_key(len(tasks)),
-        layers=[_layer(layer, columns) for layer in layers],
+        layers=layers,
         values=_values(layers, tasks),
     )
 
 
-def _layer(layer: LayerStates, columns: int) -> LayerMap:
-    counts = layer.counts(-1)
-    told = ", ".join(f"{number} {state}" for state, number in counts.items())
-    return LayerMap(
-        name=layer.name,
-        counts=told,
-        cells=_cells(layer, columns, f"{layer.name}: {len(layer.importance)} nodes, {told} after the last task"),
-        history=_history(layer),
-        first=layer.first,
-        dead=layer.dead,
-        importance=[f"{value:.3g}" for value in layer.importance],
-    )
-
-
-def _cells(layer: LayerStates, columns: int, label: str) -> Markup:
-    """Cells in reading order. A cell is a line without length and with square ends: one step of a path."""
-    nodes, tasks, first = len(layer.importance), len(layer.states), layer.first
-    root = drawing(-(-nodes // columns), label, width=columns)
-    add(root, "path", d=_dots(range(nodes), columns), class_="cell free")
-    add(root, "path", d=_dots(layer.dead[-1], columns), class_="cell dead")
-    for task in sorted(set(first) - {NEVER}):
-        own = [node for node, found in enumerate(first) if found == task]
-        colour = task_colour(task, tasks)
-        add(root, "path", d=_dots(own, columns), class_="cell", stroke=colour, data_task=task)
-    return markup(root)
-
-
 def _dots(nodes: Sequence[int], columns: int) -> str:
     return "".join(f"M{node % columns}.5 {node // columns}.5h0" for node in nodes)
-
-
-def _history(layer: LayerStates) -> Markup:
-    """A bar after each task: frozen nodes from below, by the task that first needed them, then free, then dead ones."""
-    tasks, nodes = len(layer.states), len(layer.importance)
-    root = drawing(nodes, f"{layer.name}: nodes in use after each task", width=tasks)
-    root.set("preserveAspectRatio", "none")
-    for task, states in enumerate(layer.states):
-        frozen = Counter(first for state, first in zip(states, layer.first, strict=True) if state == "frozen")
-        bottom = nodes
-        for first, count in sorted(frozen.items()):
-            bottom -= count
-            add(root, "rect", x=task, y=bottom, width=0.92, height=count, fill=task_colour(first, tasks))
-        add(root, "rect", x=task, y=0, width=0.92, height=layer.counts(task)["dead"], class_="area dead")
-    return markup(root)
 
 
 def _key(tasks: int) -> Markup:

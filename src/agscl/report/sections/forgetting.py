@@ -4,44 +4,32 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from agscl.metrics.interval import Interval, mean_interval
-from agscl.report.benchmark import Benchmark, Entry
-from agscl.report.blocks import Figure, Table, hundredfold, with_interval
-from agscl.report.charts.charts import Line, described, line_chart
+from agscl.experiments import Result
+from agscl.experiments.words import hundredfold
+from agscl.metrics.interval import mean_interval
+from agscl.report.chapters import Benchmark, Entry
+from agscl.report.charts.lines import Line, over_tasks
 
-from .legend import key
 from .section import Section
 
 
-def section(benchmark: Benchmark) -> Section | None:
+def section(benchmark: Benchmark[Result]) -> Section | None:
     """Forgetting of every task but the last; none if there is only one task."""
-    if benchmark.num_tasks == 1:
+    if len(benchmark.tasks) == 1:
         return None
-    lines = [_line(style, entry) for style, entry in enumerate(benchmark.entries)]
-    title = "Forgetting (percentage points) of each task by the end of the sequence"
-    values = Table(
-        title,
-        ["task", *(line.label for line in lines)],
-        [
-            [str(task + 1), *(with_interval(line.points[task][1]) for line in lines)]
-            for task in range(benchmark.num_tasks - 1)
-        ],
-    )
-    figure = Figure(
-        title=title,
-        drawing=line_chart(f"{title}. {described(lines)}.", lines, x_label="task"),
-        caption="Best accuracy on the task before the last task was learned, less the accuracy at the end; lower is "
-        "better. The last task has had no time to be forgotten. Bands are 95 % intervals.",
-        values=values,
-        key=key(benchmark),
+    figure = over_tasks(
+        "Forgetting (percentage points) of each task by the end of the sequence",
+        [_line(entry) for entry in benchmark.entries],
+        "Best accuracy on the task before the last task was learned, less the accuracy at the end; lower is better. "
+        "The last task has had no time to be forgotten. Bands are 95 % intervals.",
+        x_label="task",
     )
     return Section("forgetting", "Forgetting", [figure])
 
 
-def _line(style: int, entry: Entry) -> Line:
-    tasks = zip(*(lost(result.accuracy).tolist() for result in entry.results), strict=True)
-    means: list[Interval] = [hundredfold(mean_interval(values)) for values in tasks]
-    return Line(style, entry.label, list(enumerate(means, 1)))
+def _line(entry: Entry[Result]) -> Line:
+    by_task = zip(*(lost(result.accuracy).tolist() for result in entry.results), strict=True)
+    return Line(entry.look, [(task, hundredfold(mean_interval(values))) for task, values in enumerate(by_task, 1)])
 
 
 def lost(accuracy: Tensor) -> Tensor:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from agscl.metrics.interval import mean_interval
-from agscl.report.benchmark import Benchmark, Entry
-from agscl.report.blocks import Figure, Note, Table, hundredfold, with_interval
-from agscl.report.charts.charts import Line, described, line_chart
+from agscl.experiments import Result
+from agscl.experiments.records import SupervisedRun
+from agscl.experiments.words import spans
+from agscl.figures.capacity import SHARES, share_curve
+from agscl.metrics import MEASURES
+from agscl.report.blocks import Note
+from agscl.report.chapters import Benchmark, Entry
+from agscl.report.charts.lines import Line, over_tasks
 from agscl.report.charts.nodemap import NodeMap, layer_states, node_map
 
-from .legend import key
 from .section import Section
 
 _HOW_TO_READ = (
@@ -18,63 +21,28 @@ _HOW_TO_READ = (
     "are free, cells with a dot are dead: nothing comes into them. The bars beside a layer show it fill up, task after "
     "task from left to right."
 )
+_MEANING = {"sparsity": "Nodes that no task needs", "used_capacity": "Nodes that did not move"}
 
 
-def section(benchmark: Benchmark) -> Section | None:
-    """Node maps and capacity; none if no method rates nodes."""
+def section(benchmark: Benchmark[Result]) -> Section | None:
+    """Node maps, and sparsity and used capacity over the tasks; none if no method rates nodes."""
     maps = [part for entry in benchmark.entries for part in _maps(entry)]
-    parts = [*([Note(_HOW_TO_READ)] if maps else []), *maps, *_capacity(benchmark)]
+    figures = []
+    for measure in SHARES:
+        curves = [(entry.look, share_curve(entry.results, measure)) for entry in benchmark.entries]
+        lines = [Line(look, list(curve.items())) for look, curve in curves if curve]
+        if lines:
+            title = f"{_MEANING[measure]} ({MEASURES[measure].title}, %)"
+            figures.append(over_tasks(title, lines, "Mean over the seeds; bands are 95 % intervals."))
+    parts = [*([Note(_HOW_TO_READ)] if maps else []), *maps, *figures]
     return Section("nodes", "Nodes", parts, wide=True) if parts else None
 
 
-def _maps(entry: Entry) -> list[NodeMap | Note]:
+def _maps(entry: Entry[Result]) -> Iterator[NodeMap | Note]:
     """The map of the first seed that has one, and what is left out."""
-    mapped = [run for run in entry.runs if run.nodes is not None and len(run.nodes)]
-    if not mapped:
-        return []
-    run = mapped[0]
-    assert run.nodes is not None
-    seed = run.result.experiment.seed
-    names = [task.name for task in run.result.history.tasks]
-    found: list[NodeMap | Note] = [node_map(f"{entry.label}, seed {seed}", layer_states(run.nodes), names)]
-    if len(mapped) > 1:
-        others = ", ".join(str(other.result.experiment.seed) for other in mapped[1:])
-        found.append(Note(f"The map is of one run. Other seeds ({others}) have maps when they are reported alone."))
-    return found
-
-
-def _capacity(benchmark: Benchmark) -> Iterator[Figure]:
-    """Sparsity and used capacity over the tasks."""
-    for name, what in _SHARES.items():
-        drawn = [_line(style, entry, name) for style, entry in enumerate(benchmark.entries)]
-        lines = [line for line in drawn if line.points]
-        if lines:
-            yield _figure(benchmark, lines, what)
-
-
-_SHARES = {
-    "sparsity": "Nodes that no task needs (sparsity, %)",
-    "used_capacity": "Nodes that did not move (used capacity, %)",
-}
-
-
-def _figure(benchmark: Benchmark, lines: list[Line], title: str) -> Figure:
-    numbers = [number for number, _ in lines[0].points]
-    rows = [
-        [str(number), *(with_interval(line.points[step][1]) for line in lines)] for step, number in enumerate(numbers)
-    ]
-    return Figure(
-        title=title,
-        drawing=line_chart(f"{title}. {described(lines)}.", lines),
-        caption="Mean over the seeds; bands are 95 % intervals.",
-        values=Table(title, ["tasks learned", *(line.label for line in lines)], rows),
-        key=key(benchmark, {line.style for line in lines}),
-    )
-
-
-def _line(style: int, entry: Entry, name: str) -> Line:
-    """The share after each task for which every run has it."""
-    runs = [[getattr(task, name) for task in result.history.tasks] for result in entry.results]
-    steps = enumerate(zip(*runs, strict=True), 1)
-    known = [(number, values) for number, values in steps if None not in values]
-    return Line(style, entry.label, [(number, hundredfold(mean_interval(values))) for number, values in known])
+    runs = [run for run in entry.runs if isinstance(run, SupervisedRun)]
+    mapped = {run.result.experiment.seed: run.nodes for run in runs if run.nodes is not None and len(run.nodes)}
+    for seed, nodes in list(mapped.items())[:1]:
+        yield node_map(f"{entry.title}, seed {seed}", layer_states(nodes), entry.results[0].names)
+    if others := list(mapped)[1:]:
+        yield Note(f"The map is of one run. Other seeds ({spans(others)}) have maps when they are reported alone.")
