@@ -19,7 +19,6 @@ from figures.recorded import FULL, PLAIN, result, write, write_incomplete
 
 HOSTILE = "a[/b][red]:smile:\x1b[31m\x9b2J\r\u202e"
 SHOWN = r"a[/b][red]:smile:\x1b[31m\x9b2J\r\u202e"
-UNICODE = {"LC_ALL": "C.UTF-8"}
 OTHERS = {
     "ascii": {"PYTHONIOENCODING": "ascii"},
     "latin-1": {"PYTHONIOENCODING": "latin-1"},
@@ -134,10 +133,12 @@ def test_an_error_shows_a_bad_name_as_text(tmp_path, capsys):
 def test_a_terminal_without_unicode_gets_ascii(kind, tmp_path):
     write(tmp_path / "größe", result(FULL, 0), result(FULL, 1, ((0.5,), (0.4, 0.6))), result(PLAIN))
     environment = OTHERS[kind]
-    for arguments in (["list"], ["data", "list"], ["runs", "größe"], ["compare", "größe"], ["--help"]):
-        out, err = agscl(*(tmp_path / word if word == "größe" else word for word in arguments), **environment)
-        assert (out + err).isascii()
-    assert b"mean +/- 95 % interval" in agscl("compare", tmp_path / "größe", **environment)[0]
+    everything = [["list"], ["data", "list"], ["runs", str(tmp_path / "größe")], ["--help"]]
+    for arguments in everything if kind == "ascii" else []:
+        assert b"".join(agscl(*arguments, **environment)).isascii()
+    out, err = agscl("compare", tmp_path / "größe", **environment)
+    assert (out + err).isascii()
+    assert b"mean +/- 95 % interval" in out
     out, err = agscl("runs", tmp_path / "größer", code=2, **environment)
     assert (out + err).isascii()
     assert err.startswith(b"agscl: error: ")
@@ -157,7 +158,7 @@ def test_a_run_is_made_and_verified_without_unicode(verified):
     assert (folder / "result.json").exists()
     assert all(text.isascii() for text in (*made, *certified))
     assert b"run folder: " in made[0]
-    assert b"gr\\xf6\\xdfe" in certified[0].replace(b"\\udcc3\\udcb6", b"\\xf6").replace(b"\\udcc3\\udc9f", b"\\xdf")
+    assert b"gr\\xf6\\xdfe" in certified[0]
 
 
 def test_a_comparison_is_made_without_unicode(tmp_path):

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from agscl.experiments import PRESETS, PolicyResult, Result, experiment_of, preset_named
-from agscl.experiments.groups import by_seed, groups, in_order
-from agscl.experiments.kind import AnyExperiment, AnyResult
-from agscl.experiments.many import Failure, run_many
+from agscl.experiments.groups import by_seed, groups
+from agscl.experiments.kind import AnyExperiment
 from agscl.experiments.policies.comparison import not_measured, summary
 from agscl.experiments.policies.presets import POLICY_PRESETS
 from agscl.experiments.records import IncompleteRun, PolicyRun, SupervisedRun, read_runs
@@ -24,7 +22,7 @@ from agscl.runs import RunFolder
 from agscl.runs.export import check_ending, export
 
 from .console import Output, table
-from .progress import followed
+from .progress import run_all
 from .run import folder_for, overrides_from
 from .text import title
 
@@ -106,21 +104,12 @@ def _run_and_compare(arguments: argparse.Namespace) -> int:
     if arguments.seeds < 1:
         raise ValueError(f"--seeds must be at least 1, got {arguments.seeds}")
     folder = folder_for(arguments, preset)
-    experiments = _experiments(preset, arguments)
-    processes = arguments.processes if arguments.processes is not None else (os.cpu_count() or 1)
 
-    def place(experiment: AnyExperiment) -> RunFolder:
+    def folder_of(experiment: AnyExperiment) -> RunFolder:
         return RunFolder(folder.path / experiment.method_name / f"seed-{experiment.seed}")
 
-    outcomes = run_many(experiments, place, processes=processes, data_root=arguments.data_root, resume=arguments.resume)
-    finished: list[AnyResult] = []
-    failures: list[Failure] = []
-    for outcome in followed(outcomes, len(experiments)):
-        if isinstance(outcome, Failure):
-            failures.append(outcome)
-        else:
-            finished.append(outcome)
-    results, output = in_order(finished, experiments), Output()
+    results, failures = run_all(_experiments(preset, arguments), folder_of, arguments, resume=arguments.resume)
+    output = Output()
     supervised = [result for result in results if isinstance(result, Result)]
     policies = [result for result in results if isinstance(result, PolicyResult)]
     if supervised:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from agscl.experiments import Experiment
 from agscl.experiments.kind import AnyExperiment
-from agscl.experiments.many import Failure, run_many
 from agscl.experiments.records import read_runs
 from agscl.experiments.supervised.presets import supervised_preset
 from agscl.figures.catalogue import FORMATS, Kind, figure_named, make
@@ -19,7 +17,7 @@ from agscl.runs import RunFolder
 from agscl.runs.files import write_bytes
 
 from .console import Output
-from .progress import followed
+from .progress import run_all
 from .run import overrides_from
 
 
@@ -64,10 +62,8 @@ def _make_runs(kind: Kind, arguments: argparse.Namespace) -> tuple[Sequence[Path
                     experiment = Experiment.of_preset(preset, method, seed, scaled)
                     folders[experiment] = _folder_of(experiment, arguments.runs)
     missing = [experiment for experiment, folder in folders.items() if not folder.result.exists()]
-    processes = arguments.processes if arguments.processes is not None else (os.cpu_count() or 1)
-    outcomes = run_many(missing, folders.__getitem__, processes=processes, data_root=arguments.data_root, resume=True)
-    failed = sum(isinstance(outcome, Failure) for outcome in followed(outcomes, len(missing)))
-    return [folder.path for folder in folders.values() if folder.experiment.exists()], failed
+    _, failures = run_all(missing, folders.__getitem__, arguments, resume=True)
+    return [folder.path for folder in folders.values() if folder.experiment.exists()], len(failures)
 
 
 def _folder_of(experiment: Experiment, runs: Path) -> RunFolder:

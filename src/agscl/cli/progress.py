@@ -5,15 +5,19 @@ Away from a terminal each line is ``name=value`` pairs, separated by single spac
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import argparse
+import os
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TimeElapsedColumn, TimeRemainingColumn
 
-from agscl.experiments.kind import AnyResult
-from agscl.experiments.many import Failure
+from agscl.experiments.groups import in_order
+from agscl.experiments.kind import AnyExperiment, AnyResult
+from agscl.experiments.many import Failure, run_many
 from agscl.rl.history import Evaluation, PolicyTaskFinished, PolicyTaskStarted, Updated
+from agscl.runs import RunFolder
 from agscl.runs.events import Logger
 from agscl.training import EpochFinished, RateLowered, Resumed, TaskFinished, TaskStarted
 
@@ -110,11 +114,33 @@ class PlainProgress:
         self.output.say(f"method={self.method} {line}")
 
 
-def followed(outcomes: Iterator[AnyResult | Failure], total: int) -> Iterator[AnyResult | Failure]:
-    """Give on the outcomes of many runs, and say on stderr which are done."""
+def run_all(
+    experiments: Sequence[AnyExperiment],
+    folder_of: Callable[[AnyExperiment], RunFolder],
+    arguments: argparse.Namespace,
+    *,
+    resume: bool,
+) -> tuple[list[AnyResult], list[Failure]]:
+    """Run experiments in parallel and say on stderr which are done; returns results, in order, and failures.
+
+    Args:
+        experiments: What to run.
+        folder_of: The folder of each run.
+        arguments: Of the command: how many at once, and where the data is.
+        resume: Whether runs in those folders go on.
+    """
+    processes = arguments.processes if arguments.processes is not None else (os.cpu_count() or 1)
+    results: list[AnyResult] = []
+    failures: list[Failure] = []
     output = Output(stderr=True)
+    outcomes = run_many(experiments, folder_of, processes=processes, data_root=arguments.data_root, resume=resume)
     for number, outcome in enumerate(outcomes, 1):
+        if isinstance(outcome, Failure):
+            failures.append(outcome)
+            state = f"failed: {outcome.reason}"
+        else:
+            results.append(outcome)
+            state = "finished"
         experiment = outcome.experiment
-        state = f"failed: {outcome.reason}" if isinstance(outcome, Failure) else "finished"
-        output.say(f"[{number}/{total}] {experiment.method_name} seed={experiment.seed} {state}")
-        yield outcome
+        output.say(f"[{number}/{len(experiments)}] {experiment.method_name} seed={experiment.seed} {state}")
+    return in_order(results, experiments), failures

@@ -110,14 +110,14 @@ def _methods(arguments: argparse.Namespace, preset: AnyPreset) -> Sequence[AnyMe
 def _run(experiment: AnyExperiment, folder: RunFolder, arguments: argparse.Namespace) -> AnyResult:
     """Run one method: in the folder itself if it is the only one, or else in a folder inside."""
     name = experiment.method_name
-    place = folder if arguments.method else RunFolder(folder.path / name)
+    own_folder = folder if arguments.method else RunFolder(folder.path / name)
     with ExitStack() as stack:
         loggers: list[Any] = [stack.enter_context(progress(Output(stderr=True), name))]
         if arguments.tensorboard:
-            loggers.append(stack.enter_context(tensorboard(place.tensorboard)))
+            loggers.append(stack.enter_context(tensorboard(own_folder.tensorboard)))
         return run_experiment(
             experiment,
-            place,
+            own_folder,
             loggers,
             data_root=arguments.data_root,
             resume=arguments.resume,
