@@ -127,7 +127,11 @@ def certify(loaded: LoadedRun, folder: RunFolder) -> Certificate:
     result = Result.read(folder)
     if len(result.history.tasks) == 1:
         raise ValueError(f"{folder.path} has one task only: no later one could have changed it")
-    _check_files(folder, len(result.history.tasks))
+    states = [folder.state_after(task) for task in range(len(result.history.tasks))]
+    if missing := [path for path in states if not path.exists()]:
+        raise ValueError(f"{folder.path} has not the state after every task: {missing[0].name} is missing")
+    if folder.state.read_bytes() != states[-1].read_bytes():
+        raise ValueError(f"{folder.state} is not the state after the last task, {states[-1].name}")
     exact = replace(loaded.learner.machine, dtype=torch.float32)
     written = result.environment.get("compute", "").split(", ")  # such as "cuda:1, bf16, channels last"
     dtype = next((DTYPES[part] for part in written if part in DTYPES), loaded.learner.machine.dtype)
@@ -156,15 +160,6 @@ def certify(loaded: LoadedRun, folder: RunFolder) -> Certificate:
         movements=tuple(_movements(loaded, folder, drifts, len(learned) - 1)),
         environment=environment(exact),
     )
-
-
-def _check_files(folder: RunFolder, tasks: int) -> None:
-    """Every state must be there, and what the run hands over must be the last of them."""
-    for path in map(folder.state_after, range(tasks)):
-        if not path.exists():
-            raise ValueError(f"{folder.path} has not the state after every task: {path.name} is missing")
-    if folder.state.read_bytes() != folder.state_after(tasks - 1).read_bytes():
-        raise ValueError(f"{folder.state} is not the state after the last task, {folder.state_after(tasks - 1).name}")
 
 
 def _restore(loaded: LoadedRun, folder: RunFolder, task: int) -> State:

@@ -19,6 +19,11 @@ INFINITY = "Infinity"
 Typed = TypeVar("Typed")
 
 
+def by_name(*methods: AnyMethod) -> dict[str, AnyMethod]:
+    """Methods by their names."""
+    return {method.name: method for method in methods}
+
+
 def method_class(name: str) -> type[AnyMethod]:
     """The method of that name.
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,9 +20,6 @@ from agscl.runs.files import tensor_bytes, write_bytes
 from agscl.training.evaluation import EVALUATION_BATCH
 
 from .supervised.run import LoadedRun
-
-if TYPE_CHECKING:
-    from torch.export import ExportedProgram
 
 TOLERANCE = 1e-5
 """Most that a logit may differ from the full model's, in units of the task's largest logit if that is above 1."""
@@ -109,7 +106,11 @@ def export(loaded: LoadedRun, tasks: Sequence[int], out: Path) -> Exported:
     if out.is_dir() and any(out.iterdir()):
         raise ValueError(f"{out} is not empty: choose a new folder with --out")
     model = loaded.learner.model.cpu().eval()
-    _require_plain(loaded)
+    if any(module._forward_hooks or module._forward_pre_hooks for module in model.modules()):
+        raise ValueError(
+            f"cannot export a run of {loaded.experiment.method.name}: it answers each task with tensors of the method "
+            "and not with the model's weights alone"
+        )
     x = torch.zeros(2, *loaded.sequence.input_shape)
     graph = loaded.learner.guard.graph
     drop = removable(model, graph, inert_nodes(model, graph, x, tasks), x)
@@ -127,52 +128,34 @@ def export(loaded: LoadedRun, tasks: Sequence[int], out: Path) -> Exported:
     return exported
 
 
-def _require_plain(loaded: LoadedRun) -> None:
-    """Refuse models whose answers come from more than their weights, as hooks of a method."""
-    if any(module._forward_hooks or module._forward_pre_hooks for module in loaded.learner.model.modules()):
-        raise ValueError(
-            f"cannot export a run of {loaded.experiment.method.name}: it answers each task with tensors of the method "
-            "and not with the model's weights alone"
-        )
-
-
 def _programs(model: Served, loaded: LoadedRun, tasks: Sequence[int]) -> dict[str, tuple[bytes, Any]]:
     """By file name its content, and what answers with it."""
+    import onnxruntime
+
     x = torch.zeros(2, *loaded.sequence.input_shape)
     shapes = {"x": {0: torch.export.Dim("batch", min=1)}}
     program = torch.export.export(model, (x,), dynamic_shapes=shapes)
     saved = io.BytesIO()
     torch.export.save(program, saved)
-    onnx = _onnx(program, x, [f"task_{task}" for task in tasks])
-    return {
-        "model.safetensors": (tensor_bytes(model.state_dict()), model),
-        "model.pt2": (saved.getvalue(), torch.export.load(io.BytesIO(saved.getvalue())).module()),
-        "model.onnx": (onnx, _onnx_session(onnx)),
-    }
-
-
-def _onnx(program: ExportedProgram, x: Tensor, outputs: Sequence[str]) -> bytes:
     converted = torch.onnx.export(
         program,
         (x,),
         dynamo=True,
-        dynamic_shapes={"x": {0: torch.export.Dim("batch", min=1)}},
+        dynamic_shapes=shapes,
         input_names=["x"],
-        output_names=outputs,
+        output_names=[f"task_{task}" for task in tasks],
         verbose=False,
     )
     assert converted is not None
-    content: bytes = converted.model_proto.SerializeToString()
-    return content
-
-
-def _onnx_session(content: bytes) -> Any:
-    from onnxruntime import InferenceSession, SessionOptions
-
-    options = SessionOptions()
+    onnx: bytes = converted.model_proto.SerializeToString()
+    options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    session = InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    return lambda x: tuple(torch.from_numpy(array) for array in session.run(None, {"x": x.numpy()}))
+    session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+    return {
+        "model.safetensors": (tensor_bytes(model.state_dict()), model),
+        "model.pt2": (saved.getvalue(), torch.export.load(io.BytesIO(saved.getvalue())).module()),
+        "model.onnx": (onnx, lambda x: tuple(map(torch.from_numpy, session.run(None, {"x": x.numpy()})))),
+    }
 
 
 @torch.no_grad()
@@ -180,8 +163,8 @@ def _difference(loaded: LoadedRun, whole: Served, answer: Any, tasks: Sequence[i
     """Largest difference of a logit over the tasks' test data, each in units of its task's largest if above 1."""
     largest = 0.0
     for place, task in enumerate(tasks):
-        for x in _inputs(loaded, task):
-            expected, found = _of_task(whole(x), place), _of_task(answer(x), place)
+        for batch, _ in loaded.sequence.tasks[task].test.batches(EVALUATION_BATCH):
+            expected, found = _of_task(whole(batch.cpu()), place), _of_task(answer(batch.cpu()), place)
             unit = max(1.0, float(expected.abs().max()))
             largest = max(largest, float((found - expected).abs().max()) / unit)
     if not largest <= TOLERANCE:
@@ -191,11 +174,6 @@ def _difference(loaded: LoadedRun, whole: Served, answer: Any, tasks: Sequence[i
 
 def _of_task(outputs: Tensor | tuple[Tensor, ...], place: int) -> Tensor:
     return outputs if isinstance(outputs, Tensor) else outputs[place]
-
-
-def _inputs(loaded: LoadedRun, task: int) -> Iterator[Tensor]:
-    for x, _ in loaded.sequence.tasks[task].test.batches(EVALUATION_BATCH):
-        yield x.cpu()
 
 
 def _cost(model: Served, x: Tensor) -> Cost:

@@ -11,6 +11,7 @@ from functools import partial
 from math import prod
 from typing import TYPE_CHECKING
 
+from agscl.experiments.codec import by_name
 from agscl.experiments.kind import AnyPreset
 from agscl.methods import AGSCL, EWC, MAS, SI, WSN, AnyMethod, FineTuning, RWalk, SingleTask
 from agscl.models import MLP
@@ -79,10 +80,6 @@ def _mlp_network(shape: Shape) -> ActorCritic:
     return ActorCritic(MLP(prod(shape.observation), (64, 64)), 64, shape.num_actions)
 
 
-def _by_name(*methods: AnyMethod) -> dict[str, AnyMethod]:
-    return {method.name: method for method in methods}
-
-
 ATARI = PPOTraining(
     # The official code of Jung et al. (2020), arguments_rl.py, but for 10^7 steps, which are the paper's. Its value
     # loss has half the weight of Stable-Baselines3's. Advantages are normalised over a batch here, a rollout there.
@@ -116,10 +113,10 @@ SMALL_ATARI = replace(
 )
 """For a processor: a smoke test of the protocol, not a reproduction."""
 
-ATARI_METHODS = _by_name(AGSCL(mu=0.1, lam=100 * OFFICIAL_OMEGA, eta=0.9, rho=1.0), FineTuning())
+ATARI_METHODS = by_name(AGSCL(mu=0.1, lam=100 * OFFICIAL_OMEGA, eta=0.9, rho=1.0), FineTuning())
 """AGS-CL with the strengths of the paper's section 4.2 (lambda 100 or 1000), rho as the official code fixes it."""
 
-ATARI_BASELINES = _by_name(
+ATARI_BASELINES = by_name(
     EWC(lam=25_000.0),  # the paper's; its Fisher is of clipped batch gradients, this one of single samples: not tuned
     MAS(lam=1.0),  # the paper's
     SI(c=1.0),  # not published for reinforcement learning, as are all below
@@ -174,8 +171,8 @@ POLICY_PRESETS: Mapping[str, PolicyPreset] = {
             episodes=10,
             max_episode=500,
         ),
-        methods=_by_name(AGSCL(mu=0.1, lam=1000.0), FineTuning()),
-        baselines=_by_name(EWC(lam=100.0), MAS(lam=0.1), SI(c=1.0), RWalk(lam=1.0), WSN(), SingleTask()),
+        methods=by_name(AGSCL(mu=0.1, lam=1000.0), FineTuning()),
+        baselines=by_name(EWC(lam=100.0), MAS(lam=0.1), SI(c=1.0), RWalk(lam=1.0), WSN(), SingleTask()),
     ),
     "pixels3": PolicyPreset(
         description="3 games on a 10x10 board with 3, 5 and 4 actions; convolutions",
@@ -184,8 +181,8 @@ POLICY_PRESETS: Mapping[str, PolicyPreset] = {
         training=PPOTraining(
             steps=60_000, num_envs=16, rollout=64, batch_size=256, learning_rate=1e-3, episodes=10, max_episode=200
         ),
-        methods=_by_name(AGSCL(mu=0.1, lam=1000.0), FineTuning()),
-        baselines=_by_name(EWC(lam=100.0), MAS(lam=0.1), SI(c=1.0), RWalk(lam=1.0), WSN(), SingleTask()),
+        methods=by_name(AGSCL(mu=0.1, lam=1000.0), FineTuning()),
+        baselines=by_name(EWC(lam=100.0), MAS(lam=0.1), SI(c=1.0), RWalk(lam=1.0), WSN(), SingleTask()),
     ),
 }
 """All of them; none but cartpole3 is tuned, and that by a few values on two seeds."""

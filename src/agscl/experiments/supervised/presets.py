@@ -21,6 +21,7 @@ from agscl.benchmarks.sequences import (
     split_mnist,
 )
 from agscl.benchmarks.task import TaskSequence
+from agscl.experiments.codec import by_name
 from agscl.experiments.kind import AnyPreset
 from agscl.methods import AGSCL, EWC, HAT, MAS, SI, WSN, AnyMethod, FineTuning, Joint, LwF, RWalk, SingleTask
 from agscl.models import MLP, AlexNet32, ConvNet, MultiHead, OmniglotNet, Trunk, alexnet224, efficientnet_lite0
@@ -145,24 +146,18 @@ CUB = Training(
 )
 
 
-def _baselines() -> dict[str, AnyMethod]:
-    """The baselines on digits, with strengths that work: picked from a few by the test accuracy of seed 0.
-
-    They make every method run and protect; they are not the outcome of equal tuning on validation data.
-    """
-    methods = (
-        EWC(lam=1e9),  # so strong because the Fisher information vanishes with the training loss
-        SI(c=1000.0),
-        RWalk(lam=10.0),
-        MAS(lam=0.1),
-        HAT(),
-        LwF(),
-        WSN(c=0.3),
-        Joint(),
-        SingleTask(),
-    )
-    return {method.name: method for method in methods}
-
+DIGITS_BASELINES = by_name(
+    # Strengths that work, picked from a few by the test accuracy of seed 0: no outcome of equal tuning.
+    EWC(lam=1e9),  # so strong because the Fisher information vanishes with the training loss
+    SI(c=1000.0),
+    RWalk(lam=10.0),
+    MAS(lam=0.1),
+    HAT(),
+    LwF(),
+    WSN(c=0.3),
+    Joint(),
+    SingleTask(),
+)
 
 SUPERVISED_PRESETS: Mapping[str, Preset] = {
     "digits": Preset(
@@ -172,7 +167,7 @@ SUPERVISED_PRESETS: Mapping[str, Preset] = {
         training=Training(epochs=40, batch_size=32),
         methods={"ags-cl": AGSCL(mu=10.0, lam=400.0), "fine-tuning": FineTuning()},
         threads=1,
-        baselines=_baselines(),
+        baselines=DIGITS_BASELINES,
     ),
     "permuted-digits": Preset(
         description="10 tasks of all 10 digits, each with its own order of the pixels; the same images",

@@ -22,15 +22,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from agscl.experiments.codec import by_name
 from agscl.methods import AGSCL, EWC, HAT, MAS, SI, AnyMethod, FineTuning, Joint, LwF, RWalk, SingleTask
 
 BATCHED = 20
 """Samples in a batch of the official importance passes."""
-
-
-def by_name(*methods: AnyMethod) -> dict[str, AnyMethod]:
-    """Methods by their names."""
-    return {method.name: method for method in methods}
 
 
 def official_ewc(lam: float) -> EWC:
