@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from agscl.experiments.command import command
@@ -39,21 +38,10 @@ class Card:
     tables: Sequence[Table]
 
 
-def cards(runs: Iterable[StoredRun], repeats: Collection[Path]) -> list[Card]:
-    """A card for each run.
-
-    Args:
-        runs: All of them.
-        repeats: Folders of those that repeat another.
-    """
-    return [_card(run, repeats=run.folder.path in repeats) for run in runs]
-
-
-_REPEATED = "repeats another run of these: not counted twice"
-
-
-def _card(run: StoredRun, *, repeats: bool) -> Card:
-    status, complete = (_REPEATED, False) if repeats else ("complete", True)
+def card(run: StoredRun, *, repeats: bool) -> Card:
+    """The card of a run, which may repeat another one."""
+    status = "repeats another run of these: not counted twice" if repeats else "complete"
+    complete = not repeats
     environment: Mapping[str, str] = {}
     repeated_by, tables = None, [Table("Configuration", ["setting", "value"], flattened(run.config))]
     match run:

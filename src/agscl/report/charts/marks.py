@@ -8,7 +8,6 @@ from xml.etree.ElementTree import Element
 from markupsafe import Markup
 
 from agscl.figures.palette import SHADES, Look
-from agscl.report.blocks import Key
 
 from .svg import add, drawing, markup
 
@@ -60,6 +59,6 @@ def swatch(look: Look) -> Markup:
     return markup(root)
 
 
-def key_of(looks: Iterable[Look]) -> Key:
+def key_of(looks: Iterable[Look]) -> list[tuple[Markup, str]]:
     """The key of a chart."""
-    return Key([(swatch(look), look.title) for look in looks])
+    return [(swatch(look), look.title) for look in looks]

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from agscl.experiments.records import PolicyRun, SupervisedRun
+from agscl.report.blocks import Section
 from agscl.report.chapters import Benchmark
 
 from . import accuracy, costs, forgetting, measures, nodes, rewards, scores, tradeoff
-from .section import Section as Section
 
 SECTIONS: Mapping[type[SupervisedRun | PolicyRun], tuple[Callable[[Benchmark[Any]], Section | None], ...]] = {
     SupervisedRun: (

@@ -8,12 +8,10 @@ from torch import Tensor
 from agscl.experiments import Result
 from agscl.experiments.words import seeds
 from agscl.figures.curves import average_accuracy_curve
-from agscl.report.blocks import Figure, Table
+from agscl.report.blocks import Figure, Section, Table
 from agscl.report.chapters import Benchmark, Entry
 from agscl.report.charts.lines import Line, over_tasks
 from agscl.report.charts.matrices import matrix
-
-from .section import Section
 
 
 def curves(benchmark: Benchmark[Result]) -> Section:

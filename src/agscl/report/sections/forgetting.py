@@ -7,10 +7,9 @@ from torch import Tensor
 from agscl.experiments import Result
 from agscl.experiments.words import hundredfold
 from agscl.metrics.interval import mean_interval
+from agscl.report.blocks import Section
 from agscl.report.chapters import Benchmark, Entry
 from agscl.report.charts.lines import Line, over_tasks
-
-from .section import Section
 
 
 def section(benchmark: Benchmark[Result]) -> Section | None:

@@ -6,10 +6,8 @@ from agscl.experiments import Result
 from agscl.experiments.supervised.comparison import aggregate
 from agscl.experiments.words import NOTHING, ONE_SEED, percent, typeset
 from agscl.metrics import MEASURES, Range
-from agscl.report.blocks import ARROWS, Table, heading, shown
+from agscl.report.blocks import ARROWS, Section, Table, heading, shown
 from agscl.report.chapters import Benchmark
-
-from .section import Section
 
 _TRIMMED = 4
 """From so many seeds on the interquartile mean differs from the mean."""

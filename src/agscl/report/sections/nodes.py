@@ -9,12 +9,10 @@ from agscl.experiments.records import SupervisedRun
 from agscl.experiments.words import spans
 from agscl.figures.capacity import SHARES, share_curve
 from agscl.metrics import MEASURES
-from agscl.report.blocks import Note
+from agscl.report.blocks import Note, Section
 from agscl.report.chapters import Benchmark, Entry
 from agscl.report.charts.lines import Line, over_tasks
 from agscl.report.charts.nodemap import NodeMap, layer_states, node_map
-
-from .section import Section
 
 _HOW_TO_READ = (
     "Each cell is a node, in the colour of the task that first made it important; since then it is frozen. Pale cells "

@@ -5,11 +5,9 @@ from __future__ import annotations
 from agscl.experiments import PolicyResult
 from agscl.experiments.policies.comparison import begin
 from agscl.metrics.reinforcement import bootstrap_mean
-from agscl.report.blocks import Figure
+from agscl.report.blocks import Figure, Section
 from agscl.report.chapters import Benchmark, Entry
 from agscl.report.charts.lines import Line, over_steps
-
-from .section import Section
 
 
 def section(benchmark: Benchmark[PolicyResult]) -> Section:

@@ -6,12 +6,10 @@ from agscl.experiments import Result
 from agscl.experiments.supervised.comparison import Row, aggregate
 from agscl.experiments.words import hundredfold
 from agscl.figures.palette import Look
-from agscl.report.blocks import Figure, Note, Table, shown
+from agscl.report.blocks import Figure, Note, Section, Table, shown
 from agscl.report.chapters import Benchmark
 from agscl.report.charts.marks import key_of
 from agscl.report.charts.points import Point, scatter
-
-from .section import Section
 
 
 def section(benchmark: Benchmark[Result]) -> Section:
