@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from agscl.experiments.command import command
-from agscl.experiments.policies.result import PolicyResult
 from agscl.experiments.records import IncompleteRun, PolicyRun, Record, StoredRun, SupervisedRun, UnknownRun
 from agscl.experiments.words import NOTHING, number, typeset
 
@@ -50,8 +49,13 @@ def card(run: StoredRun, *, repeats: bool) -> Card:
             tables.append(Table("Drawn by the seed", ["name", "value"], flattened(result.record)))
         case PolicyRun(result=policies):
             environment, repeated_by = policies.environment, command(policies.experiment)
-            tables.append(_scores(policies))
-            resumed = [f"in task {at.task + 1} after {at.updates} updates" for at in policies.history.resumed]
+            names, history = policies.names, policies.history
+            scores: list[Sequence[float | None]] = [history.random_scores, *policies.scores()]
+            rows = zip(["(random actions)", *names], scores, strict=True)
+            cells = [[name, *(typeset(number(score)) for score in row)] for name, row in rows]
+            what = "Mean score of an episode on each task after learning each task"
+            tables.append(Table(what, ["after", *names], cells))
+            resumed = [f"in task {at.task + 1} after {at.updates} updates" for at in history.resumed]
             again = f". Resumed {', '.join(resumed)}: its environments began new episodes there"
             status += again if resumed else ""
         case IncompleteRun():
@@ -69,13 +73,6 @@ def _title(config: Record) -> str:
     name = method.get("name") if isinstance(method, dict) else method
     words = [str(config.get("preset", "a run")), *([str(name)] if name is not None else [])]
     return ", ".join([*words, *([f"seed {config['seed']}"] if "seed" in config else [])])
-
-
-def _scores(result: PolicyResult) -> Table:
-    names = ["(random actions)", *result.names]
-    scores: list[Sequence[float | None]] = [result.history.random_scores, *result.scores()]
-    cells = [[name, *(typeset(number(score)) for score in row)] for name, row in zip(names, scores, strict=True)]
-    return Table("Mean score of an episode on each task after learning each task", ["after", *result.names], cells)
 
 
 def flattened(record: Mapping[str, Any]) -> list[list[str]]:

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from agscl.figures.palette import SHADES, Look
 
-from .svg import add, drawing, markup
+from .svg import add, markup
 
 _MARKERS = {
     "o": "M-1,0A1,1 0 1 1 1,0A1,1 0 1 1 -1,0Z",
@@ -52,8 +52,7 @@ def stroke(root: Element, look: Look, path: str) -> None:
 
 def swatch(look: Look) -> Markup:
     """A short piece of a line, for the key."""
-    root = drawing(12, "", width=30)
-    root.attrib = {"viewBox": "0 0 30 12", "aria-hidden": "true", "class": "swatch"}
+    root = Element("svg", {"viewBox": "0 0 30 12", "aria-hidden": "true", "class": "swatch"})
     stroke(root, look, "M1,6H29")
     marker(root, look, 15, 6)
     return markup(root)
