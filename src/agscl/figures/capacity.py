@@ -9,8 +9,9 @@ from agscl.experiments.supervised.result import Result
 from agscl.metrics import MEASURES, Interval, mean_interval
 
 from .palette import OTHERS
-from .selection import FULL, WITHOUT_BOTH, columns, groups_by_preset, require_alike, table_of, variant_of
+from .selection import columns, groups_by_preset, require_alike, table_of
 from .style import draw_line, task_axis
+from .tradeoff import FULL, WITHOUT_BOTH, variant_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,8 +16,7 @@ from agscl.experiments.records import StoredRun
 from agscl.extras import require
 
 from . import ablation, capacity, curves, memory, pruning, rewards, runs_needed, tradeoff
-from .captions import left_out, provenance
-from .selection import finished
+from .selection import finished, left_out, provenance
 from .style import SETTINGS, SOFT
 
 if TYPE_CHECKING:
@@ -61,13 +60,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class Made:
-    """A figure that is made.
-
-    Attributes:
-        image: The drawing, in the format asked for.
-        table: What is drawn.
-        caption: How to read it and which runs it was made from, line by line.
-    """
+    """A figure that is made: a drawing of the table, and line by line how to read it and what it was made from."""
 
     image: bytes
     table: DataFrame

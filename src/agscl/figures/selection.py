@@ -1,27 +1,22 @@
-"""Which runs a figure is made from, which of them may stand side by side, and what all tables say of them."""
+"""Which runs a figure is made from, which of them may stand side by side, and what tables and captions say of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from agscl.experiments.groups import Group, R, by_preset, groups
-from agscl.experiments.records import StoredRun, SupervisedRun
+from agscl.experiments.groups import Group, R, by_preset, by_setting, groups
+from agscl.experiments.kind import AnyResult
+from agscl.experiments.records import IncompleteRun, StoredRun, SupervisedRun
 from agscl.experiments.supervised.result import Result
-from agscl.experiments.words import options
-from agscl.methods import AGSCL
+from agscl.experiments.words import ONE_SEED, options, seeds, value_of_option
 
 if TYPE_CHECKING:
     from polars import DataFrame
 
-FULL = "AGS-CL"
-WITHOUT_CUT = "without (I.1)"
-WITHOUT_DRAW = "without (I.2)"
-WITHOUT_BOTH = "without re-initialisation"
-
 
 def finished(runs: Iterable[StoredRun], only: str | None = None) -> list[SupervisedRun]:
-    """The runs that a figure may use: those of task sequences that are complete, and of the only method if it has one.
+    """The runs that a figure may use: complete ones of task sequences, of one method alone where `only` names it.
 
     Raises:
         ValueError: If there is none.
@@ -81,16 +76,6 @@ def require_alike(preset: str, entries: Sequence[Group[Result]], varied: Iterabl
                 raise ValueError(f"{preset} has {method} with different {name} ({shown}): give runs with one of them")
 
 
-def variant_of(group: Group[Result]) -> str:
-    """The variant of AGS-CL, by its re-initialisations, that a group is; the method's name if it is another method."""
-    method = group.results[0].experiment.method
-    if not isinstance(method, AGSCL):
-        return group.method
-    if method.cut:
-        return FULL if method.rho > 0 else WITHOUT_DRAW
-    return WITHOUT_CUT if method.rho > 0 else WITHOUT_BOTH
-
-
 def columns(group: Group[Result]) -> dict[str, object]:
     """What every row of a figure's table says about the runs behind it."""
     return {"options": options(group.options), "seeds": " ".join(map(str, group.seeds))}
@@ -101,3 +86,30 @@ def table_of(rows: Iterable[Mapping[str, object]]) -> DataFrame:
     import polars
 
     return polars.DataFrame(list(rows), infer_schema_length=None)
+
+
+def provenance(results: Sequence[AnyResult]) -> Iterator[str]:
+    """A line for each setting: how much of which preset was run, by which methods with which hyper-parameters.
+
+    Methods have the names that commands and configurations give them.
+    """
+    for alike in by_setting(results):
+        entries = groups(alike)
+        methods = []
+        for method in dict.fromkeys(group.method for group in entries):
+            same = [group for group in entries if group.method == method]
+            values = {name: [value_of_option(group.options[name]) for group in same] for name in same[0].options}
+            shown = options({name: "|".join(dict.fromkeys(tried)) for name, tried in values.items()})
+            of_seeds = " or ".join(dict.fromkeys(seeds(group.seeds) for group in same))
+            methods.append(f"{f'{method} {shown}'.rstrip()} ({of_seeds})")
+        single = list(dict.fromkeys(group.method for group in entries if len(group.seeds) == 1))
+        alone = f" {ONE_SEED.capitalize()}: {', '.join(single)}." if single else ""
+        yield f"{alike[0].experiment.preset}: {alike[0].scale_in_words()}. {'; '.join(methods)}.{alone}"
+
+
+def left_out(runs: Sequence[StoredRun]) -> Iterator[str]:
+    """A line that names the runs which are not complete, if there are any."""
+    incomplete = [run for run in runs if isinstance(run, IncompleteRun)]
+    if incomplete:
+        shown = ", ".join(f"{run.folder.path} ({run.learned} of {run.tasks or '?'} tasks)" for run in incomplete)
+        yield f"Incomplete, left out: {shown}."

@@ -8,23 +8,19 @@ from typing import TYPE_CHECKING
 from agscl.experiments.groups import Group
 from agscl.experiments.supervised.comparison import REFERENCE, aggregate
 from agscl.experiments.supervised.result import Result
+from agscl.methods import AGSCL
 
 from .palette import LOOKS, OTHERS, Look, looks
-from .selection import (
-    FULL,
-    WITHOUT_BOTH,
-    WITHOUT_CUT,
-    WITHOUT_DRAW,
-    columns,
-    groups_by_preset,
-    require_alike,
-    table_of,
-    variant_of,
-)
+from .selection import columns, groups_by_preset, require_alike, table_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from polars import DataFrame
+
+FULL = "AGS-CL"
+WITHOUT_CUT = "without (I.1)"
+WITHOUT_DRAW = "without (I.2)"
+WITHOUT_BOTH = "without re-initialisation"
 
 STRENGTHS = ("lam", "c")
 """What the strength of a method is called."""
@@ -39,6 +35,16 @@ LINES: Mapping[str, Look] = {
     WITHOUT_BOTH: OTHERS[2]._replace(title=WITHOUT_BOTH, dashes=":"),
     "mas": LOOKS["mas"],
 }
+
+
+def variant_of(group: Group[Result]) -> str:
+    """The variant of AGS-CL, by its re-initialisations, that a group is; the method's name if it is another method."""
+    method = group.results[0].experiment.method
+    if not isinstance(method, AGSCL):
+        return group.method
+    if method.cut:
+        return FULL if method.rho > 0 else WITHOUT_DRAW
+    return WITHOUT_CUT if method.rho > 0 else WITHOUT_BOTH
 
 
 def data(results: Sequence[Result]) -> DataFrame:
