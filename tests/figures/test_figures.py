@@ -8,10 +8,10 @@ import pytest
 
 from agscl.experiments import Overrides, experiment_of, run
 from agscl.experiments.records import read_runs
-from agscl.figures.captions import provenance
 from agscl.figures.catalogue import FIGURES, figure_named, make
 from agscl.figures.palette import LOOKS, OTHERS, looks
 from agscl.figures.pruning import RATIOS
+from agscl.figures.selection import provenance
 from agscl.methods import EWC, MAS, METHODS
 from agscl.runs import RunFolder
 from figures.recorded import FULL, PLAIN, result, write, write_incomplete

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from agscl.experiments.groups import Group
@@ -13,7 +12,7 @@ from agscl.experiments.words import value_of_option
 from agscl.metrics import MEASURES, mean_interval
 
 from .palette import OTHERS
-from .selection import columns, groups_by_preset, require_alike
+from .selection import columns, groups_by_preset, require_alike, table_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,14 +22,12 @@ SHOWN = ("average_accuracy", "forgetting", "sparsity")
 """Measures with a panel each."""
 
 
-def data_of(option: str) -> Callable[[Sequence[Result]], DataFrame]:
-    """The table of one hyper-parameter's ablation: one row per preset, measure and value."""
-    return partial(_data, option)
+def data(option: str, results: Sequence[Result]) -> DataFrame:
+    """One row per measure, preset and value of a hyper-parameter (or of the width): mean over the seeds, in percent.
 
-
-def _data(option: str, results: Sequence[Result]) -> DataFrame:
-    import polars
-
+    Raises:
+        ValueError: If runs of a preset differ in more than seed and that hyper-parameter.
+    """
     alike = [list(results)]
     if option == "width":  # a setting: networks of different widths cannot be in one group
         widths = dict.fromkeys(result.experiment.width for result in results)
@@ -39,8 +36,29 @@ def _data(option: str, results: Sequence[Result]) -> DataFrame:
     for some in alike:
         for preset, entries in groups_by_preset(some).items():
             entries_of.setdefault(preset, []).extend(entries)
-    rows = [row for preset, entries in entries_of.items() for row in _rows(preset, option, entries)]
-    return polars.DataFrame(rows, infer_schema_length=None).sort("place", maintain_order=True)
+    rows: list[dict[str, object]] = []
+    for preset, entries in entries_of.items():
+        require_alike(preset, entries, varied=(option,))
+        for order, group in enumerate(sorted(entries, key=lambda group: _place(_value(group, option)))):
+            (row,) = aggregate(group.results)
+            free = [result.history.tasks[-1].sparsity or 0.0 for result in group.results]
+            for place, measure in enumerate(SHOWN):
+                shares = free if measure == "sparsity" else row.values[measure]
+                rows.append(
+                    {"panel": MEASURES[measure].title, "place": place, "preset": preset, "option": option}
+                    | {"order": order, "value": value_of_option(_value(group, option)), **columns(group)}
+                    | mean_interval([100 * share for share in shares])._asdict()
+                )
+    return table_of(rows).sort("place", maintain_order=True)
+
+
+def _value(group: Group[Result], option: str) -> object:
+    return group.results[0].experiment.width if option == "width" else group.options[option]
+
+
+def _place(value: object) -> tuple[float, str]:
+    """Numbers by their size, words by the alphabet."""
+    return (float(value), "") if isinstance(value, int | float) else (0.0, str(value))
 
 
 def draw(table: DataFrame, axes: Axes) -> None:
@@ -56,35 +74,3 @@ def draw(table: DataFrame, axes: Axes) -> None:
     axes.set_xlabel(table["option"][0])
     axes.set_ylabel("%")
     axes.margins(x=0.12, y=0.12)
-
-
-def _rows(preset: str, option: str, entries: Sequence[Group[Result]]) -> list[dict[str, object]]:
-    require_alike(preset, entries, varied=(option,))
-    value_of = [group.results[0].experiment.width if option == "width" else group.options[option] for group in entries]
-    ordered = sorted(zip(value_of, entries, strict=True), key=lambda pair: _order(pair[0]))
-    return [
-        {
-            "panel": MEASURES[measure].title,
-            "place": SHOWN.index(measure),
-            "preset": preset,
-            "option": option,
-            "order": order,
-            "value": value_of_option(value),
-            **columns(group),
-            **mean_interval([100 * share for share in _shares(group.results, measure)])._asdict(),
-        }
-        for order, (value, group) in enumerate(ordered)
-        for measure in SHOWN
-    ]
-
-
-def _order(value: object) -> tuple[float, str]:
-    return (float(value), "") if isinstance(value, int | float) else (0.0, str(value))
-
-
-def _shares(results: Sequence[Result], measure: str) -> Sequence[float]:
-    """The measure of each run at the end."""
-    if measure == "sparsity":
-        return [result.history.tasks[-1].sparsity or 0.0 for result in results]
-    (row,) = aggregate(results)
-    return row.values[measure]

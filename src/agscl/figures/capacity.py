@@ -9,9 +9,9 @@ from agscl.experiments.supervised.result import Result
 from agscl.metrics import MEASURES, Interval, mean_interval
 
 from .palette import OTHERS
-from .selection import columns, groups_by_preset, require_alike
+from .selection import columns, groups_by_preset, require_alike, table_of
 from .style import draw_line, task_axis
-from .variants import FULL, WITHOUT_BOTH, variant_of
+from .tradeoff import FULL, WITHOUT_BOTH, variant_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,8 +37,6 @@ def data(results: Sequence[Result]) -> DataFrame:
     Raises:
         ValueError: If runs of a preset differ in more than seed and re-initialisation.
     """
-    import polars
-
     rows = []
     for preset, entries in groups_by_preset(results).items():
         compared = [group for group in entries if variant_of(group) in (FULL, WITHOUT_BOTH)]
@@ -50,7 +48,7 @@ def data(results: Sequence[Result]) -> DataFrame:
             for measure in SHARES
             for after, interval in share_curve(group.results, measure).items()
         ]
-    return polars.DataFrame(rows, infer_schema_length=None)
+    return table_of(rows)
 
 
 def draw(table: DataFrame, axes: Axes) -> None:

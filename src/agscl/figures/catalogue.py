@@ -16,8 +16,7 @@ from agscl.experiments.records import StoredRun
 from agscl.extras import require
 
 from . import ablation, capacity, curves, memory, pruning, rewards, runs_needed, tradeoff
-from .captions import left_out, provenance
-from .selection import finished
+from .selection import finished, left_out, provenance
 from .style import SETTINGS, SOFT
 
 if TYPE_CHECKING:
@@ -61,13 +60,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class Made:
-    """A figure that is made.
-
-    Attributes:
-        image: The drawing, in the format asked for.
-        table: What is drawn.
-        caption: How to read it and which runs it was made from, line by line.
-    """
+    """A figure that is made: a drawing of the table, and line by line how to read it and what it was made from."""
 
     image: bytes
     table: DataFrame
@@ -93,7 +86,14 @@ def make(kind: Kind, runs: Sequence[StoredRun], suffix: str, data_root: Path | N
     table = kind.data(used, data_root)
     caption = [kind.note, *provenance(results), *kind.remarks(results), *left_out(runs)]
     with require("matplotlib", extra="report").rc_context(dict(SETTINGS)):
-        return Made(_saved(_drawn(kind, table, caption), suffix, caption), table, caption)
+        file, said = io.BytesIO(), " ".join(caption)
+        about: Mapping[str, dict[str, Any]] = {
+            ".svg": {"Date": None, "Description": said},
+            ".png": {"Description": said},
+            ".pdf": {"CreationDate": None, "Subject": said},
+        }
+        _drawn(kind, table, caption).savefig(file, format=suffix.removeprefix("."), dpi=200, metadata=about[suffix])
+    return Made(file.getvalue(), table, caption)
 
 
 def _drawn(kind: Kind, table: DataFrame, caption: Sequence[str]) -> Figure:
@@ -113,13 +113,12 @@ def _drawn(kind: Kind, table: DataFrame, caption: Sequence[str]) -> Figure:
             handles.setdefault(name, line)
     for spare in axes[len(panels) :]:
         spare.remove()
-    _arrange(figure, rows, handles, [kind.title, *small])
+    _arrange(figure, rows, handles, kind.title, small)
     return figure
 
 
-def _arrange(figure: Figure, rows: int, handles: Mapping[str, Any], texts: Sequence[str]) -> None:
+def _arrange(figure: Figure, rows: int, handles: Mapping[str, Any], title: str, small: Sequence[str]) -> None:
     """Title above, then panels, legend and small print, each with the room that it needs (in inches)."""
-    title, *small = texts
     longest = max((len(label) for label in handles), default=0)
     per_row = max(1, int(figure.get_figwidth() / (0.5 + 0.06 * longest)))
     legend = 0.24 * math.ceil(len(handles) / per_row) + 0.1 if handles else 0.0
@@ -139,17 +138,6 @@ def _arrange(figure: Figure, rows: int, handles: Mapping[str, Any], texts: Seque
     )
 
 
-def _saved(figure: Figure, suffix: str, caption: Sequence[str]) -> bytes:
-    file = io.BytesIO()
-    about: dict[str, dict[str, Any]] = {
-        ".svg": {"Date": None, "Description": " ".join(caption)},
-        ".png": {"Description": " ".join(caption)},
-        ".pdf": {"CreationDate": None, "Subject": " ".join(caption)},
-    }
-    figure.savefig(file, format=suffix.removeprefix("."), dpi=200, metadata=about[suffix])
-    return file.getvalue()
-
-
 BANDS = "Mean over the seeds; bands are 95 % t intervals, cut off at the axes."
 BARS = "Mean over the seeds; bars are 95 % t intervals."
 
@@ -159,6 +147,14 @@ AGS_CL_ALONE = partial(finished, only="ags-cl")
 def recorded(data: Callable[[Sequence[Any]], DataFrame]) -> Callable[[Sequence[Any], Path | None], DataFrame]:
     """A table that needs the results of runs and no data set."""
     return lambda runs, data_root: data([run.result for run in runs])
+
+
+def ablation_of(
+    option: str, title: str, methods: runs_needed.MethodsNeeded, *, widths: Sequence[float] = (1.0,)
+) -> Kind:
+    """The figure of what one hyper-parameter of AGS-CL changes."""
+    data = recorded(partial(ablation.data, option))
+    return Kind(f"AGS-CL: {title}", data, ablation.draw, BARS, methods, widths, AGS_CL_ALONE)
 
 
 OVER_TASKS = Kind(
@@ -207,31 +203,9 @@ FIGURES: Mapping[str, Kind] = {
         select=rewards.select,
         remarks=not_measured,
     ),
-    "rho": Kind(
-        "AGS-CL: share rho of the free nodes re-initialised",
-        recorded(ablation.data_of("rho")),
-        ablation.draw,
-        BARS,
-        runs_needed.rhos,
-        select=AGS_CL_ALONE,
-    ),
-    "proximal": Kind(
-        "AGS-CL: proximal step every epoch or step, or gradient",
-        recorded(ablation.data_of("proximal")),
-        ablation.draw,
-        BARS,
-        runs_needed.proximal_steps,
-        select=AGS_CL_ALONE,
-    ),
-    "width": Kind(
-        "AGS-CL: width of the network",
-        recorded(ablation.data_of("width")),
-        ablation.draw,
-        BARS,
-        runs_needed.ags_cl_alone,
-        widths=(0.25, 0.5, 1.0, 2.0),
-        select=AGS_CL_ALONE,
-    ),
+    "rho": ablation_of("rho", "share rho of the free nodes re-initialised", runs_needed.rhos),
+    "proximal": ablation_of("proximal", "proximal step every epoch or step, or gradient", runs_needed.proximal_steps),
+    "width": ablation_of("width", "width of the network", runs_needed.ags_cl_alone, widths=(0.25, 0.5, 1.0, 2.0)),
 }
 """By the number that the paper gives it, or the hyper-parameter that an ablation varies."""
 

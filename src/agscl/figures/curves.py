@@ -9,7 +9,7 @@ from agscl.experiments.supervised.result import Result
 from agscl.metrics import Interval, average_accuracy_so_far, mean_interval
 
 from .palette import looks
-from .selection import columns, one_each
+from .selection import columns, one_each, table_of
 from .style import draw_line, fit_to_lines, task_axis
 
 if TYPE_CHECKING:
@@ -29,25 +29,20 @@ def data(results: Sequence[Result]) -> DataFrame:
     Raises:
         ValueError: If runs of a preset differ in more than method and seed.
     """
-    import polars
-
-    rows = [
+    return table_of(
         {"panel": preset, "method": group.label, **columns(group), "after": after, **interval._asdict()}
         for preset, entries in one_each(results).items()
         for group in entries
         for after, interval in enumerate(average_accuracy_curve(group.results), 1)
-    ]
-    return polars.DataFrame(rows, infer_schema_length=None)
+    )
 
 
 def draw(table: DataFrame, axes: Axes) -> None:
     """Draw one benchmark: a line a method, the best at the end first in the legend."""
-    import polars
-
-    ends = table.group_by("method", maintain_order=True).agg(polars.col("mean").last())
+    ends = table.unique("method", keep="last", maintain_order=True)
     look_of = looks(ends["method"])
     for method in ends.sort("mean", descending=True)["method"]:
-        rows, look = table.filter(polars.col("method") == method), look_of[method]
+        rows, look = table.filter(table["method"] == method), look_of[method]
         thick = {"linewidth": 2.2, "zorder": 3} if method.startswith("ags-cl") else {}
         mean, half = rows["mean"], rows["half_width"]
         draw_line(axes, look, rows["after"], mean, mean - half, mean + half, **thick)

@@ -9,7 +9,7 @@ from agscl.experiments.supervised.result import Result
 from agscl.experiments.words import size
 
 from .palette import looks
-from .selection import columns, one_each
+from .selection import columns, one_each, table_of
 from .style import SOFT
 
 if TYPE_CHECKING:
@@ -26,15 +26,12 @@ def data(results: Sequence[Result]) -> DataFrame:
     Raises:
         ValueError: If runs of a preset differ in more than method and seed.
     """
-    import polars
-
-    rows = [
+    return table_of(
         {"panel": preset, "method": group.label, **columns(group)}
         | {name: max(getattr(result.history.tasks[-1], name) for result in group.results) for name in BYTES}
         for preset, entries in one_each(results).items()
         for group in entries
-    ]
-    return polars.DataFrame(rows)
+    )
 
 
 def draw(table: DataFrame, axes: Axes) -> None:

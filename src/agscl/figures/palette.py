@@ -19,14 +19,7 @@ class Shade(NamedTuple):
 
 
 class Look(NamedTuple):
-    """How a method is drawn, and what it is called.
-
-    Attributes:
-        title: Its name.
-        shade: Its colour.
-        marker: As matplotlib calls it.
-        dashes: As matplotlib calls it: ``-``, ``--``, ``:`` or ``-.``.
-    """
+    """How a method is drawn, and what it is called: markers and dashes have matplotlib's names."""
 
     title: str
     shade: Shade

@@ -5,7 +5,7 @@ The score that falls is test accuracy: after the first task on that task, after 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, get_args
@@ -22,7 +22,7 @@ from agscl.runs.machine import threads
 from agscl.training.evaluation import evaluate
 
 from .palette import OTHERS
-from .selection import columns, one_each
+from .selection import columns, one_each, table_of
 from .style import draw_line, fit_to_lines
 
 if TYPE_CHECKING:
@@ -52,15 +52,17 @@ def data(runs: Sequence[SupervisedRun], data_root: Path | None) -> DataFrame:
     Raises:
         ValueError: If the runs do not go together, or a state or the data is missing.
     """
-    import polars
-
     run_of = {id(run.result): run for run in runs}
     rows: list[dict[str, object]] = []
     for preset, entries in one_each(run.result for run in runs).items():
         for group in entries:
             curves = [_curves(run_of[id(result)], data_root) for result in group.results]
-            rows += [{"panel": preset, **columns(group), **row} for row in _rows(curves)]
-    return polars.DataFrame(rows, infer_schema_length=None)
+            for stage, order in curves[0]:
+                for ratio, *shares in zip(RATIOS, *(curve[stage, order] for curve in curves), strict=True):
+                    place = {"stage": stage, "order": order, "ratio": ratio}
+                    interval = mean_interval([100 * share for share in shares])
+                    rows.append({"panel": preset, **columns(group), **place, **interval._asdict()})
+    return table_of(rows)
 
 
 def draw(table: DataFrame, axes: Axes) -> None:
@@ -73,13 +75,6 @@ def draw(table: DataFrame, axes: Axes) -> None:
     fit_to_lines(axes, -101, 101)
     axes.set_xlabel("nodes pruned (% of each layer)")
     axes.set_ylabel("AOPC (drop in accuracy, points)")
-
-
-def _rows(curves: Sequence[Curves]) -> Iterator[dict[str, object]]:
-    for stage, order in curves[0]:
-        for number, ratio in enumerate(RATIOS):
-            interval = mean_interval([100 * curve[stage, order][number] for curve in curves])
-            yield {"stage": stage, "order": order, "ratio": ratio, **interval._asdict()}
 
 
 def _curves(run: SupervisedRun, data_root: Path | None) -> Curves:
@@ -97,16 +92,11 @@ def _aopc(loaded: LoadedRun, order: Order, last: int) -> list[float]:
     guard, model, repeats = loaded.learner.guard, loaded.learner.model, RANDOM_ORDERS if order == "random" else 1
     generator = torch.Generator().manual_seed(loaded.experiment.seed)
     rankings = [pruning_order(guard.importance, order, generator) for _ in range(repeats)]
-    curves = [
-        prediction_curve(model, guard.graph.layers, ranking, lambda: _accuracy(loaded, last), RATIOS)
-        for ranking in rankings
-    ]
+    tests = [task.test for task in loaded.sequence.tasks[: last + 1]]
+
+    def accuracy() -> float:
+        machine = loaded.learner.machine
+        return fmean(evaluate(model, test, task, machine=machine).accuracy for task, test in enumerate(tests))
+
+    curves = [prediction_curve(model, guard.graph.layers, ranking, accuracy, RATIOS) for ranking in rankings]
     return [fmean(values) for values in zip(*map(aopc, curves), strict=True)]
-
-
-def _accuracy(loaded: LoadedRun, last: int) -> float:
-    learner, tasks = loaded.learner, loaded.sequence.tasks[: last + 1]
-    return fmean(
-        evaluate(learner.model, task.test, number, machine=learner.machine).accuracy
-        for number, task in enumerate(tasks)
-    )

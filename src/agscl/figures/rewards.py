@@ -17,7 +17,7 @@ from agscl.metrics.interval import Range
 from agscl.metrics.reinforcement import bootstrap_mean
 
 from .palette import looks
-from .selection import require_one_each
+from .selection import require_one_each, table_of
 from .style import draw_line
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 OVER_TIME = "(a) accumulated relative reward"
 BY_TASK = "(b) plasticity and stability of each task"
-MILLION = 1e6
 
 
 def select(runs: Sequence[StoredRun]) -> list[PolicyRun]:
@@ -57,13 +56,7 @@ def reward_curve(group: Group[PolicyResult], reference: Mapping[int, PolicyResul
 
 
 def data(results: Sequence[PolicyResult]) -> DataFrame:
-    """A row per method and time for panel (a), a row per method and task for panel (b); means over the seeds.
-
-    Raises:
-        ValueError: If runs differ in more than method and seed.
-    """
-    import polars
-
+    """A row per method and time for panel (a), a row per method and task for panel (b); means over the seeds."""
     reference = by_seed(results, REFERENCE)
     rows: list[dict[str, object]] = []
     for group in groups(results):
@@ -73,7 +66,7 @@ def data(results: Sequence[PolicyResult]) -> DataFrame:
         for task in by_task(group, reference):
             values = {"plasticity": task.plasticity.value, "stability": task.stability.value}
             rows.append({"panel": BY_TASK, **common, "name": task.name, **values})
-    return polars.DataFrame(rows, infer_schema_length=None).sort("panel", maintain_order=True)
+    return table_of(rows).sort("panel", maintain_order=True)
 
 
 def draw(table: DataFrame, axes: Axes) -> None:
@@ -82,7 +75,7 @@ def draw(table: DataFrame, axes: Axes) -> None:
     for method, look in looks(table["method"]).items():
         rows = table.filter(table["method"] == method)
         if over_time:
-            draw_line(axes, look, rows["time"] / MILLION, rows["mean"], rows["low"], rows["high"])
+            draw_line(axes, look, rows["time"] / 1e6, rows["mean"], rows["low"], rows["high"])
         else:
             x, y = rows["plasticity"], rows["stability"]
             axes.plot(x, y, look.marker, label=look.title, color=look.color, linestyle="none")

@@ -1,21 +1,22 @@
-"""Which runs a figure is made from, and which of them may stand side by side."""
+"""Which runs a figure is made from, which of them may stand side by side, and what tables and captions say of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from agscl.experiments.groups import Group, R, by_preset, groups
-from agscl.experiments.records import StoredRun, SupervisedRun
+from agscl.experiments.groups import Group, R, by_preset, by_setting, groups
+from agscl.experiments.kind import AnyResult
+from agscl.experiments.records import IncompleteRun, StoredRun, SupervisedRun
 from agscl.experiments.supervised.result import Result
-from agscl.experiments.words import options
+from agscl.experiments.words import ONE_SEED, options, seeds, value_of_option
+
+if TYPE_CHECKING:
+    from polars import DataFrame
 
 
 def finished(runs: Iterable[StoredRun], only: str | None = None) -> list[SupervisedRun]:
-    """The runs that a figure may use: those of task sequences that are complete.
-
-    Args:
-        runs: What was given.
-        only: Name of the one method that counts; `None` for any.
+    """The runs that a figure may use: complete ones of task sequences, of one method alone where `only` names it.
 
     Raises:
         ValueError: If there is none.
@@ -53,11 +54,7 @@ def one_each(results: Iterable[Result]) -> dict[str, list[Group[Result]]]:
 
 
 def require_one_each(preset: str, entries: Sequence[Group[R]]) -> None:
-    """Refuse several settings of one method.
-
-    Raises:
-        ValueError: If there are any; the message names them.
-    """
+    """Refuse several settings of one method."""
     for group in entries:
         if group.label != group.method:
             labels = ", ".join(other.label for other in entries if other.method == group.method)
@@ -68,9 +65,6 @@ def require_alike(preset: str, entries: Sequence[Group[Result]], varied: Iterabl
     """Refuse groups of one method that differ in other hyper-parameters than the figure varies.
 
     A rho of 0 is AGS-CL without (I.2) and differs from no other.
-
-    Raises:
-        ValueError: If they do; the message names the hyper-parameter.
     """
     fixed = dict.fromkeys(name for group in entries for name in group.options if name not in set(varied))
     for method in dict.fromkeys(group.method for group in entries):
@@ -85,3 +79,37 @@ def require_alike(preset: str, entries: Sequence[Group[Result]], varied: Iterabl
 def columns(group: Group[Result]) -> dict[str, object]:
     """What every row of a figure's table says about the runs behind it."""
     return {"options": options(group.options), "seeds": " ".join(map(str, group.seeds))}
+
+
+def table_of(rows: Iterable[Mapping[str, object]]) -> DataFrame:
+    """The table of a figure; a column that a row lacks is empty there."""
+    import polars
+
+    return polars.DataFrame(list(rows), infer_schema_length=None)
+
+
+def provenance(results: Sequence[AnyResult]) -> Iterator[str]:
+    """A line for each setting: how much of which preset was run, by which methods with which hyper-parameters.
+
+    Methods have the names that commands and configurations give them.
+    """
+    for alike in by_setting(results):
+        entries = groups(alike)
+        methods = []
+        for method in dict.fromkeys(group.method for group in entries):
+            same = [group for group in entries if group.method == method]
+            values = {name: [value_of_option(group.options[name]) for group in same] for name in same[0].options}
+            shown = options({name: "|".join(dict.fromkeys(tried)) for name, tried in values.items()})
+            of_seeds = " or ".join(dict.fromkeys(seeds(group.seeds) for group in same))
+            methods.append(f"{f'{method} {shown}'.rstrip()} ({of_seeds})")
+        single = list(dict.fromkeys(group.method for group in entries if len(group.seeds) == 1))
+        alone = f" {ONE_SEED.capitalize()}: {', '.join(single)}." if single else ""
+        yield f"{alike[0].experiment.preset}: {alike[0].scale_in_words()}. {'; '.join(methods)}.{alone}"
+
+
+def left_out(runs: Sequence[StoredRun]) -> Iterator[str]:
+    """A line that names the runs which are not complete, if there are any."""
+    incomplete = [run for run in runs if isinstance(run, IncompleteRun)]
+    if incomplete:
+        shown = ", ".join(f"{run.folder.path} ({run.learned} of {run.tasks or '?'} tasks)" for run in incomplete)
+        yield f"Incomplete, left out: {shown}."

@@ -50,16 +50,9 @@ SETTINGS: Mapping[str, Any] = {
 
 
 def draw_line(axes: Axes, look: Look, x: Series, mean: Series, low: Series, high: Series, **changes: Any) -> None:
-    """Draw a line with at most about ten markers, in the band of its interval if it has one.
+    """Draw a line with at most about ten markers, in the band from low to high: NaN where there is no interval.
 
-    Args:
-        axes: Where it is drawn.
-        look: Its colour, marker, dashes, and its name in the legend.
-        x: Places.
-        mean: Values.
-        low: Lower ends of the intervals; NaN where there is none.
-        high: Upper ends.
-        changes: Settings of `matplotlib.lines.Line2D` that differ from the look.
+    Further settings are those of `matplotlib.lines.Line2D`.
     """
     line = {"color": look.color, "marker": look.marker, "linestyle": look.dashes, "markevery": max(1, len(x) // 10)}
     axes.plot(x, mean, label=look.title, **{**line, **changes})
@@ -77,12 +70,9 @@ def task_axis(axes: Axes, tasks: int) -> None:
 
 
 def fit_to_lines(axes: Axes, low: float, high: float) -> None:
-    """Choose the y limits by the lines: an interval of few seeds may be wider than all that there is to see.
+    """Choose the y limits by all lines that are drawn: an interval of few seeds may be wider than all there is to see.
 
-    Args:
-        axes: With all lines and bands drawn.
-        low: Least value that has a meaning.
-        high: Greatest value that has a meaning.
+    Values below `low` and above `high` have no meaning.
     """
     values = np.concatenate([np.asarray(line.get_ydata(), dtype=np.float64) for line in axes.lines])
     least, most = float(values.min()), float(values.max())

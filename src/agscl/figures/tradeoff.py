@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING
 from agscl.experiments.groups import Group
 from agscl.experiments.supervised.comparison import REFERENCE, aggregate
 from agscl.experiments.supervised.result import Result
+from agscl.methods import AGSCL
 
 from .palette import LOOKS, OTHERS, Look, looks
-from .selection import columns, groups_by_preset, require_alike
-from .variants import FULL, WITHOUT_BOTH, WITHOUT_CUT, WITHOUT_DRAW, variant_of
+from .selection import columns, groups_by_preset, require_alike, table_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from polars import DataFrame
+
+FULL = "AGS-CL"
+WITHOUT_CUT = "without (I.1)"
+WITHOUT_DRAW = "without (I.2)"
+WITHOUT_BOTH = "without re-initialisation"
 
 STRENGTHS = ("lam", "c")
 """What the strength of a method is called."""
@@ -32,6 +37,16 @@ LINES: Mapping[str, Look] = {
 }
 
 
+def variant_of(group: Group[Result]) -> str:
+    """The variant of AGS-CL, by its re-initialisations, that a group is; the method's name if it is another method."""
+    method = group.results[0].experiment.method
+    if not isinstance(method, AGSCL):
+        return group.method
+    if method.cut:
+        return FULL if method.rho > 0 else WITHOUT_DRAW
+    return WITHOUT_CUT if method.rho > 0 else WITHOUT_BOTH
+
+
 def data(results: Sequence[Result]) -> DataFrame:
     """One row per variant and strength: plasticity and stability over the seeds, with half of their 95 % intervals.
 
@@ -39,12 +54,27 @@ def data(results: Sequence[Result]) -> DataFrame:
         ValueError: If fine-tuning of a seed is missing (plasticity compares with it), or runs differ in more than
             seed, variant and strength.
     """
-    import polars
-
-    rows = [row for preset, entries in groups_by_preset(results).items() for row in _rows(preset, entries)]
+    rows: list[dict[str, object]] = []
+    for preset, entries in groups_by_preset(results).items():
+        drawn = [group for group in entries if group.method not in REFERENCES and _strength(group) is not None]
+        require_alike(preset, drawn, varied=(*STRENGTHS, "cut"))
+        with_reference = {seed for group in entries if group.method == REFERENCE for seed in group.seeds}
+        if missing := sorted({seed for group in drawn for seed in group.seeds} - with_reference):
+            raise ValueError(
+                f"plasticity compares with {REFERENCE} of the same seed, and its runs on {preset} with seeds "
+                f"{', '.join(map(str, missing))} are missing: agscl run {preset} --method {REFERENCE} "
+                f"--seed {missing[0]}"
+            )
+        measures = {row.method: row.measures for row in aggregate([r for group in entries for r in group.results])}
+        rows += [
+            {"panel": preset, "variant": variant_of(group), "strength": _strength(group), **columns(group)}
+            | {name: measures[group.label][name].mean for name in ("plasticity", "stability", "average_accuracy")}
+            | {f"{name}_half_width": measures[group.label][name].half_width for name in ("plasticity", "stability")}
+            for group in drawn
+        ]
     if not rows:
         raise ValueError("this figure needs runs of a method with a strength, such as ags-cl with --method.lam")
-    return polars.DataFrame(rows, infer_schema_length=None)
+    return table_of(rows)
 
 
 def draw(table: DataFrame, axes: Axes) -> None:
@@ -52,42 +82,20 @@ def draw(table: DataFrame, axes: Axes) -> None:
     variants = table["variant"].unique(maintain_order=True).to_list()
     look_of = {**looks(variants), **LINES}
     for variant in [*(name for name in LINES if name in variants), *(name for name in variants if name not in LINES)]:
-        _draw_line(table.filter(table["variant"] == variant).sort("strength"), look_of[variant], axes)
+        rows, look = table.filter(table["variant"] == variant).sort("strength"), look_of[variant]
+        x, y = rows["plasticity"], rows["stability"]
+        axes.plot(x, y, color=look.color, marker=look.marker, linestyle=look.dashes, label=look.title, zorder=2)
+        axes.errorbar(
+            x, y, xerr=rows["plasticity_half_width"], yerr=rows["stability_half_width"],
+            fmt="none", ecolor=look.color, elinewidth=0.7, alpha=0.45, zorder=1,
+        )  # fmt: skip
+        best = rows["average_accuracy"].arg_max() or 0
+        axes.plot(x[best], y[best], "*", color=look.color, markersize=14, markeredgecolor="white", zorder=4)
+        for point, strength in zip(zip(x, y, strict=True), rows["strength"], strict=True):
+            axes.annotate(f"{strength:g}", point, (4, 4), textcoords="offset points", fontsize=6, color=look.color)
     axes.set_xlabel("plasticity (1: learns as well as fine-tuning)")
     axes.set_ylabel("stability (1: forgets nothing)")
     axes.margins(0.08)
-
-
-def _draw_line(rows: DataFrame, look: Look, axes: Axes) -> None:
-    x, y = rows["plasticity"], rows["stability"]
-    axes.plot(x, y, color=look.color, marker=look.marker, linestyle=look.dashes, label=look.title, zorder=2)
-    axes.errorbar(
-        x, y, xerr=rows["plasticity_half_width"], yerr=rows["stability_half_width"],
-        fmt="none", ecolor=look.color, elinewidth=0.7, alpha=0.45, zorder=1,
-    )  # fmt: skip
-    best = rows["average_accuracy"].arg_max() or 0
-    axes.plot(x[best], y[best], "*", color=look.color, markersize=14, markeredgecolor="white", zorder=4)
-    for point_x, point_y, strength in zip(x, y, rows["strength"], strict=True):
-        point = (point_x, point_y)
-        axes.annotate(f"{strength:g}", point, (4, 4), textcoords="offset points", fontsize=6, color=look.color)
-
-
-def _rows(preset: str, entries: Sequence[Group[Result]]) -> list[dict[str, object]]:
-    drawn = [group for group in entries if group.method not in REFERENCES and _strength(group) is not None]
-    require_alike(preset, drawn, varied=(*STRENGTHS, "cut"))
-    with_reference = {seed for group in entries if group.method == REFERENCE for seed in group.seeds}
-    if missing := sorted({seed for group in drawn for seed in group.seeds} - with_reference):
-        raise ValueError(
-            f"plasticity compares with {REFERENCE} of the same seed, and its runs on {preset} with seeds "
-            f"{', '.join(map(str, missing))} are missing: agscl run {preset} --method {REFERENCE} --seed {missing[0]}"
-        )
-    measures = {row.method: row.measures for row in aggregate([r for group in entries for r in group.results])}
-    return [
-        {"panel": preset, "variant": variant_of(group), "strength": _strength(group), **columns(group)}
-        | {name: measures[group.label][name].mean for name in ("plasticity", "stability", "average_accuracy")}
-        | {f"{name}_half_width": measures[group.label][name].half_width for name in ("plasticity", "stability")}
-        for group in drawn
-    ]
 
 
 def _strength(group: Group[Result]) -> float | None:

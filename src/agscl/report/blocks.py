@@ -1,10 +1,10 @@
-"""What a section is made of. Each part has a template of its own, so that text becomes a page in one place only."""
+"""A section, and what it is made of. Each part has a template of its own: text becomes a page in one place only."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 from markupsafe import Markup
 
@@ -32,13 +32,6 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Key:
-    """What the colours and markers of a chart mean: a swatch and a name each."""
-
-    entries: Sequence[tuple[Markup, str]]
-
-
-@dataclass(frozen=True)
 class Figure:
     """A drawing with its caption and the table of what is drawn.
 
@@ -47,7 +40,7 @@ class Figure:
         drawing: The drawing.
         caption: Below it: what is shown, and of which seeds.
         values: The same as a table.
-        key: What the colours mean.
+        key: What the colours and markers mean: a swatch and a name each.
     """
 
     template: ClassVar[str] = "figure.html"
@@ -55,7 +48,7 @@ class Figure:
     drawing: Markup
     caption: str
     values: Table
-    key: Key = Key(())
+    key: Sequence[tuple[Markup, str]] = ()
 
 
 @dataclass(frozen=True)
@@ -64,6 +57,29 @@ class Note:
 
     template: ClassVar[str] = "note.html"
     text: str
+
+
+class Part(Protocol):
+    """Anything with a template, which finds it as ``part``."""
+
+    template: ClassVar[str]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page with a heading.
+
+    Attributes:
+        name: For links, unique within a benchmark.
+        title: The heading.
+        parts: What is in it.
+        wide: Whether it takes the whole width of the page, or shares a row with its neighbours.
+    """
+
+    name: str
+    title: str
+    parts: Sequence[Part]
+    wide: bool = False
 
 
 def shown(value: Interval | Range | None, digits: int | None = None) -> str:
@@ -83,9 +99,7 @@ def heading(measure: str) -> str:
     >>> heading("average_accuracy").split(), heading("sparsity")
     (['average', 'accuracy', '↑'], 'sparsity')
     """
-    known = MEASURES.get(measure)
-    if known is None:
-        return measure.replace("_", " ")
+    known = MEASURES[measure]
     arrow = {True: "\N{NO-BREAK SPACE}↑", False: "\N{NO-BREAK SPACE}↓", None: ""}[known.higher_is_better]
     return known.title + arrow
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from typing import NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
@@ -19,20 +19,14 @@ from markupsafe import Markup
 from agscl.experiments.records import IncompleteRun, StoredRun
 from agscl.figures.palette import SHADES
 
+from .blocks import Section
 from .chapters import benchmarks
-from .run_cards import cards
-from .sections import SECTIONS, Section
+from .run_cards import card
+from .sections import SECTIONS
 
 
-@dataclass(frozen=True)
-class Chapter:
-    """One benchmark on the page.
-
-    Attributes:
-        title: The heading.
-        description: What the tasks are, and how much of them was run.
-        sections: Its sections.
-    """
+class Chapter(NamedTuple):
+    """One benchmark on the page."""
 
     title: str
     description: str
@@ -51,12 +45,18 @@ def page(runs: Sequence[StoredRun]) -> bytes:
             made = [section for make in sections if (section := make(benchmark)) is not None]
             chapters.append(Chapter(benchmark.name, benchmark.description, made))
             repeats += [run.folder.path for run in benchmark.repeats]
-    environment = _environment()
+    environment = Environment(
+        loader=PackageLoader("agscl.report"),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     style = environment.get_template("page.css").render(shades=SHADES)
     script = environment.get_template("page.js").render()
     content = environment.get_template("page.html").render(
         chapters=chapters,
-        cards=cards(runs, repeats),
+        cards=[card(run, repeats=run.folder.path in repeats) for run in runs],
         incomplete=sum(isinstance(run, IncompleteRun) for run in runs),
         style=Markup(style),
         script=Markup(script),
@@ -67,21 +67,8 @@ def page(runs: Sequence[StoredRun]) -> bytes:
     return content.encode(errors="replace")  # the name of a folder may be no text
 
 
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("agscl.report"),
-        autoescape=select_autoescape(["html"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
 def _policy(style: str, script: str) -> str:
     """Nothing is loaded, and no style or script runs but the page's own."""
-    allowed = f"style-src '{_hash(style)}'; script-src '{_hash(script)}'"
+    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script)]
+    allowed = "style-src 'sha256-{}'; script-src 'sha256-{}'".format(*hashes)
     return f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"
-
-
-def _hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from agscl.experiments.command import command
-from agscl.experiments.policies.result import PolicyResult
 from agscl.experiments.records import IncompleteRun, PolicyRun, Record, StoredRun, SupervisedRun, UnknownRun
 from agscl.experiments.words import NOTHING, number, typeset
 
@@ -39,21 +37,10 @@ class Card:
     tables: Sequence[Table]
 
 
-def cards(runs: Iterable[StoredRun], repeats: Collection[Path]) -> list[Card]:
-    """A card for each run.
-
-    Args:
-        runs: All of them.
-        repeats: Folders of those that repeat another.
-    """
-    return [_card(run, repeats=run.folder.path in repeats) for run in runs]
-
-
-_REPEATED = "repeats another run of these: not counted twice"
-
-
-def _card(run: StoredRun, *, repeats: bool) -> Card:
-    status, complete = (_REPEATED, False) if repeats else ("complete", True)
+def card(run: StoredRun, *, repeats: bool) -> Card:
+    """The card of a run, which may repeat another one."""
+    status = "repeats another run of these: not counted twice" if repeats else "complete"
+    complete = not repeats
     environment: Mapping[str, str] = {}
     repeated_by, tables = None, [Table("Configuration", ["setting", "value"], flattened(run.config))]
     match run:
@@ -62,8 +49,13 @@ def _card(run: StoredRun, *, repeats: bool) -> Card:
             tables.append(Table("Drawn by the seed", ["name", "value"], flattened(result.record)))
         case PolicyRun(result=policies):
             environment, repeated_by = policies.environment, command(policies.experiment)
-            tables.append(_scores(policies))
-            resumed = [f"in task {at.task + 1} after {at.updates} updates" for at in policies.history.resumed]
+            names, history = policies.names, policies.history
+            scores: list[Sequence[float | None]] = [history.random_scores, *policies.scores()]
+            rows = zip(["(random actions)", *names], scores, strict=True)
+            cells = [[name, *(typeset(number(score)) for score in row)] for name, row in rows]
+            what = "Mean score of an episode on each task after learning each task"
+            tables.append(Table(what, ["after", *names], cells))
+            resumed = [f"in task {at.task + 1} after {at.updates} updates" for at in history.resumed]
             again = f". Resumed {', '.join(resumed)}: its environments began new episodes there"
             status += again if resumed else ""
         case IncompleteRun():
@@ -81,13 +73,6 @@ def _title(config: Record) -> str:
     name = method.get("name") if isinstance(method, dict) else method
     words = [str(config.get("preset", "a run")), *([str(name)] if name is not None else [])]
     return ", ".join([*words, *([f"seed {config['seed']}"] if "seed" in config else [])])
-
-
-def _scores(result: PolicyResult) -> Table:
-    names = ["(random actions)", *result.names]
-    scores: list[Sequence[float | None]] = [result.history.random_scores, *result.scores()]
-    cells = [[name, *(typeset(number(score)) for score in row)] for name, row in zip(names, scores, strict=True)]
-    return Table("Mean score of an episode on each task after learning each task", ["after", *result.names], cells)
 
 
 def flattened(record: Mapping[str, Any]) -> list[list[str]]:

@@ -46,14 +46,19 @@ class Frame:
     y: Scale
     height: float
 
-    def axes(self, root: Element, x_label: str, x_ticks: Iterable[float], y_ticks: Iterable[float]) -> None:
-        """Draw grid lines, ticks and the name of the horizontal axis; the page's caption names the vertical one."""
+    def axes(
+        self, root: Element, x_label: str, x_ticks: Iterable[float], y_ticks: Iterable[float], *, unit: float = 1
+    ) -> None:
+        """Draw grid lines, ticks and the name of the horizontal axis; the page's caption names the vertical one.
+
+        Ticks of the horizontal axis count in its unit.
+        """
         for value in y_ticks:
             y = self.y(value)
             add(root, "line", x1=self.x.start, x2=self.x.end, y1=y, y2=y, class_="grid")
             write(root, self.x.start - 6, y + 3.5, plain(value), class_="tick", text_anchor="end")
         for value in x_ticks:
-            write(root, self.x(value), self.y.start + 15, plain(value), class_="tick", text_anchor="middle")
+            write(root, self.x(value * unit), self.y.start + 15, plain(value), class_="tick", text_anchor="middle")
         middle = (self.x.start + self.x.end) / 2
         write(root, middle, self.height - 4, x_label, class_="tick", text_anchor="middle")
 

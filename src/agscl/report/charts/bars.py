@@ -18,12 +18,7 @@ STEP, ROOM = 34, 118
 
 
 def bar_chart(label: str, bars: Sequence[tuple[Look, Interval, str]]) -> Markup:
-    """Horizontal bars from zero, named above and with their values beside.
-
-    Args:
-        label: Says what is drawn.
-        bars: Look, value and the value as text of each.
-    """
+    """Horizontal bars from zero: each with its name above and its value, given as text as well, beside."""
     unit = (WIDTH - ROOM) / (max(bounds(value)[1] for _, value, _ in bars) or 1.0)
     root = drawing(STEP * len(bars) + 4, label)
     for row, (look, value, text) in enumerate(bars):

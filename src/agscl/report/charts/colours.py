@@ -17,7 +17,7 @@ def viridis(share: float) -> str:
     """
     position = min(max(share, 0.0), 1.0) * (len(VIRIDIS) - 1)
     low = min(int(position), len(VIRIDIS) - 2)
-    pairs = zip(_channels(VIRIDIS[low]), _channels(VIRIDIS[low + 1]), strict=True)
+    pairs = zip(*map(_channels, VIRIDIS[low : low + 2]), strict=True)
     return "#" + "".join(f"{round(a + (b - a) * (position - low)):02x}" for a, b in pairs)
 
 
@@ -31,13 +31,10 @@ def ink_on(colour: str) -> str:
 
     Source: relative luminance and contrast as in WCAG 2.2.
     """
-    red, green, blue = (_linear(channel / 255) for channel in _channels(colour))
+    shares = [channel / 255 for channel in _channels(colour)]
+    red, green, blue = (s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares)  # noqa: PLR2004
     return "black" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 else "white"  # noqa: PLR2004
 
 
-def _linear(channel: float) -> float:
-    return channel / 12.92 if channel <= 0.04045 else ((channel + 0.055) / 1.055) ** 2.4  # noqa: PLR2004
-
-
-def _channels(colour: str) -> tuple[int, int, int]:
-    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+def _channels(colour: str) -> bytes:
+    return bytes.fromhex(colour.removeprefix("#"))

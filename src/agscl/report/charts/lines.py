@@ -13,7 +13,7 @@ from agscl.report.blocks import Figure, Table, shown
 
 from .axes import Frame, bounds, frame, plain, span, task_ticks, ticks
 from .marks import colour_class, key_of, marker, stroke
-from .svg import add, drawing, markup, polyline, write
+from .svg import add, drawing, markup, polyline
 
 
 @dataclass(frozen=True)
@@ -32,15 +32,7 @@ class Line:
 def over_tasks(
     title: str, lines: Sequence[Line], caption: str, *, x_label: str = "tasks learned", highest: float = math.inf
 ) -> Figure:
-    """Lines over the tasks.
-
-    Args:
-        title: What is drawn.
-        lines: At least one, with at least one point each.
-        caption: How to read it.
-        x_label: Below the horizontal axis.
-        highest: What no value can be above, so that no interval is drawn there.
-    """
+    """Lines, of at least one point each, over the tasks; no interval is drawn above the highest possible value."""
     tasks = max(number for line in lines for number, _ in line.points)
     values = [value for line in lines for _, value in line.points]
     means, ends = [value[0] for value in values], [bounds(value) for value in values]
@@ -62,15 +54,9 @@ def over_steps(
     shaded: tuple[float, float] | None = None,
     level: float | None = None,
 ) -> Figure:
-    """Lines over agent steps, from 0 on.
+    """Lines, of at least one point each, over agent steps, from 0 on.
 
-    Args:
-        title: Above the drawing.
-        lines: At least one, with at least one point each.
-        caption: How to read it.
-        values: What is drawn, if the title does not say it.
-        shaded: A stretch of time to be marked, in agent steps.
-        level: A value to be marked.
+    A stretch of agent steps can be shaded and a level be marked; `values` says what is drawn if the title does not.
     """
     end = max(time for line in lines for time, _ in line.points)
     unit, steps = next((u, s) for u, s in _UNITS if end >= 2 * s or s == 1)
@@ -82,9 +68,7 @@ def over_steps(
     if shaded is not None:
         (start, stop), top = map(area.x, shaded), area.y.end - 4
         add(root, "rect", x=start, y=top, width=stop - start, height=area.y.start - top, class_="phase")
-    area.axes(root, f"{unit}agent steps", [], ticks(low, high))
-    for tick in ticks(0, end / steps, 5):
-        write(root, area.x(tick * steps), area.y.start + 15, plain(tick), class_="tick", text_anchor="middle")
+    area.axes(root, f"{unit}agent steps", ticks(0, end / steps, 5), ticks(low, high), unit=steps)
     if level is not None:
         add(root, "path", d=f"M{area.x.start:.1f},{area.y(level):.1f}H{area.x.end:.1f}", class_="level")
     return _figure(title, lines, caption, root, area, _values(values or title, lines, "agent steps"))

@@ -8,9 +8,8 @@ from xml.etree.ElementTree import Element
 from markupsafe import Markup
 
 from agscl.figures.palette import SHADES, Look
-from agscl.report.blocks import Key
 
-from .svg import add, drawing, markup
+from .svg import add, markup
 
 _MARKERS = {
     "o": "M-1,0A1,1 0 1 1 1,0A1,1 0 1 1 -1,0Z",
@@ -53,13 +52,12 @@ def stroke(root: Element, look: Look, path: str) -> None:
 
 def swatch(look: Look) -> Markup:
     """A short piece of a line, for the key."""
-    root = drawing(12, "", width=30)
-    root.attrib = {"viewBox": "0 0 30 12", "aria-hidden": "true", "class": "swatch"}
+    root = Element("svg", {"viewBox": "0 0 30 12", "aria-hidden": "true", "class": "swatch"})
     stroke(root, look, "M1,6H29")
     marker(root, look, 15, 6)
     return markup(root)
 
 
-def key_of(looks: Iterable[Look]) -> Key:
+def key_of(looks: Iterable[Look]) -> list[tuple[Markup, str]]:
     """The key of a chart."""
-    return Key([(swatch(look), look.title) for look in looks])
+    return [(swatch(look), look.title) for look in looks]

@@ -134,23 +134,16 @@ def layer_states(nodes: DataFrame) -> list[LayerStates]:
 
 
 def node_map(title: str, layers: Sequence[LayerStates], tasks: Sequence[str]) -> NodeMap:
-    """The map of one run.
-
-    Args:
-        title: Which run it is.
-        layers: At least one.
-        tasks: Names of the tasks.
-    """
+    """The map of one run with at least one layer."""
     largest = max(len(layer.importance) for layer in layers)
     columns = next((width for width in (40, 60, 80) if largest <= 10 * width), 160)
-    return NodeMap(
-        title=title,
-        tasks=tasks,
-        columns=columns,
-        key=_key(len(tasks)),
-        layers=layers,
-        values=_values(layers, tasks),
-    )
+    rows = [
+        [f"{task + 1} {name}", *(" / ".join(map(str, layer.counts(task).values())) for layer in layers)]
+        for task, name in enumerate(tasks)
+    ]
+    head = ["after", *(layer.name for layer in layers)]
+    values = Table("Nodes frozen / free / dead after each task", head, rows)
+    return NodeMap(title, tasks, columns, _key(len(tasks)), layers, values)
 
 
 def _dots(nodes: Sequence[int], columns: int) -> str:
@@ -166,11 +159,3 @@ def _key(tasks: int) -> Markup:
     for number in task_ticks(tasks):
         write(root, side * (number - 0.5), 26, str(number), class_="tick", text_anchor="middle")
     return markup(root)
-
-
-def _values(layers: Sequence[LayerStates], tasks: Sequence[str]) -> Table:
-    rows = [
-        [f"{task + 1} {name}", *(" / ".join(map(str, layer.counts(task).values())) for layer in layers)]
-        for task, name in enumerate(tasks)
-    ]
-    return Table("Nodes frozen / free / dead after each task", ["after", *(layer.name for layer in layers)], rows)

@@ -26,13 +26,7 @@ class Point:
 
 
 def scatter(label: str, points: Sequence[Point], names: tuple[str, str]) -> Markup:
-    """Points with their intervals, and a dot for each single run.
-
-    Args:
-        label: Says what is drawn.
-        points: At least one.
-        names: What the horizontal and the vertical axis show; the vertical one is written along the axis.
-    """
+    """Points (at least one) with their intervals, and a dot for each single run; `names` are of the two axes."""
     x = span([bound for p in points for bound in (*bounds(p.x), *(run[0] for run in p.runs))])
     y = span([bound for p in points for bound in (*bounds(p.y), *(run[1] for run in p.runs))])
     area = frame(x, y, height=270, left=48)

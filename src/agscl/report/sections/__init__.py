@@ -1,6 +1,6 @@
-"""The sections of a benchmark, one module each: a function from the benchmark to a section, or to none.
+"""The sections of a benchmark: a function from the benchmark to a section, or to none.
 
-A new section is a new module here and a line in `SECTIONS`; its parts bring their templates.
+A new section is a function in a module here and a line in `SECTIONS`; its parts bring their templates.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from agscl.experiments.records import PolicyRun, SupervisedRun
+from agscl.report.blocks import Section
 from agscl.report.chapters import Benchmark
 
-from . import accuracy, costs, forgetting, measures, nodes, rewards, scores, tradeoff
-from .section import Section as Section
+from . import accuracy, costs, measures, nodes, rewards, scores, tradeoff
 
 SECTIONS: Mapping[type[SupervisedRun | PolicyRun], tuple[Callable[[Benchmark[Any]], Section | None], ...]] = {
     SupervisedRun: (
         measures.section,
         accuracy.curves,
-        forgetting.section,
+        accuracy.forgetting,
         tradeoff.section,
         accuracy.matrices,
         nodes.section,

@@ -9,11 +9,9 @@ from agscl.experiments.words import duration, size, with_interval
 from agscl.figures.palette import Look
 from agscl.metrics import MEASURES
 from agscl.metrics.interval import Interval, mean_interval
-from agscl.report.blocks import Figure, Table
+from agscl.report.blocks import Figure, Section, Table
 from agscl.report.chapters import Benchmark
 from agscl.report.charts.bars import bar_chart
-
-from .section import Section
 
 _COUNTED = {
     "regularization_bytes": "As figure 6(a) of the AGS-CL paper counts: importance and the like, no copies of weights.",

@@ -6,10 +6,8 @@ from agscl.experiments import Result
 from agscl.experiments.supervised.comparison import aggregate
 from agscl.experiments.words import NOTHING, ONE_SEED, percent, typeset
 from agscl.metrics import MEASURES, Range
-from agscl.report.blocks import ARROWS, Table, heading, shown
+from agscl.report.blocks import ARROWS, Section, Table, heading, shown
 from agscl.report.chapters import Benchmark
-
-from .section import Section
 
 _TRIMMED = 4
 """From so many seeds on the interquartile mean differs from the mean."""
@@ -32,19 +30,13 @@ def section(benchmark: Benchmark[Result]) -> Section:
         + ([trimmed.get(title, NOTHING)] if trimmed else [])
         for title, row in rows.items()
     ]
-    single = [title for title, row in rows.items() if len(row.seeds) == 1]
-    lacking = [title for title, row in rows.items() if "plasticity" not in row.values]
-    notes = [
-        ARROWS,
-        *([f"{ONE_SEED.capitalize()}: {', '.join(single)}."] if single else []),
-        *(
-            [
-                "Plasticity compares with fine-tuning of the same seed; such a run is missing for "
-                f"{', '.join(lacking)}: report it together with these runs."
-            ]
-            if lacking
-            else []
-        ),
-    ]
+    notes = [ARROWS]
+    if single := [title for title, row in rows.items() if len(row.seeds) == 1]:
+        notes.append(f"{ONE_SEED.capitalize()}: {', '.join(single)}.")
+    if lacking := [title for title, row in rows.items() if "plasticity" not in row.values]:
+        notes.append(
+            "Plasticity compares with fine-tuning of the same seed; such a run is missing for "
+            f"{', '.join(lacking)}: report it together with these runs."
+        )
     caption = "Measures in percent: mean over the seeds ± half the width of the 95 % interval"
     return Section("measures", "Measures", [Table(caption, head, cells, notes)], wide=True)

@@ -11,11 +11,9 @@ from agscl.experiments.policies.comparison import ALONE, REFERENCE, by_task, not
 from agscl.experiments.words import NOTHING, ONE_SEED, seeds
 from agscl.figures.rewards import reward_curve
 from agscl.metrics.interval import Range
-from agscl.report.blocks import ARROWS, Figure, Note, Table, heading, shown
+from agscl.report.blocks import ARROWS, Figure, Note, Section, Table, heading, shown
 from agscl.report.chapters import Benchmark, Entry
 from agscl.report.charts.lines import Line, over_steps
-
-from .section import Section
 
 Measured = Sequence[tuple[Entry[PolicyResult], Mapping[str, Range]]]
 """Each measure of each method by name."""

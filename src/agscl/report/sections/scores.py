@@ -5,30 +5,27 @@ from __future__ import annotations
 from agscl.experiments import PolicyResult
 from agscl.experiments.policies.comparison import begin
 from agscl.metrics.reinforcement import bootstrap_mean
-from agscl.report.blocks import Figure
+from agscl.report.blocks import Section
 from agscl.report.chapters import Benchmark, Entry
 from agscl.report.charts.lines import Line, over_steps
-
-from .section import Section
 
 
 def section(benchmark: Benchmark[PolicyResult]) -> Section:
     """Raw scores over agent steps."""
-    panels = [_panel(benchmark, task, name) for task, name in enumerate(benchmark.tasks)]
-    return Section("scores", "Score on each task", panels, wide=True)
-
-
-def _panel(benchmark: Benchmark[PolicyResult], task: int, name: str) -> Figure:
     first = benchmark.results[0]
-    return over_steps(
-        f"{task + 1}  {name}",
-        [_line(entry, task) for entry in benchmark.entries],
-        f"Mean score of an episode. Shaded: {name} is being learned; dotted: random actions. Bands are 95 % bootstrap "
-        "intervals.",
-        values=f"Mean score of an episode of {name}",
-        shaded=(begin(first, task), begin(first, task + 1)),
-        level=bootstrap_mean([result.history.random_scores[task] for result in benchmark.results]).value,
-    )
+    panels = [
+        over_steps(
+            f"{task + 1}  {name}",
+            [_line(entry, task) for entry in benchmark.entries],
+            f"Mean score of an episode. Shaded: {name} is being learned; dotted: random actions. Bands are 95 % "
+            "bootstrap intervals.",
+            values=f"Mean score of an episode of {name}",
+            shaded=(begin(first, task), begin(first, task + 1)),
+            level=bootstrap_mean([result.history.random_scores[task] for result in benchmark.results]).value,
+        )
+        for task, name in enumerate(benchmark.tasks)
+    ]
+    return Section("scores", "Score on each task", panels, wide=True)
 
 
 def _line(entry: Entry[PolicyResult], task: int) -> Line:

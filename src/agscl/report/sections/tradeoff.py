@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from agscl.experiments import Result
-from agscl.experiments.supervised.comparison import Row, aggregate
+from agscl.experiments.supervised.comparison import aggregate
 from agscl.experiments.words import hundredfold
-from agscl.figures.palette import Look
-from agscl.report.blocks import Figure, Note, Table, shown
+from agscl.report.blocks import Figure, Note, Section, Table, shown
 from agscl.report.chapters import Benchmark
 from agscl.report.charts.marks import key_of
 from agscl.report.charts.points import Point, scatter
 
-from .section import Section
-
 
 def section(benchmark: Benchmark[Result]) -> Section:
     """A point for each method that has a reference to be compared with; a plain statement if none has."""
-    rows = zip(benchmark.entries, aggregate(benchmark.results), strict=True)
-    points = [_point(entry.look, row) for entry, row in rows if "plasticity" in row.values]
+    points = []
+    for entry, row in zip(benchmark.entries, aggregate(benchmark.results), strict=True):
+        if "plasticity" in row.values:
+            x, y = (hundredfold(row.measures[name]) for name in ("plasticity", "stability"))
+            runs = [(100 * p, 100 * s) for p, s in zip(row.values["plasticity"], row.values["stability"], strict=True)]
+            points.append(Point(entry.look, x, y, runs if len(runs) > 1 else []))
     if not points:
         lacking = Note("Plasticity needs a fine-tuning run of the same seed; there is none among these runs.")
         return Section("tradeoff", "Plasticity and stability", [lacking])
@@ -33,9 +34,3 @@ def section(benchmark: Benchmark[Result]) -> Section:
         key=key_of(point.look for point in points),
     )
     return Section("tradeoff", "Plasticity and stability", [figure])
-
-
-def _point(look: Look, row: Row) -> Point:
-    x, y = (hundredfold(row.measures[name]) for name in ("plasticity", "stability"))
-    runs = [(100 * p, 100 * s) for p, s in zip(row.values["plasticity"], row.values["stability"], strict=True)]
-    return Point(look, x, y, runs if len(runs) > 1 else [])
