@@ -56,12 +56,6 @@ def naming(path: Path) -> Iterator[None]:
         raise
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what writers left that were killed; call it when nobody writes there."""
-    for leftover in folder.rglob(LEFTOVER):
-        leftover.unlink(missing_ok=True)
-
-
 def read_record(path: Path) -> dict[str, Any]:
     """The JSON object in a file; raises as `parse_record` does."""
     return parse_record(path.read_bytes(), path)

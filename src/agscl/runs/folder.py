@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from .files import LEFTOVER, remove_leftovers, write_bytes
+from .files import LEFTOVER, write_bytes
 from .lock import locked, refuse_held
 
 
@@ -104,7 +104,8 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         with locked(self.path):
             self._require_usable(resume=resume)
-            remove_leftovers(self.path)
+            for leftover in self.path.rglob(LEFTOVER):
+                leftover.unlink(missing_ok=True)
             if not self.experiment.exists():
                 write_bytes(self.experiment, experiment)
             yield

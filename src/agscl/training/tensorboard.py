@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,11 +27,8 @@ def tensorboard(folder: Path) -> Iterator[Logger[Event]]:
         MissingExtraError: If tensorboard is not installed.
     """
     require("tensorboard", extra="tensorboard")
-    curves = _Curves(folder)
-    try:
+    with closing(_Curves(folder)) as curves:
         yield curves
-    finally:
-        curves.close()
 
 
 class _Curves:
