@@ -22,7 +22,8 @@ from agscl.benchmarks.split import prepare
 from agscl.methods import Method
 from agscl.models import ConvNet, MultiHead
 from agscl.training import Compute, Learner, Training
-from agscl.training.task import learn_task
+from agscl.training.progress import TaskProgress
+from agscl.training.task import train
 
 BATCH = 256
 EQUAL = Compute(precision="fp32", channels_last="off")
@@ -91,7 +92,7 @@ def consolidation(who: Learner, task: Task, index: int) -> Callable[[], None]:
 
 def epoch(who: Learner, task: Task, index: int) -> Callable[[], object]:
     """One epoch of this library: training, validation, the best weights kept."""
-    return lambda: learn_task(who, task, index)
+    return lambda: train(TaskProgress(who, task, index))
 
 
 class Plain:

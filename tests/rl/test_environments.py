@@ -9,8 +9,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from agscl.rl.atari import EIGHT_GAMES, FRAMES_PER_STEP, AtariGames, atari_tasks
 from agscl.rl.cartpole import cartpole_tasks
 from agscl.rl.pixels import MOST_STEPS, MOVES, PixelGame, pixel_tasks
-from agscl.rl.seeds import derived_seed
 from agscl.rl.task import shape_of
+from agscl.runs.random import derived_seed
 
 
 def played(env, steps, seed=0):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.optim import SGD, Adam, Adamax, NAdam, RMSprop
 
-from agscl.runs.tensors import load_optimizer, optimizer_tensors, prefixed, under
+from agscl.runs.tensors import load_optimizer, load_states, optimizer_tensors, prefixed, under
 
 names = st.text("abc.", min_size=1, max_size=4)
 
@@ -20,6 +20,14 @@ def test_every_group_comes_back_from_under_its_prefix(groups):
     together = prefixed(**made)
     assert len(together) == sum(map(len, made.values()))
     assert all(under(group, together) == members for group, members in made.items())
+
+
+def test_states_that_do_not_fit_are_refused_in_one_line():
+    model, guest = nn.Linear(2, 3), {"weight": torch.zeros(2, 2), "bias": torch.zeros(2)}
+    load_states("no", (model, {"weight": torch.ones(3, 2), "bias": torch.ones(3)}))
+    assert model.weight.sum() == 6
+    with pytest.raises(ValueError, match=r"^the state does not fit: size mismatch for bias: .*$"):
+        load_states("the state does not fit", (model, model.state_dict()), (nn.Linear(2, 3), guest))
 
 
 def step(model, optimizer):

@@ -16,7 +16,15 @@ from agscl.benchmarks.task import TaskSequence
 from agscl.runs.events import JsonLines
 from agscl.training import EpochFinished, Resumed, TaskFinished, TaskStarted, Training, learn_sequence
 from agscl.training.evaluation import evaluate
-from agscl.training.task import learn_task
+from agscl.training.progress import TaskProgress
+from agscl.training.task import train
+
+
+def learn_task(learner, task, index):
+    """Trains one task from its start; returns the number of epochs."""
+    progress = TaskProgress(learner, task, index)
+    train(progress)
+    return progress.epoch
 
 
 def validation_loss(model, task, index):

@@ -204,6 +204,13 @@ def test_events_of_a_life_that_was_lost_are_cut(sequence, tmp_path):
     assert text.count('"Resumed"') == 1
 
 
+def test_a_checkpoint_of_another_method_is_refused(sequence, tmp_path):
+    with pytest.raises(PowerCutError):
+        run(sequence, METHODS["ewc"], TRAINING, tmp_path, batches=14, every=4)
+    with pytest.raises(ValueError, match=r"^the checkpoint does not fit the run, choose a new folder: .+$"):
+        run(sequence, METHODS["si"], TRAINING, tmp_path)
+
+
 @dataclass(frozen=True)
 class Preemption:
     """A logger that asks for the end when the first epoch is over, as SIGTERM would."""

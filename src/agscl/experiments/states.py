@@ -15,7 +15,7 @@ from agscl.rl.history import PolicyTaskFinished
 from agscl.runs import RunFolder
 from agscl.runs.files import tensors_in, write_tensors
 from agscl.runs.tables import Rating, nodes, read_nodes, write_table
-from agscl.runs.tensors import prefixed, under
+from agscl.runs.tensors import load_states, prefixed, under
 from agscl.training import TaskFinished
 
 
@@ -85,17 +85,8 @@ class State:
         return cls(path, digest, under("model", tensors), under("guard", tensors))
 
     def restore(self, model: nn.Module, guard: Guard) -> None:
-        """Put a model and its guard into this state.
-
-        Raises:
-            ValueError: If it is the state of another model or method.
-        """
-        try:
-            model.load_state_dict(self.model)
-            guard.load_state_dict(self.guard)
-        except (ValueError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[-1].strip()
-            raise ValueError(f"{self.path} does not fit the run: {reason}") from error
+        """Put a model and its guard into this state; a `ValueError` if it is that of another model or method."""
+        load_states(f"{self.path} does not fit the run", (model, self.model), (guard, self.guard))
 
 
 def write_state(path: Path, model: nn.Module, guard: Guard) -> None:

@@ -122,19 +122,11 @@ class AtariGames(VecEnv):
         return [getattr(self._games, attr_name)] * len(list(self._get_indices(indices)))
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
-        """Games have nothing to set.
-
-        Raises:
-            AttributeError: Always.
-        """
+        """Always an `AttributeError`: games have nothing to set."""
         raise AttributeError(f"games have no attribute {attr_name!r} to set")
 
     def env_method(self, method_name: str, *args: Any, indices: VecEnvIndices = None, **kwargs: Any) -> list[Any]:
-        """Games have no methods to call.
-
-        Raises:
-            AttributeError: Always.
-        """
+        """Always an `AttributeError`: games have no methods to call."""
         raise AttributeError(f"games have no method {method_name!r}")
 
     def env_is_wrapped(self, wrapper_class: type[Any], indices: VecEnvIndices = None) -> list[bool]:

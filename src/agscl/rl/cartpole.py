@@ -9,7 +9,6 @@ import gymnasium
 import numpy as np
 from gymnasium import Env
 from gymnasium.wrappers import TransformObservation
-from stable_baselines3.common.vec_env import VecEnv
 
 from .task import PolicyTask, in_turn
 
@@ -23,16 +22,12 @@ VARIANTS: dict[str, tuple[float, Sequence[int]]] = {
 
 def cartpole_tasks() -> list[PolicyTask]:
     """The three variants; each has 4 numbers to see, 2 actions, and at most 500 steps worth 1 each."""
-    return [PolicyTask(name, partial(_make, sign, order)) for name, (sign, order) in VARIANTS.items()]
+    return [PolicyTask(name, partial(in_turn, partial(_pole, *variant))) for name, variant in VARIANTS.items()]
 
 
-def _make(sign: float, order: Sequence[int], num_envs: int, training: bool) -> VecEnv:
-    return in_turn(partial(_pole, sign, list(order)), num_envs)
-
-
-def _pole(sign: float, order: list[int]) -> Env[np.ndarray, int]:
+def _pole(sign: float, order: Sequence[int], training: bool) -> Env[np.ndarray, int]:
     def seen(observation: np.ndarray) -> np.ndarray:
-        turned: np.ndarray = (sign * observation[order]).astype(np.float32)
+        turned: np.ndarray = (sign * observation[list(order)]).astype(np.float32)
         return turned
 
     space = gymnasium.spaces.Box(-np.inf, np.inf, (len(order),), np.float32)

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from stable_baselines3.common.vec_env import VecEnv
 
-from .seeds import derived_seed
+from agscl.runs.random import derived_seed
+
 from .task import PolicyTask, Shape, require_shape
 
 Act = Callable[[np.ndarray], np.ndarray]
@@ -45,21 +45,21 @@ class EvaluationProtocol:
     shape: Shape
 
     def play(self, task: PolicyTask, index: int, act: Act) -> Episodes:
-        """Play a task.
-
-        Args:
-            task: The task.
-            index: Its number.
-            act: What to do.
-
-        Raises:
-            ValueError: If the task's environments changed their spaces.
-        """
+        """Play the task of a number; a `ValueError` if its environments changed their spaces."""
         env = task.make(self.episodes, False)
         try:
             require_shape(task, index, env, self.shape)
             env.seed(derived_seed(self.seed, index, "evaluation"))
-            return _play(env, act, self.max_episode)
+            seen = env.reset()
+            scores, running = np.zeros(env.num_envs), np.ones(env.num_envs, dtype=bool)
+            for _ in range(self.max_episode):
+                assert isinstance(seen, np.ndarray)
+                seen, rewards, done, _ = env.step(act(seen))
+                scores += np.where(running, rewards, 0)
+                running &= ~done
+                if not running.any():
+                    break
+            return Episodes(tuple(scores.tolist()), int(running.sum()))
         finally:
             env.close()
 
@@ -67,16 +67,3 @@ class EvaluationProtocol:
         """Play with uniformly random actions: the score that costs no learning."""
         generator, actions = np.random.default_rng(derived_seed(self.seed, index, "random")), self.shape.num_actions
         return self.play(task, index, lambda seen: generator.integers(actions[index], size=len(seen)))
-
-
-def _play(env: VecEnv, act: Act, most: int) -> Episodes:
-    seen = env.reset()
-    scores, running = np.zeros(env.num_envs), np.ones(env.num_envs, dtype=bool)
-    for _ in range(most):
-        assert isinstance(seen, np.ndarray)
-        seen, rewards, done, _ = env.step(act(seen))
-        scores += np.where(running, rewards, 0)
-        running &= ~done
-        if not running.any():
-            break
-    return Episodes(tuple(scores.tolist()), int(running.sum()))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,14 +21,13 @@ from torch.optim import Optimizer
 from agscl.guard.footprint import footprint
 from agscl.runs.checkpointer import RunState
 from agscl.runs.events import emit
-from agscl.runs.random import capture, restore
-from agscl.runs.tensors import load_optimizer, optimizer_tensors, prefixed, under
+from agscl.runs.random import capture, derived_seed, restore
+from agscl.runs.tensors import load_optimizer, load_states, optimizer_tensors, prefixed, under
 
 from .evaluation import EvaluationProtocol
 from .history import Evaluation, PolicyHistory, PolicyResumed, PolicyTaskFinished, PolicyTaskStarted, Updated
 from .learner import PolicyLearner
 from .policy import MultiHeadPolicy, outputs
-from .seeds import derived_seed
 from .task import require_shape
 
 Batch = tuple[Tensor, Tensor]
@@ -47,13 +47,10 @@ def learn_sequence(learner: PolicyLearner) -> PolicyHistory:
             checkpoint belongs to another network or method.
     """
     saved = learner.checkpointer.resume() if learner.checkpointer else None
+    run = _Run(learner, saved.progress if saved else PolicyHistory())
     if saved is None:
-        run = _Run(learner, PolicyHistory())
-        run.measure_random_scores()
-        run.evaluate(0)
-        run.history.evaluation_seconds = 0.0  # of no task
+        run.begin()
     else:
-        run = _Run(learner, saved.progress)
         run.load(saved.tensors)
     for index in range(len(run.history.tasks), len(learner.tasks)):
         run.learn(index)
@@ -72,11 +69,12 @@ class _Run:
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Restore the tensors of a checkpoint that belongs to the history."""
-        self.learner.load(tensors)
+        learner, complaint = self.learner, "the checkpoint does not fit the run, choose a new folder"
+        load_states(complaint, (learner.model, under("model", tensors)), (learner.guard, under("guard", tensors)))
         self._optimizer = under("optimizer", tensors)
-        restore(under("random", tensors), self.learner.machine.device)
+        restore(under("random", tensors), learner.machine.device)
         self.history.resumed.append(PolicyResumed(len(self.history.tasks), self.history.updates))
-        emit(self.learner.loggers, self.history.resumed[-1])
+        emit(learner.loggers, self.history.resumed[-1])
 
     def _save(self, optimizer: Optimizer | None) -> RunState[PolicyHistory]:
         """The state between two updates, or between two tasks: without an optimizer."""
@@ -84,11 +82,13 @@ class _Run:
         random = capture(self.learner.machine.device)
         return RunState(self.history, {**self.learner.state(), **prefixed(optimizer=memory, random=random)})
 
-    def measure_random_scores(self) -> None:
-        """Play every task at random."""
+    def begin(self) -> None:
+        """Measure what costs no learning: the scores of random actions, and of the untrained policy."""
         for index, task in enumerate(self.learner.tasks):
             scores = self._protocol.play_at_random(task, index).scores
             self.history.random_scores.append(statistics.fmean(scores))
+        self.evaluate(0)
+        self.history.evaluation_seconds = 0.0  # of no task
 
     def learn(self, index: int) -> None:
         """Learn a task from the progress in the history."""
@@ -137,8 +137,9 @@ class _Run:
                 reset_num_timesteps=False,
             )
         self.history.updates = training.updates
-        batches = list(_rollouts(ppo, training.importance_steps))
-        learner.guard.consolidate(batches, _Logits(learner, index))
+        exact = replace(learner.machine, dtype=torch.float32)  # importance is measured without rounding to bfloat16
+        batches = _rollouts(ppo, training.importance_steps)
+        learner.guard.consolidate(batches, lambda batch: outputs(learner.model, index, batch[0], exact)[0])
 
     def after_update(self, index: int, update: int, ppo: PPO) -> None:
         """Evaluate and save where that is due; the guard is attached. After the last update, `learn` does both."""
@@ -155,41 +156,38 @@ class _Run:
 
     def evaluate(self, training: int, *, attached: bool = False) -> None:
         """Evaluate the tasks that the settings ask for."""
-        start = time.perf_counter()
-        self.learner.model.eval()
-        for index in self._evaluated(training, attached):
+        start, learner = time.perf_counter(), self.learner
+        learner.model.eval()
+        consolidated = training + 1 if self.history.updates == learner.training.updates else training
+        indices = range(len(learner.tasks) if learner.training.evaluated == "all" else training + 1)
+        for index in [training] if learner.isolated and attached else indices:
+            task = learner.tasks[index]
             if not attached:
-                self.learner.guard.use_task(min(index, self._num_consolidated(training)))
-            self._evaluate(index, training, attached)
+                learner.guard.use_task(min(index, consolidated))
+            episodes = self._protocol.play(task, index, partial(self._most_likely, index))
+            event = Evaluation(
+                time=self._time(training),
+                training=training,
+                after=consolidated - 1,
+                task=index,
+                name=task.name,
+                score=statistics.fmean(episodes.scores),
+                deviation=statistics.pstdev(episodes.scores),
+                episodes=len(episodes.scores),
+                capped=episodes.capped,
+            )
+            self.history.evaluations.append(event)
+            emit(learner.loggers, event)
         self.history.evaluation_seconds += time.perf_counter() - start
 
-    def _evaluate(self, index: int, training: int, attached: bool) -> None:
-        learner, task = self.learner, self.learner.tasks[index]
-        policy = _Greedy(learner, index)
-        episodes = self._protocol.play(task, index, policy)
-        after = len(self.history.tasks) - 1 if attached else self._num_consolidated(training) - 1
-        event = Evaluation(
-            time=self._time(training),
-            training=training,
-            after=after,
-            task=index,
-            name=task.name,
-            score=statistics.fmean(episodes.scores),
-            deviation=statistics.pstdev(episodes.scores),
-            episodes=len(episodes.scores),
-            capped=episodes.capped,
-        )
-        self.history.evaluations.append(event)
-        emit(learner.loggers, event)
-
-    def _evaluated(self, training: int, attached: bool) -> range:
+    @torch.no_grad()
+    def _most_likely(self, index: int, seen: np.ndarray) -> np.ndarray:
+        """The most likely actions of a task's actor."""
         learner = self.learner
-        if learner.isolated and attached:
-            return range(training, training + 1)
-        return range(len(learner.tasks) if learner.training.evaluated == "all" else training + 1)
-
-    def _num_consolidated(self, training: int) -> int:
-        return training + 1 if self.history.updates == self.learner.training.updates else training
+        observations = torch.as_tensor(seen, device=learner.machine.device)
+        logits, _ = outputs(learner.model, index, observations, learner.machine)
+        actions: np.ndarray = logits.argmax(1).cpu().numpy()
+        return actions
 
     def _time(self, index: int) -> int:
         training = self.learner.training
@@ -245,35 +243,7 @@ def task_ppo(learner: PolicyLearner, env: VecEnv, index: int) -> PPO:
     return ppo
 
 
-@dataclass(frozen=True)
-class _Logits:
-    """Logits of a task's actions in float32 throughout: what importance is measured on."""
-
-    learner: PolicyLearner
-    index: int
-
-    def __call__(self, batch: Batch) -> Tensor:
-        machine = replace(self.learner.machine, dtype=torch.float32)
-        return outputs(self.learner.model, self.index, batch[0], machine)[0]
-
-
-@dataclass(frozen=True)
-class _Greedy:
-    """The most likely action of a task's actor."""
-
-    learner: PolicyLearner
-    index: int
-
-    @torch.no_grad()
-    def __call__(self, seen: np.ndarray) -> np.ndarray:
-        learner = self.learner
-        observations = torch.as_tensor(seen, device=learner.machine.device)
-        logits, _ = outputs(learner.model, self.index, observations, learner.machine)
-        actions: np.ndarray = logits.argmax(1).cpu().numpy()
-        return actions
-
-
-def _rollouts(ppo: PPO, steps: int) -> Iterator[Batch]:
+def _rollouts(ppo: PPO, steps: int) -> list[Batch]:
     """Observations and sampled actions of the present policy, from where its training environments are."""
     env = ppo.get_env()
     assert env is not None
@@ -285,9 +255,5 @@ def _rollouts(ppo: PPO, steps: int) -> Iterator[Batch]:
             actions, _, _ = ppo.policy(observations)
         taken.append((observations, actions))
         seen = env.step(actions.cpu().numpy())[0]
-    for observations, actions in zip(*(_joined(column) for column in zip(*taken, strict=True)), strict=True):
-        yield observations, actions
-
-
-def _joined(parts: tuple[Tensor, ...]) -> Sequence[Tensor]:
-    return torch.split(torch.cat(parts), IMPORTANCE_BATCH)
+    columns = (torch.cat(parts).split(IMPORTANCE_BATCH) for parts in zip(*taken, strict=True))
+    return list(zip(*columns, strict=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -14,7 +14,7 @@ from agscl.models.actor_critic import ActorCritic
 from agscl.runs.checkpointer import Checkpointer
 from agscl.runs.events import Logger
 from agscl.runs.machine import PLAIN, Machine
-from agscl.runs.tensors import prefixed, under
+from agscl.runs.tensors import prefixed
 
 from .history import PolicyEvent, PolicyHistory
 from .settings import PPOTraining
@@ -54,25 +54,8 @@ class PolicyLearner:
         """Weights and the guard's state, by name."""
         return prefixed(model=self.model.state_dict(), guard=self.guard.state_dict())
 
-    def load(self, state: Mapping[str, Tensor]) -> None:
-        """Restore what `state` gave; other names are left alone.
-
-        Raises:
-            ValueError: If it belongs to another network or method.
-        """
-        try:
-            self.model.load_state_dict(under("model", state))
-        except RuntimeError as error:
-            raise ValueError(f"the state belongs to another network: {' '.join(str(error).split())}") from error
-        self.guard.load_state_dict(under("guard", state))
-
 
 def guarded(network: ActorCritic, method: Method, shape: Shape) -> Guard:
-    """Protect a network's trunk, with all actors and all critics as heads.
-
-    Raises:
-        TraceError: If the trunk cannot be traced; the message says where and what to do.
-        ValueError: If the observations do not fit the network, or the method does not.
-    """
+    """Protect a network's trunk, with all actors and all critics as heads; raises as `agscl.protect` does."""
     example = torch.zeros(2, *shape.observation, device=next(network.parameters()).device)
     return protect(network, method, example_inputs=example, heads=("actors", "critics"))

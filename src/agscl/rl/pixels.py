@@ -8,7 +8,6 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium import spaces
-from stable_baselines3.common.vec_env import VecEnv
 
 from .task import PolicyTask, in_turn
 
@@ -28,11 +27,7 @@ MOVES: dict[str, list[tuple[int, int]]] = {
 
 def pixel_tasks() -> list[PolicyTask]:
     """Catch what falls (3 actions), dodge what falls (5 actions), reach what stays (4 actions)."""
-    return [PolicyTask(game, partial(_make, game)) for game in MOVES]
-
-
-def _make(game: str, num_envs: int, training: bool) -> VecEnv:
-    return in_turn(partial(PixelGame, game, training), num_envs)
+    return [PolicyTask(game, partial(in_turn, partial(PixelGame, game))) for game in MOVES]
 
 
 class PixelGame(gymnasium.Env[np.ndarray, int]):

@@ -22,15 +22,10 @@ class MultiHeadPolicy(BasePolicy):
     optimizer is fresh and holds all of the network's parameters, those a method has added included.
 
     Args:
-        observation_space: Of the task.
-        action_space: Of the task; discrete.
         lr_schedule: Learning rate by what is left of the training.
         use_sde: Not supported; algorithms pass it.
-        network: The network.
-        task: Number of the task.
         machine: How the network computes, which is there already.
-        optimizer_class: Makes the optimizer.
-        optimizer_kwargs: Its options, but the learning rate.
+        optimizer_kwargs: Options of the optimizer, but the learning rate.
 
     Raises:
         ValueError: If the actions are not discrete or not as many as the task's actor has.
@@ -83,14 +78,7 @@ class MultiHeadPolicy(BasePolicy):
 
 
 def outputs(network: ActorCritic, task: int, obs: Tensor, machine: Machine) -> Outputs:
-    """What the heads of one task say to observations, in float32; images of bytes are scaled to [0, 1].
-
-    Args:
-        network: The network.
-        task: Number of the task.
-        obs: Observations, shape ``(B, ...)``.
-        machine: How the network computes, which is there already.
-    """
+    """What one task's heads say to observations ``(B, ...)``, in float32; images of bytes are scaled to [0, 1]."""
     obs = machine.lay_out(obs)
     seen = obs.float() / 255 if obs.dtype == torch.uint8 else obs.float()
     with machine.autocast():

@@ -59,7 +59,6 @@ class PPOTraining:
     importance_steps: int = 2048
 
     def __post_init__(self) -> None:
-        """Refuse values out of range."""
         names = ("steps", "num_envs", "rollout", "epochs", "batch_size", "evaluations", "episodes", "max_episode")
         for name in (*names, "importance_steps"):
             if getattr(self, name) < 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from gymnasium import Env, spaces
@@ -48,23 +49,29 @@ def shape_of(tasks: Sequence[PolicyTask]) -> Shape:
     Raises:
         ValueError: If a task has no discrete actions, or observations unlike those of the first one.
     """
-    found = [_spaces(task) for task in tasks]
-    first, _ = found[0]
-    for task, (observation, _) in zip(tasks, found, strict=True):
+    observations, num_actions = [], []
+    for task in tasks:
+        env = task.make(1, True)
+        observation, action = env.observation_space, env.action_space
+        env.close()
+        if not isinstance(observation, spaces.Box) or not isinstance(action, spaces.Discrete):
+            raise ValueError(
+                f"task {task.name!r} has observations {observation} and actions {action}; "
+                "arrays and a number of discrete actions are needed"
+            )
+        observations.append(observation)
+        num_actions.append(int(action.n))
+        first = observations[0]
         if (observation.shape, observation.dtype) != (first.shape, first.dtype):
             raise ValueError(
                 f"task {task.name!r} has observations {observation}, task {tasks[0].name!r} has {first}: "
                 "tasks that share a trunk need the same shape and type; wrap the environments"
             )
-    return Shape(tuple(first.shape), tuple(actions for _, actions in found))
+    return Shape(tuple(observations[0].shape), tuple(num_actions))
 
 
 def require_shape(task: PolicyTask, index: int, env: VecEnv, shape: Shape) -> None:
-    """Refuse environments whose spaces are not those that the network was made for.
-
-    Raises:
-        ValueError: If they changed; the message says from what to what.
-    """
+    """Refuse environments whose spaces are not those that the network was made for, with a `ValueError`."""
     expected = f"observations {shape.observation} and {shape.num_actions[index]} actions"
     actions = env.action_space.n if isinstance(env.action_space, spaces.Discrete) else env.action_space
     found = f"observations {env.observation_space.shape} and {actions} actions"
@@ -72,20 +79,6 @@ def require_shape(task: PolicyTask, index: int, env: VecEnv, shape: Shape) -> No
         raise ValueError(f"the environment of task {task.name!r} changed its spaces: it had {expected}, now {found}")
 
 
-def in_turn(make: Callable[[], Env[np.ndarray, int]], num_envs: int) -> VecEnv:
+def in_turn(make: Callable[[bool], Env[np.ndarray, int]], num_envs: int, training: bool) -> VecEnv:
     """Environments of gymnasium that step one after the other; right for cheap ones."""
-    return DummyVecEnv([make] * num_envs)
-
-
-def _spaces(task: PolicyTask) -> tuple[spaces.Box, int]:
-    env = task.make(1, True)
-    try:
-        observation, action = env.observation_space, env.action_space
-    finally:
-        env.close()
-    if not isinstance(observation, spaces.Box) or not isinstance(action, spaces.Discrete):
-        raise ValueError(
-            f"task {task.name!r} has observations {observation} and actions {action}; "
-            "arrays and a number of discrete actions are needed"
-        )
-    return observation, int(action.n)
+    return DummyVecEnv([partial(make, training)] * num_envs)

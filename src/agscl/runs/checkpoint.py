@@ -79,9 +79,16 @@ class CheckpointFolder:
         """
         for _, path in self._numbered():
             content = path.read_bytes()
-            if _digest(content) == path.stem.partition("-")[2]:
-                return _parsed(path, content)
-            warnings.warn(f"checkpoint {path} is damaged; the one before it is used", stacklevel=2)
+            if _digest(content) != path.stem.partition("-")[2]:
+                warnings.warn(f"checkpoint {path} is damaged; the one before it is used", stacklevel=2)
+                continue
+            tensors, length = tensors_in(content, path), int.from_bytes(content[:HEADER_LENGTH], "little")
+            metadata = json.loads(content[HEADER_LENGTH : HEADER_LENGTH + length]).get("__metadata__", {})
+            version = metadata.get("agscl-checkpoint")
+            if version != VERSION or "record" not in metadata:
+                what = f"{path} is a checkpoint of version {version}"
+                raise ValueError(f"{what}, this agscl reads version {VERSION}: {AGAIN}")
+            return Checkpoint(metadata["record"], tensors)
         return None
 
     def latest(self) -> Path | None:
@@ -104,12 +111,3 @@ class CheckpointFolder:
 
 def _digest(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
-
-
-def _parsed(path: Path, content: bytes) -> Checkpoint:
-    tensors, length = tensors_in(content, path), int.from_bytes(content[:HEADER_LENGTH], "little")
-    metadata = json.loads(content[HEADER_LENGTH : HEADER_LENGTH + length]).get("__metadata__", {})
-    version = metadata.get("agscl-checkpoint")
-    if version != VERSION or "record" not in metadata:
-        raise ValueError(f"{path} is a checkpoint of version {version}, this agscl reads version {VERSION}: {AGAIN}")
-    return Checkpoint(metadata["record"], tensors)

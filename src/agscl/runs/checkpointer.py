@@ -34,7 +34,6 @@ class Every:
     steps: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what is no interval."""
         if not self.seconds >= 0:
             raise ValueError(f"seconds between checkpoints must not be negative, got {self.seconds}")
         if self.steps is not None and self.steps < 1:
@@ -42,31 +41,6 @@ class Every:
 
 
 EVERY = Every()
-
-
-class Schedule:
-    """Says when a checkpoint is due.
-
-    >>> schedule = Schedule(Every(seconds=3600, steps=2))
-    >>> schedule.due(), schedule.due()
-    (False, True)
-    >>> schedule.written(0.1)
-    >>> schedule.due()
-    False
-    """
-
-    def __init__(self, every: Every) -> None:
-        self._every = every
-        self._steps, self._next = 0, time.perf_counter() + every.seconds
-
-    def due(self) -> bool:
-        """Whether one is due after one more step."""
-        self._steps += 1
-        return self._steps == self._every.steps or time.perf_counter() >= self._next
-
-    def written(self, seconds: float) -> None:
-        """One was written, which took so long."""
-        self._steps, self._next = 0, time.perf_counter() + max(self._every.seconds, seconds / SHARE)
 
 
 @dataclass(frozen=True)
@@ -98,8 +72,6 @@ class Checkpointer(Generic[P]):
 
     Args:
         kind: Dataclass of the numbers in a checkpoint.
-        folder: Of the run.
-        every: How often.
 
     Attributes:
         checkpoints: Where they are.
@@ -109,7 +81,8 @@ class Checkpointer(Generic[P]):
     def __init__(self, kind: type[P], folder: RunFolder, every: Every = EVERY) -> None:
         self.checkpoints = CheckpointFolder(folder.checkpoints)
         self.interruption = Interruption()
-        self._events, self._schedule = folder.events, Schedule(every)
+        self._events, self._every = folder.events, every
+        self._steps, self._next = 0, time.perf_counter() + every.seconds
         self._record: TypeAdapter[_Record[P]] = TypeAdapter(_Record[kind])  # type: ignore[valid-type] # known at run time
 
     def after_step(self, save: Callable[[], RunState[P]]) -> None:
@@ -119,7 +92,9 @@ class Checkpointer(Generic[P]):
             Stopped: If a signal did.
             OSError: If the checkpoint cannot be written; the one before it stays.
         """
-        if self._schedule.due() or self.interruption.number is not None:
+        self._steps += 1
+        due = self._steps == self._every.steps or time.perf_counter() >= self._next
+        if due or self.interruption.number is not None:
             self.write(save)
 
     def write(self, save: Callable[[], RunState[P]]) -> None:
@@ -128,7 +103,8 @@ class Checkpointer(Generic[P]):
         state = save()
         record = _Record(state.progress, self._events_size(), torch.get_num_threads())
         self.checkpoints.write(Checkpoint(self._record.dump_json(record).decode(), state.tensors))
-        self._schedule.written(time.perf_counter() - start)
+        now = time.perf_counter()
+        self._steps, self._next = 0, now + max(self._every.seconds, (now - start) / SHARE)
         self.check()
 
     def check(self) -> None:

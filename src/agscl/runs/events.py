@@ -55,10 +55,6 @@ class JsonLines:
     path: Path
 
     def emit(self, event: NamedEvent) -> None:
-        """Append one line.
-
-        Raises:
-            OSError: If it cannot be written.
-        """
+        """Append one line; an error of the disk names the file."""
         with naming(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(as_record(event)) + "\n")

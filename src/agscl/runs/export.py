@@ -48,11 +48,7 @@ def export(path: Path, numbers: DataFrame, heads: Sequence[str], rows: Rows, not
 
 
 def check_ending(path: Path) -> None:
-    """Refuse a file name that says no format.
-
-    Raises:
-        ValueError: If it does not.
-    """
+    """Refuse a file name that says no format, with a `ValueError`."""
     if path.suffix not in ENDINGS:
         raise ValueError(f"{path} ends in none of {', '.join(ENDINGS)}, which say how a table is written")
 

@@ -34,7 +34,12 @@ def write_bytes(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-        _flush_names(path.parent)
+        if os.name == "posix":  # elsewhere a folder cannot be opened; a power cut must not undo the renaming
+            descriptor = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -51,29 +56,8 @@ def naming(path: Path) -> Iterator[None]:
         raise
 
 
-def _flush_names(folder: Path) -> None:
-    """Bring a folder's names to the disk, so that a power cut cannot undo a renaming."""
-    if os.name == "posix":  # elsewhere a folder cannot be opened
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove what writers left that were killed; call it when nobody writes there."""
-    for leftover in folder.rglob(LEFTOVER):
-        leftover.unlink(missing_ok=True)
-
-
 def read_record(path: Path) -> dict[str, Any]:
-    """The JSON object in a file.
-
-    Raises:
-        ValueError: If it is something else, is nested too deep, or holds a number that is not finite or too large.
-        OSError: If it cannot be read.
-    """
+    """The JSON object in a file; raises as `parse_record` does."""
     return parse_record(path.read_bytes(), path)
 
 

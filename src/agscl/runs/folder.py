@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from .files import LEFTOVER, remove_leftovers, write_bytes
+from .files import LEFTOVER, write_bytes
 from .lock import locked, refuse_held
 
 
@@ -74,22 +74,14 @@ class RunFolder:
         return self.path / "summary.png"
 
     def require_complete(self) -> None:
-        """Refuse a folder without a finished run.
-
-        Raises:
-            ValueError: If there is none.
-        """
+        """Refuse a folder without a finished run, with a `ValueError`."""
         if not self.experiment.exists():
             raise ValueError(f"{self.path} holds no run: there is no experiment.json in it")
         if not self.result.exists():
             raise ValueError(f"{self.path} is incomplete: let the run finish first (agscl run ... --resume)")
 
     def require_free(self) -> None:
-        """Refuse a folder that holds something already.
-
-        Raises:
-            ValueError: If it does.
-        """
+        """Refuse a folder that holds something already, with a `ValueError`."""
         if self.path.is_dir() and not all(path.match(".lock*") or path.match(LEFTOVER) for path in self.path.iterdir()):
             what = "another run" if self.experiment.exists() else "other files"
             raise ValueError(f"{self.path} holds {what}: choose a new folder with --out, or go on with --resume")
@@ -112,7 +104,8 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         with locked(self.path):
             self._require_usable(resume=resume)
-            remove_leftovers(self.path)
+            for leftover in self.path.rglob(LEFTOVER):
+                leftover.unlink(missing_ok=True)
             if not self.experiment.exists():
                 write_bytes(self.experiment, experiment)
             yield
@@ -128,16 +121,13 @@ def run_folders(paths: Iterable[Path]) -> list[RunFolder]:
     Raises:
         ValueError: If a path is no folder, or holds no run.
     """
-    found = [path for given in paths for path in _inside(given)]
-    return [RunFolder(path) for path in {path.resolve(): path for path in found}.values()]
-
-
-def _inside(path: Path) -> list[Path]:
-    if not path.is_dir():
-        raise ValueError(f"{path} is no folder: name run folders, or folders that hold some")
-    if RunFolder(path).experiment.exists():
-        return [path]
-    found = sorted(file.parent for file in path.rglob(RunFolder(path).experiment.name))
-    if not found:
-        raise ValueError(f"{path} holds no run: there is no experiment.json in it")
-    return found
+    found: dict[Path, Path] = {}
+    for path in paths:
+        if not path.is_dir():
+            raise ValueError(f"{path} is no folder: name run folders, or folders that hold some")
+        asked = RunFolder(path).experiment
+        inside = [path] if asked.exists() else sorted(file.parent for file in path.rglob(asked.name))
+        if not inside:
+            raise ValueError(f"{path} holds no run: there is no {asked.name} in it")
+        found.update({run.resolve(): run for run in inside})
+    return [RunFolder(path) for path in found.values()]

@@ -24,7 +24,6 @@ class Stopped(Exception):  # noqa: N818 - an end that was asked for, no error
         self.number = number
 
     def __str__(self) -> str:
-        """Where it stopped."""
         return str(self.args[1])
 
 

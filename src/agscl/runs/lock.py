@@ -44,11 +44,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def refuse_held(folder: Path) -> None:
-    """Refuse a folder that another process holds.
-
-    Raises:
-        ValueError: If one does; the message says which.
-    """
+    """Refuse a folder that another process holds, with a `ValueError` that says which."""
     if (folder / HOLDER).exists():
         with locked(folder):
             pass

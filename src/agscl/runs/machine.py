@@ -38,7 +38,6 @@ class Compute:
     live: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse values that mean nothing."""
         if self.precision not in ("auto", *DTYPES):
             raise ValueError(f"precision must be auto, {', '.join(DTYPES)}, not {self.precision!r}")
         if self.channels_last not in SWITCH:
@@ -96,18 +95,15 @@ class Machine:
     channels_last: bool = False
 
     def __str__(self) -> str:
-        """In one line, for records."""
         layout = ", channels last" if self.channels_last else ""
         return f"{self.device}, {next(name for name, dtype in DTYPES.items() if dtype == self.dtype)}{layout}"
 
     def place(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Inputs and labels on the device; the copy does not make the host wait."""
-        inputs, labels = (self._sent(tensor) for tensor in batch)
+        pins = self.device.type == "cuda"
+        pinned = [tensor.pin_memory() if pins and tensor.device.type == "cpu" else tensor for tensor in batch]
+        inputs, labels = (tensor.to(self.device, non_blocking=tensor.is_pinned()) for tensor in pinned)
         return self.lay_out(inputs), labels
-
-    def _sent(self, tensor: Tensor) -> Tensor:
-        pinned = tensor.pin_memory() if self.device.type == "cuda" and tensor.device.type == "cpu" else tensor
-        return pinned.to(self.device, non_blocking=pinned.is_pinned())
 
     def lay_out(self, inputs: Tensor) -> Tensor:
         """Images in the layout; other inputs as they are."""

@@ -37,21 +37,19 @@ def _row(folder: RunFolder) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(COLUMNS)
     row["run"] = str(folder.path).encode(errors="backslashreplace").decode()  # a path may be no text
     try:
-        return row | _configuration(read_record(folder.experiment)) | _outcome(folder)
+        experiment = read_record(folder.experiment)
+        method = experiment.get("method")
+        options = dict(method) if isinstance(method, Mapping) else {"name": method}
+        name, preset, seed = options.pop("name", None), experiment.get("preset"), experiment.get("seed")
+        asked = {
+            "preset": None if preset is None else str(preset),
+            "method": None if name is None else str(name),
+            "options": _named_values(options),
+            "seed": seed if isinstance(seed, int) else None,
+        }
+        return row | asked | _outcome(folder)
     except (ValueError, OSError, AttributeError):
         return row | {"status": UNREADABLE}
-
-
-def _configuration(experiment: Mapping[str, Any]) -> dict[str, Any]:
-    method = experiment.get("method")
-    options = dict(method) if isinstance(method, Mapping) else {"name": method}
-    name, preset, seed = options.pop("name", None), experiment.get("preset"), experiment.get("seed")
-    return {
-        "preset": None if preset is None else str(preset),
-        "method": None if name is None else str(name),
-        "options": _named_values(options),
-        "seed": seed if isinstance(seed, int) else None,
-    }
 
 
 def _outcome(folder: RunFolder) -> dict[str, Any]:

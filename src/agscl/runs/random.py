@@ -1,4 +1,4 @@
-"""The state of every random generator, as tensors: what it takes to go on with the same draws."""
+"""The state of every random generator, as tensors: what it takes to go on with the same draws; and seeds for more."""
 
 from __future__ import annotations
 
@@ -62,3 +62,9 @@ def seeded(seed: int, device: torch.device = CPU) -> Iterator[None]:
         yield
     finally:
         restore(before, device)
+
+
+def derived_seed(seed: int, task: int, purpose: str, count: int = 0) -> int:
+    """A seed for one purpose, below 2^30; different purposes, tasks and counts give unrelated ones."""
+    entropy = [seed, task, count, *purpose.encode()]
+    return int(np.random.SeedSequence(entropy).generate_state(1)[0]) >> 2

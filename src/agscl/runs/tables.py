@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,11 +53,12 @@ def evaluations(accuracy: Sequence[Sequence[float]], names: Sequence[str]) -> Da
         accuracy: After each task learned, the accuracy on each task so far, in [0, 1].
         names: Name of each task.
     """
-    rows = [(after, task, value) for after, row in enumerate(accuracy) for task, value in enumerate(row)]
-    after, task, values = zip(*rows, strict=True) if rows else ((), (), ())
-    return frame(
-        {"after": after, "task": task, "name": [names[index] for index in task], "accuracy": values}, _EVALUATIONS
-    )
+    rows = [
+        {"after": after, "task": task, "name": names[task], "accuracy": value}
+        for after, row in enumerate(accuracy)
+        for task, value in enumerate(row)
+    ]
+    return frame(rows, _EVALUATIONS)
 
 
 def nodes(ratings: Iterable[Rating]) -> DataFrame:
@@ -67,61 +67,47 @@ def nodes(ratings: Iterable[Rating]) -> DataFrame:
     Raises:
         ValueError: If a layer has not as many states as nodes, or a state is unknown.
     """
-    rated = list(ratings)
-    for rating in rated:
-        _check(rating)
-    return frame(
-        {
-            "after": _spread(rated, lambda rating: [rating.after] * len(rating.states)),
-            "layer": _spread(rated, lambda rating: [rating.layer] * len(rating.states)),
-            "node": _spread(rated, lambda rating: range(len(rating.states))),
-            "importance": _spread(rated, lambda rating: rating.importance),
-            "state": _spread(rated, lambda rating: rating.states),
-        },
-        _NODES,
-    )
+    rows: list[dict[str, Any]] = []
+    for rating in ratings:
+        if len(rating.importance) != len(rating.states):
+            counts = f"{len(rating.importance)} importances and {len(rating.states)} states"
+            raise ValueError(f"layer {rating.layer!r} has {counts}: one of each a node")
+        if odd := set(rating.states) - set(STATES):
+            raise ValueError(f"unknown state {min(odd)!r} of a node; there are: {', '.join(STATES)}")
+        rated = enumerate(zip(rating.importance, rating.states, strict=True))
+        rows += [
+            {"after": rating.after, "layer": rating.layer, "node": node, "importance": importance, "state": state}
+            for node, (importance, state) in rated
+        ]
+    return frame(rows, _NODES)
 
 
-def frame(columns: Mapping[str, Any] | Sequence[Mapping[str, Any]], types: Mapping[str, str]) -> DataFrame:
-    """A table from its columns or rows.
+def frame(rows: Sequence[Mapping[str, Any]], types: Mapping[str, str]) -> DataFrame:
+    """A table from its rows, values by name.
 
     Args:
-        columns: Values by name, or one mapping a row.
+        rows: One mapping a row.
         types: The columns and the names of their polars types, in order.
     """
     import polars
 
-    return polars.DataFrame(columns, schema={name: getattr(polars, kind)() for name, kind in types.items()})
+    return polars.DataFrame(rows, schema={name: getattr(polars, kind)() for name, kind in types.items()})
 
 
 def write_table(path: Path, table: DataFrame) -> None:
-    """Write a table as Parquet.
-
-    Raises:
-        OSError: If the folder cannot be written.
-    """
+    """Write a table as Parquet."""
     content = io.BytesIO()
     table.write_parquet(content)
     write_bytes(path, content.getvalue())
 
 
 def read_evaluations(path: Path) -> DataFrame:
-    """The table that `evaluations` made.
-
-    Raises:
-        ValueError: If the file is no such table.
-        OSError: If it cannot be read.
-    """
+    """The table that `evaluations` made; raises as `read_table` does."""
     return read_table(path, _EVALUATIONS)
 
 
 def read_nodes(path: Path) -> DataFrame:
-    """The table that `nodes` made.
-
-    Raises:
-        ValueError: If the file is no such table.
-        OSError: If it cannot be read.
-    """
+    """The table that `nodes` made; raises as `read_table` does."""
     return read_table(path, _NODES)
 
 
@@ -146,7 +132,7 @@ def read_table(path: Path, types: Mapping[str, str]) -> DataFrame:
         read.validate(full=True)
     except (pyarrow.ArrowException, OSError) as error:
         raise ValueError(f"{path} is no Parquet table: {' '.join(str(error).split())}") from error
-    expected = frame({}, types).to_arrow().schema
+    expected = frame([], types).to_arrow().schema
     if not read.schema.equals(expected):
         raise ValueError(f"{path} has columns {_listed(read.schema) or 'none'}; expected {_listed(expected)}")
     table = polars.DataFrame(read)
@@ -175,15 +161,3 @@ def _unpacked(content: bytes, path: Path) -> Table:
 
 def _listed(schema: Schema) -> str:
     return ", ".join(f"{field.name} ({field.type})" for field in schema)
-
-
-def _spread(ratings: Sequence[Rating], values: Any) -> list[Any]:
-    return list(chain.from_iterable(values(rating) for rating in ratings))
-
-
-def _check(rating: Rating) -> None:
-    if len(rating.importance) != len(rating.states):
-        counts = f"{len(rating.importance)} importances and {len(rating.states)} states"
-        raise ValueError(f"layer {rating.layer!r} has {counts}: one of each a node")
-    if odd := set(rating.states) - set(STATES):
-        raise ValueError(f"unknown state {min(odd)!r} of a node; there are: {', '.join(STATES)}")

@@ -1,8 +1,9 @@
-"""Groups of named tensors as one, and an optimizer's state as named tensors."""
+"""Groups of named tensors as one and back, and an optimizer's state as named tensors."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -26,6 +27,27 @@ def under(group: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     prefix = f"{group}."
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+class Restorable(Protocol):
+    """What takes a state dict: a module, a guard."""
+
+    def load_state_dict(self, state: Mapping[str, Tensor], /) -> object:
+        """Take it over."""
+
+
+def load_states(complaint: str, *states: tuple[Restorable, Mapping[str, Tensor]]) -> None:
+    """Put each into its state dict.
+
+    Raises:
+        ValueError: If one does not fit: the complaint, and the reason.
+    """
+    try:
+        for restored, state in states:
+            restored.load_state_dict(state)
+    except (RuntimeError, KeyError, ValueError) as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise ValueError(f"{complaint}: {reason}") from error
 
 
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:

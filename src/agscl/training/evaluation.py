@@ -58,11 +58,7 @@ def evaluate(
 
 
 def answers(model: MultiHead, batch: Batch, task: int, *, joint: bool) -> Tensor:
-    """Logits for a batch: of the task's head, the only one computed, or of each example's own head.
-
-    Raises:
-        ValueError: If a label has no output.
-    """
+    """Logits for a batch: of the task's head, the only one computed, or of each example's own head."""
     inputs, labels = batch
     if not joint:
         logits: Tensor = model(inputs, task)
@@ -73,31 +69,19 @@ def answers(model: MultiHead, batch: Batch, task: int, *, joint: bool) -> Tensor
 
 
 def batch_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy of a batch.
-
-    Raises:
-        ValueError: If a label has no output.
-    """
+    """Mean cross-entropy of a batch; a `ValueError` if a label has no output."""
     require_labels(labels, logits.shape[1])
     return cross_entropy(logits, labels)
 
 
 def require_examples(examples: Examples, task: int) -> None:
-    """Refuse an empty set.
-
-    Raises:
-        ValueError: If there are no examples.
-    """
+    """Refuse an empty set, with a `ValueError`."""
     if len(examples) == 0:
         raise ValueError(f"task {task} has no examples: every part of a task (train, validation, test) needs some")
 
 
 def require_labels(labels: Tensor, num_classes: int) -> None:
-    """Refuse labels that the head has no output for.
-
-    Raises:
-        ValueError: If a label is negative or too large.
-    """
+    """Refuse labels that the head has no output for, with a `ValueError`."""
     low, high = (int(bound) for bound in labels.aminmax())
     if low < 0 or high >= num_classes:
         raise ValueError(

@@ -28,7 +28,6 @@ class JoinedExamples:
     num_classes: tuple[int, ...]
 
     def __len__(self) -> int:
-        """Number of examples of all tasks."""
         return sum(len(part) for part in self.parts)
 
     def batches(self, batch_size: int, *, generator: torch.Generator | None = None) -> Iterator[Batch]:

@@ -9,7 +9,7 @@ from itertools import islice
 
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
-from torch.optim import SGD, Adam, Optimizer
+from torch.optim import SGD, Adam
 
 from agscl.benchmarks.task import Batch, Task
 from agscl.runs.checkpointer import RunState
@@ -19,19 +19,12 @@ from .events import TaskFinished
 from .history import SequenceProgress
 from .learner import Learner
 from .plateau import Plateau
-from .settings import Training
 
 
 class TaskProgress:
     """One task in training; it begins before the first step, with a fresh optimizer.
 
     `agscl.training.saving` saves it and loads it.
-
-    Args:
-        learner: Who learns.
-        task: What is learned.
-        index: Position of the task in the sequence.
-        finished: Tasks learned before.
 
     Attributes:
         optimizer: Of the task alone.
@@ -51,9 +44,11 @@ class TaskProgress:
 
     def __init__(self, learner: Learner, task: Task, index: int, finished: tuple[TaskFinished, ...] = ()) -> None:
         self.learner, self.task, self.index, self.finished = learner, task, index, finished
-        self.optimizer = _optimizer(learner.model, learner.training)
+        weights, rate = learner.model.parameters(), learner.training.learning_rate
+        sgd = learner.training.optimizer == "sgd"
+        self.optimizer = SGD(weights, rate, learner.training.momentum) if sgd else Adam(weights, rate)
         self.scaler = GradScaler(learner.machine.device.type, enabled=learner.machine.scales)
-        self.plateau = Plateau(learner.training.learning_rate)
+        self.plateau = Plateau(rate)
         self.epoch, self.batches, self.loss = 0, 0, 0.0
         self.before = self.best = snapshot(learner.model)
         self.order, self.random = learner.generator.get_state(), dict[str, Tensor]()
@@ -110,9 +105,3 @@ class TaskProgress:
 def snapshot(model: nn.Module) -> dict[str, Tensor]:
     """A copy of a model's state dict."""
     return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-
-
-def _optimizer(model: nn.Module, training: Training) -> Optimizer:
-    if training.optimizer == "sgd":
-        return SGD(model.parameters(), lr=training.learning_rate, momentum=training.momentum)
-    return Adam(model.parameters(), lr=training.learning_rate)

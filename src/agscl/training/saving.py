@@ -6,7 +6,7 @@ import time
 
 from agscl.runs.checkpointer import RunState
 from agscl.runs.random import capture, restore
-from agscl.runs.tensors import load_optimizer, optimizer_tensors, prefixed, under
+from agscl.runs.tensors import load_optimizer, load_states, optimizer_tensors, prefixed, under
 
 from .history import SequenceProgress
 from .progress import TaskProgress
@@ -46,13 +46,9 @@ def load(progress: TaskProgress, state: RunState[SequenceProgress]) -> None:
         ValueError: If it was saved by another model or method.
     """
     numbers, tensors, learner = state.progress, state.tensors, progress.learner
-    try:
-        learner.model.load_state_dict(under("model", tensors))
-        learner.guard.load_state_dict(under("guard", tensors))
-        load_optimizer(progress.optimizer, under("optimizer", tensors))
-    except (RuntimeError, KeyError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"the checkpoint belongs to another model: {reason}; choose a new folder") from error
+    complaint = "the checkpoint does not fit the run, choose a new folder"
+    load_states(complaint, (learner.model, under("model", tensors)), (learner.guard, under("guard", tensors)))
+    load_optimizer(progress.optimizer, under("optimizer", tensors))
     device = learner.machine.device
     progress.best, progress.before = (
         {name: tensor.to(device) for name, tensor in under(group, tensors).items()} for group in ("best", "before")
@@ -81,8 +77,7 @@ def set_rollback_point(progress: TaskProgress) -> None:
 def rollback(progress: TaskProgress) -> None:
     """Go back to the start of the epoch, with a lower learning rate."""
     point = progress.rollback_point
-    if point is None:
-        raise AssertionError("set_rollback_point() comes before every epoch")
+    assert point is not None, "set_rollback_point() comes before every epoch"
     load(progress, point)
     progress.plateau = progress.plateau.lowered(progress.learner.training)
     progress.set_learning_rate()

@@ -27,7 +27,7 @@ def learn_sequence(learner: Learner, sequence: TaskSequence) -> History:
     """Learn all tasks in order, from the newest checkpoint of the learner's checkpointer if there is one.
 
     Raises:
-        ValueError: If a task cannot be learned, see `learn_task`.
+        ValueError: If a task cannot be learned, see `train`.
     """
     saved = learner.checkpointer.resume() if learner.checkpointer else None
     finished = saved.progress.finished if saved else ()
@@ -51,27 +51,28 @@ def _learn(progress: TaskProgress, tasks: tuple[Task, ...]) -> TaskFinished:
     train(progress)
     layers, after = learner.guard.graph.layers, learner.model.state_dict()
     used = used_capacity(layers, progress.before, after) if index else None
-    _consolidate(learner, task, index)
-    event = TaskFinished(
-        task=index,
-        name=task.name,
-        epochs=progress.epoch,
-        accuracy=tuple(_accuracy(learner, each, number) for number, each in enumerate(tasks)),
-        used_capacity=used,
-        **footprint(learner.guard),
-        seconds=progress.seconds,
-    )
-    emit(learner.loggers, event)
-    return event
 
-
-def _consolidate(learner: Learner, task: Task, index: int) -> None:
     def predict(batch: Batch) -> Tensor:
         logits: Tensor = learner.model(learner.machine.place(batch)[0], index)
         return logits
 
     size = -(-learner.training.batch_size // 2)  # a per-sample pass holds gradients beside activations: half as many
     learner.guard.consolidate(_Batches(task.train, size, learner.checkpointer), predict)
+    accuracy = []
+    for number, each in enumerate(tasks):
+        learner.guard.use_task(number)  # with what the method keeps for it
+        accuracy.append(evaluate(learner.model, each.test, number, machine=learner.machine).accuracy)
+    event = TaskFinished(
+        task=index,
+        name=task.name,
+        epochs=progress.epoch,
+        accuracy=tuple(accuracy),
+        used_capacity=used,
+        **footprint(learner.guard),
+        seconds=progress.seconds,
+    )
+    emit(learner.loggers, event)
+    return event
 
 
 @dataclass(frozen=True)
@@ -87,9 +88,3 @@ class _Batches:
             if self.checkpointer is not None:
                 self.checkpointer.check()
             yield batch
-
-
-def _accuracy(learner: Learner, task: Task, index: int) -> float:
-    """Test accuracy on a task, with what the method keeps for it."""
-    learner.guard.use_task(index)
-    return evaluate(learner.model, task.test, index, machine=learner.machine).accuracy

@@ -41,7 +41,6 @@ class Training:
     on_divergence: Literal["stop", "restore"] = "stop"
 
     def __post_init__(self) -> None:
-        """Refuse values outside their ranges."""
         for name in ("epochs", "batch_size", "patience"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")

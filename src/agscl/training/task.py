@@ -8,38 +8,27 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from agscl.benchmarks.task import Batch, Task
+from agscl.benchmarks.task import Batch
 from agscl.guard import Diverged
 from agscl.runs.events import emit
 
 from .evaluation import answers, batch_loss, evaluate, require_examples
 from .events import EpochFinished, RateLowered
 from .joint import joined_logits
-from .learner import Learner
 from .progress import TaskProgress
 from .saving import rollback, save, set_rollback_point
 
 
-def learn_task(learner: Learner, task: Task, index: int) -> int:
-    """Train the current task and leave the model with the weights of the lowest validation loss.
+def train(progress: TaskProgress) -> None:
+    """Train a task from its progress to its end and leave the model with the weights of the lowest validation loss.
 
-    A fresh optimizer for the task; its state is kept when the learning rate falls. The validation loss is the
-    plain task loss, whatever the method.
-
-    Returns:
-        Number of epochs trained.
+    The optimizer's state is kept when the learning rate falls. The validation loss is the plain task loss, whatever
+    the method.
 
     Raises:
         ValueError: If a part of the task is empty or a label has no output.
         Diverged: If the loss or a gradient is not finite, and the training says to stop then.
     """
-    progress = TaskProgress(learner, task, index)
-    train(progress)
-    return progress.epoch
-
-
-def train(progress: TaskProgress) -> None:
-    """Train a task from its progress to its end; raises as `learn_task` does."""
     learner = progress.learner
     require_examples(progress.task.train, progress.index)
     while not progress.finished_training:
@@ -59,22 +48,18 @@ def _train_epoch(progress: TaskProgress) -> None:
     learner, saved = progress.learner, partial(save, progress)
     learner.model.train()
     for batch in progress.remaining():
-        progress.loss += _step(progress, batch) * len(batch[1])
+        progress.optimizer.zero_grad()
+        with learner.machine.autocast():
+            loss = _loss(progress, batch)
+        value = loss.item()
+        _require_finite(value, "loss")
+        torch.autograd.backward(progress.scaler.scale(loss))
+        progress.scaler.step(progress.optimizer)
+        progress.scaler.update()
+        progress.loss += value * len(batch[1])
         progress.batches += 1
         if learner.checkpointer is not None:
             learner.checkpointer.after_step(saved)
-
-
-def _step(progress: TaskProgress, batch: Batch) -> float:
-    progress.optimizer.zero_grad()
-    with progress.learner.machine.autocast():
-        loss = _loss(progress, batch)
-    value = loss.item()
-    _require_finite(value, "loss")
-    torch.autograd.backward(progress.scaler.scale(loss))
-    progress.scaler.step(progress.optimizer)
-    progress.scaler.update()
-    return value
 
 
 def _loss(progress: TaskProgress, batch: Batch) -> Tensor:

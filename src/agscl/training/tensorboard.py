@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,11 +27,8 @@ def tensorboard(folder: Path) -> Iterator[Logger[Event]]:
         MissingExtraError: If tensorboard is not installed.
     """
     require("tensorboard", extra="tensorboard")
-    curves = _Curves(folder)
-    try:
+    with closing(_Curves(folder)) as curves:
         yield curves
-    finally:
-        curves.close()
 
 
 class _Curves:
@@ -50,9 +47,19 @@ class _Curves:
             case Resumed():
                 self._open(event.epochs, event.task * event.epochs + event.epoch + 1)
             case EpochFinished():
-                self._epoch(event)
+                values = {
+                    "loss/training": event.training_loss,
+                    "loss/validation": event.validation_loss,
+                    "accuracy/validation": event.validation_accuracy,
+                    "learning rate": event.learning_rate,
+                    "steps per second": event.steps / max(event.seconds, 1e-9),
+                }
+                self._log(values, event.task * self._epochs + event.epoch)
             case TaskFinished():
-                self._task(event)
+                each = {f"accuracy after each task/{index + 1}": value for index, value in enumerate(event.accuracy)}
+                mean = {"accuracy after each task/mean": sum(event.accuracy) / len(event.accuracy)}
+                nodes = {"nodes/sparsity": event.sparsity, "nodes/used capacity": event.used_capacity}
+                self._log({**each, **mean, **nodes}, event.task * self._epochs + event.epochs)
 
     def close(self) -> None:
         """Write what is left."""
@@ -64,22 +71,6 @@ class _Curves:
         from torch.utils.tensorboard.writer import SummaryWriter
 
         self._writer, self._epochs = SummaryWriter(str(self._folder), purge_step=purge), epochs
-
-    def _epoch(self, event: EpochFinished) -> None:
-        values = {
-            "loss/training": event.training_loss,
-            "loss/validation": event.validation_loss,
-            "accuracy/validation": event.validation_accuracy,
-            "learning rate": event.learning_rate,
-            "steps per second": event.steps / max(event.seconds, 1e-9),
-        }
-        self._log(values, event.task * self._epochs + event.epoch)
-
-    def _task(self, event: TaskFinished) -> None:
-        each = {f"accuracy after each task/{index + 1}": value for index, value in enumerate(event.accuracy)}
-        mean = {"accuracy after each task/mean": sum(event.accuracy) / len(event.accuracy)}
-        nodes = {"nodes/sparsity": event.sparsity, "nodes/used capacity": event.used_capacity}
-        self._log({**each, **mean, **nodes}, event.task * self._epochs + event.epochs)
 
     def _log(self, values: Mapping[str, float | None], step: int) -> None:
         assert self._writer is not None
