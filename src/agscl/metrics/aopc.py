@@ -68,13 +68,10 @@ def prediction_curve(
 
     Example:
         >>> from agscl.nodes import trace
-        >>> model = nn.Sequential(nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 1, bias=False))
-        >>> for parameter in model.parameters():
-        ...     _ = nn.init.ones_(parameter)
-        >>> x = torch.ones(1, 1)
-        >>> layers = trace(model, x, heads="2").layers
-        >>> prediction_curve(model, layers, {"0": torch.tensor([1, 0])}, lambda: model(x).item(), [0, 0.5, 1])
-        [4.0, 2.0, 0.0]
+        >>> model = nn.Sequential(nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 1))
+        >>> layers, weights = trace(model, torch.ones(1, 1), heads="2").layers, model[0].weight
+        >>> prediction_curve(model, layers, {"0": torch.tensor([1, 0])}, lambda: int((weights != 0).sum()), [0, 0.5, 1])
+        [2, 1, 0]
     """
     if sorted(ratios) != list(ratios) or not all(0 <= ratio <= 1 for ratio in ratios):
         raise ValueError(f"ratios of pruning ascend and lie in [0, 1], got {list(ratios)}")
