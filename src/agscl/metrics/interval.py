@@ -81,9 +81,6 @@ def interquartile_mean(values: Sequence[float]) -> float:
     Less moved by an outlier than the mean, less coarse than the median; fewer than four values lose none.
     Source: Agarwal et al. (2021), "IQM".
 
-    Raises:
-        ValueError: If there are no values.
-
     Example:
         >>> interquartile_mean([0.0, 2.0, 4.0, 100.0])
         3.0
@@ -132,17 +129,11 @@ def bootstrap(values: Sequence[float], statistic: Callable[[Tensor], Tensor]) ->
 
 
 def paired_difference(first: Sequence[float], second: Sequence[float]) -> Difference:
-    """Whether one method beats another on the same seeds: mean of first minus second, and a two-sided test.
+    """Whether one method beats another on the same seeds, in one order: mean of first minus second, two-sided test.
 
     The sign-flip test asks how often a mean difference as large comes about if each pair might as well be the other
     way round. It assumes no distribution; with n pairs no p-value is below 2 / 2^n, so that five seeds cannot reach
-    0.05.
-
-    Source: Fisher (1935), section 21.
-
-    Args:
-        first: One value a seed.
-        second: The same seeds in the same order.
+    0.05. Source: Fisher (1935), section 21.
 
     Raises:
         ValueError: If the lengths differ or are 0.

@@ -45,10 +45,9 @@ def relative(scores: ArrayLike, random: ArrayLike, reference: ArrayLike) -> Tens
 
 
 def accumulated(relative_scores: ArrayLike) -> Tensor:
-    """Sum of the relative scores over tasks at every time, shape ``(times,)``: figure 7(a) of Jung et al. (2020).
+    """Sum of the relative scores over tasks at every time, shape ``(times,)`` of ``(times, T)``; NaN counts as 0.
 
-    Args:
-        relative_scores: Shape ``(times, T)``; NaN where a task was not learned yet or not measurable, counted as 0.
+    Source: Jung et al. (2020), section 4.2, figure 7(a).
 
     Example:
         >>> accumulated([[0.5, float("nan")], [1.0, 0.25]]).tolist()
