@@ -39,11 +39,6 @@ def is_archive(path: Path) -> bool:
 def unpack(path: Path, folder: Path, report: Report = no_report) -> None:
     """Unpack an archive's regular files below ``folder``.
 
-    Args:
-        path: The archive.
-        folder: Where its files go.
-        report: Told about progress.
-
     Raises:
         DataError: If the archive is damaged, would write outside ``folder``, holds links or devices, or
             grows beyond reason.
@@ -78,15 +73,7 @@ def _zip_members(path: Path) -> Iterator[Member]:
 
 
 def check_compression(path: Path, info: zipfile.ZipInfo) -> None:
-    """Refuse a member that is packed in other ways than the usual: these take as much memory as it says.
-
-    Args:
-        path: The archive.
-        info: The member.
-
-    Raises:
-        DataError: If it is.
-    """
+    """Refuse a member that is packed in other ways than the usual: these take as much memory as it says."""
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise DataError(f"{path}: {info.filename!r} is neither stored nor deflated: refused")
 

@@ -103,9 +103,6 @@ class Cache:
     def manifest(self, name: str) -> Manifest:
         """The manifest of a set.
 
-        Args:
-            name: Name of the set.
-
         Raises:
             DataError: If it is not here, or its record is damaged or of another version.
         """
@@ -123,16 +120,12 @@ class Cache:
         return manifest
 
     def __contains__(self, name: str) -> bool:
-        """Whether a set of this name is recorded here."""
         return self._record(name).is_file()
 
     def load(self, name: str) -> ImageSet:
         """Open a set as memory maps.
 
         Sizes, shapes and labels are always checked, checksums of sets up to 1 GiB too.
-
-        Args:
-            name: Name of the set.
 
         Raises:
             DataError: If the set is not here, or a file is missing, truncated or changed.
@@ -146,9 +139,6 @@ class Cache:
 
     def verify(self, name: str) -> Manifest:
         """Read a whole set and compare it with its checksums.
-
-        Args:
-            name: Name of the set.
 
         Raises:
             DataError: If a file is missing, truncated or changed; names the file.
@@ -185,11 +175,7 @@ class Cache:
 
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:
-        """Keep other processes from writing this set meanwhile; also clears up after any that died.
-
-        Args:
-            name: Name of the set.
-        """
+        """Keep other processes from writing this set meanwhile; also clears up after any that died."""
         self._record(name)
         self.root.mkdir(parents=True, exist_ok=True)
         with FileLock(self.root / f".{name}.lock"):
@@ -199,11 +185,7 @@ class Cache:
 
     @contextmanager
     def scratch(self, name: str) -> Iterator[Path]:
-        """A temporary folder beside the sets, removed at the end unless it was renamed.
-
-        Args:
-            name: Name of the set.
-        """
+        """A temporary folder beside the sets, removed at the end unless it was renamed."""
         folder = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".part", dir=self.root))
         folder.chmod(0o755)
         try:
@@ -298,10 +280,6 @@ def _write_atomically(path: Path, content: bytes) -> None:
 
 def require_sets(names: Iterable[str], root: Path | None = None) -> None:
     """Refuse to go on without data.
-
-    Args:
-        names: The data sets needed.
-        root: Folder of the data sets; default: the platform's cache folder.
 
     Raises:
         DataError: If one is not in the folder; the message has the commands that get all that are missing.

@@ -251,9 +251,6 @@ CATALOGUE: Mapping[str, DataSet] = {
 def data_set(name: str) -> DataSet:
     """The catalogue's entry of this name.
 
-    Args:
-        name: Name of the data set.
-
     Raises:
         DataError: If there is none; lists those that there are.
 

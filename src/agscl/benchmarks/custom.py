@@ -82,15 +82,6 @@ def from_npz(path: Path | str, num_tasks: int, seed: int = 0, options: LoadOptio
 
     Raises:
         ValueError: If the file is damaged or foreign, or classes cannot be shared out equally.
-
-    Example:
-        >>> import tempfile
-        >>> images, labels = np.zeros((40, 8, 8), np.uint8), np.arange(40) % 4
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     np.savez(Path(folder) / "signs.npz", x=images, y=labels)
-        ...     sequence = from_npz(Path(folder) / "signs.npz", num_tasks=2)
-        >>> sequence.num_classes, sequence.input_shape
-        ((2, 2), (1, 8, 8))
     """
     file = Path(path)
     name = as_text(file.stem)

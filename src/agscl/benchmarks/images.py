@@ -53,7 +53,6 @@ class Pipeline:
     permutation: Tensor | None = None
 
     def __post_init__(self) -> None:
-        """Refuse statistics that cannot normalise."""
         if len(self.mean) != len(self.std) or min(self.std) <= 0:
             raise ValueError(f"each channel needs a mean and a positive std, got {self.mean} and {self.std}")
         if self.channels > 1 and len(self.mean) not in (1, self.channels):
@@ -172,16 +171,12 @@ class ImageExamples:
         return self.pipeline.shape((channels, height, width))
 
     def __len__(self) -> int:
-        """Number of examples."""
         return len(self.labels)
 
     def batches(self, batch_size: int, *, generator: torch.Generator | None = None) -> Iterator[Batch]:
-        """Yield every example once, shuffled and augmented by ``generator`` when it is given.
+        """Yield every example once, shuffled and augmented by ``generator``, one of the CPU, when it is given.
 
-        Args:
-            batch_size: Largest number of examples in a batch, at least 1.
-            generator: A CPU generator. The whole order is drawn when the first batch is asked for,
-                augmentation batch by batch.
+        The whole order is drawn when the first batch is asked for, augmentation batch by batch.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")

@@ -39,16 +39,10 @@ class DatasetExamples:
         self.workers = workers
 
     def __len__(self) -> int:
-        """Number of examples."""
         return len(self.rows)
 
     def batches(self, batch_size: int, *, generator: torch.Generator | None = None) -> Iterator[Batch]:
-        """Yield every example once, in an order drawn from ``generator`` when it is given.
-
-        Args:
-            batch_size: Largest number of examples in a batch, at least 1.
-            generator: Shuffles the examples.
-        """
+        """Yield every example once, in an order drawn from ``generator`` when it is given."""
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         count = len(self)
@@ -66,9 +60,6 @@ class DatasetExamples:
 
 def labels_of(dataset: Dataset[Any]) -> Tensor:
     """Label of every example, int64: from ``targets`` or ``labels`` if there are any, else by reading all.
-
-    Args:
-        dataset: A map-style data set.
 
     Raises:
         ValueError: If the data set has no length, or its labels are not integers.

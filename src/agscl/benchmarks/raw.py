@@ -47,15 +47,11 @@ class RawSet:
     named: bool = True
 
     def __post_init__(self) -> None:
-        """Make sure that the names can be written anywhere."""
         object.__setattr__(self, "classes", tuple(map(as_text, self.classes)))
 
 
 def as_text(name: str) -> str:
     r"""A name, perhaps of a file, with escapes such as ``\udce9`` for what is no text.
-
-    Args:
-        name: The name.
 
     Example:
         >>> as_text("cat\udce9")
@@ -65,13 +61,7 @@ def as_text(name: str) -> str:
 
 
 def piece(images: Pixels, labels: NDArray[np.integer], *, is_test: bool) -> Piece:
-    """A piece all of whose images are on the same side of the split.
-
-    Args:
-        images: uint8, shape ``(n, C, H, W)``.
-        labels: Positions of the classes, shape ``(n,)``.
-        is_test: Whether the official split keeps them for testing.
-    """
+    """A piece all of whose images are on one side of the split; labels are positions of the classes."""
     return Piece(images, labels.astype(np.int64), np.full(len(images), is_test))
 
 

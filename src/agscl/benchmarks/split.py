@@ -48,12 +48,7 @@ class Parts:
         return self.pipeline.shape(self.images.image_shape)
 
     def task(self, name: str, classes: Sequence[int] | None = None) -> Task:
-        """The task of telling these classes apart (default: all); labels are positions in ``classes``.
-
-        Args:
-            name: Name of the task.
-            classes: Positions of its classes in the set.
-        """
+        """The task of telling these classes apart (default: all); labels are positions in ``classes``."""
         every = len(self.images.classes)
         chosen = torch.arange(every) if classes is None else torch.tensor(classes)
         position = torch.full((every,), -1, dtype=torch.int64)
@@ -102,13 +97,7 @@ def prepare(images: ImageSet, seed: int, options: LoadOptions, *, side: int | No
 
 
 def with_drawn_test(images: ImageSet, share: float, seed: int) -> ImageSet:
-    """The same images with a new test split.
-
-    Args:
-        images: The set.
-        share: Share of every class that is for testing.
-        seed: Draws the test images.
-    """
+    """The same images with a new test split: a drawn share of every class."""
     _, test = hold_out(images.labels, share, stream(seed, "test split"))
     is_test = torch.zeros(len(images), dtype=torch.bool)
     is_test[test] = True

@@ -32,9 +32,6 @@ ALIGNMENT = 8
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """All arrays of real numbers in a file, by name.
 
-    Args:
-        path: A MATLAB 5 file.
-
     Raises:
         DataError: If the file is damaged or of another version, or announces more than it holds.
     """

@@ -42,9 +42,6 @@ def read_npz(source: Source) -> RawSet | None:
 def npz_set(path: Path) -> RawSet:
     """Read an ``.npz`` file.
 
-    Args:
-        path: The file.
-
     Raises:
         DataError: If it is damaged, or its arrays are not images with labels.
     """
@@ -61,9 +58,6 @@ def npz_set(path: Path) -> RawSet:
 
 def load_npz(path: Path) -> dict[str, NDArray[Any]]:
     """All arrays of a file, without pickles.
-
-    Args:
-        path: The file.
 
     Raises:
         DataError: If the file is damaged, foreign, or announces more than it holds.

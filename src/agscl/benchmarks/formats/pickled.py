@@ -27,10 +27,6 @@ FRAME_BYTES = 9
 def read_pickle(source: Source, path: Path) -> dict[str, Any]:
     """Read a pickled dictionary of arrays, strings and numbers; `array` gets an array out of it.
 
-    Args:
-        source: The files that are known or vouched for.
-        path: The pickle.
-
     Raises:
         DataError: If the file's checksum is not known or differs, or it holds anything else.
     """
@@ -53,11 +49,6 @@ def read_pickle(source: Source, path: Path) -> dict[str, Any]:
 
 def array(entries: dict[str, Any], key: str, path: Path) -> NDArray[Any]:
     """An entry as an array of numbers.
-
-    Args:
-        entries: The dictionary of a pickle.
-        key: Name of the entry.
-        path: The pickle, for the error.
 
     Raises:
         DataError: If it is missing or not numbers.

@@ -35,9 +35,6 @@ class Source:
     def find(self, name: str) -> Path | None:
         """The file or folder of this name in the source, preferably in torchvision's folder for the set.
 
-        Args:
-            name: Name of a file or folder.
-
         Raises:
             DataError: If there are several, and no way to tell which is meant.
         """
@@ -51,14 +48,7 @@ class Source:
         return chosen[0] if chosen else None
 
     def need(self, name: str) -> Path:
-        """Like :meth:`find`, for a file that must be there.
-
-        Args:
-            name: Name of a file or folder.
-
-        Raises:
-            DataError: If it is not there, or there are several.
-        """
+        """Like :meth:`find`, for a file that must be there."""
         path = self.find(name)
         if path is None:
             raise DataError(f"{self.path} lacks {name}")
