@@ -17,7 +17,7 @@ from agscl.extras import require
 
 from .image_set import ImageSet
 from .options import LoadOptions
-from .sampling import order, partition, pixel_orders
+from .sampling import order, partition
 from .split import prepare, with_drawn_test
 from .task import TaskSequence
 
@@ -56,11 +56,8 @@ def permuted_digits(seed: int = 0, options: LoadOptions | None = None, *, num_ta
     """
     options = options or LoadOptions()
     parts = prepare(load_digits(seed), seed, options, flip=False)
-    tasks = tuple(
-        replace(parts, pipeline=replace(parts.pipeline, permutation=pixels)).task(f"pixel order {number}")
-        for number, pixels in enumerate(pixel_orders(num_tasks, math.prod(SHAPE), seed)[: options.tasks])
-    )
-    return TaskSequence("permuted-digits", tasks, SHAPE, {"seed": seed, **options.scaled_down(num_tasks)})
+    record = {"seed": seed, **options.scaled_down(num_tasks)}
+    return TaskSequence("permuted-digits", parts.permuted(num_tasks, seed), SHAPE, record)
 
 
 def rotated_digits(seed: int = 0, options: LoadOptions | None = None, *, num_tasks: int = 6) -> TaskSequence:
@@ -96,7 +93,9 @@ def load_digits(seed: int) -> ImageSet:
 
 
 def rotate(images: Tensor, degrees: float) -> Tensor:
-    """Rotate images anticlockwise about their centre, bilinearly; new corners are black. uint8, shape ``(N, C, H, W)``.
+    """Rotate uint8 images of shape ``(N, C, H, W)`` anticlockwise about their centre, bilinearly.
+
+    New corners are black.
 
     Example:
         >>> rotate(torch.tensor([[[[1, 2], [3, 4]]]], dtype=torch.uint8), 90).tolist()

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .image_set import IMAGE_DIMS
+from .sampling import in_batches
 from .task import Batch
 
 
@@ -94,18 +95,14 @@ class Pipeline:
         if self.crop is None:
             return images
         if self.augment and generator is not None:
-            return _random_crop(images, self.crop, generator)
+            windows = images.unfold(2, self.crop, 1).unfold(3, self.crop, 1)
+            tops, lefts = (
+                torch.randint(places, (len(images),), generator=generator).to(images.device)
+                for places in windows.shape[2:4]
+            )
+            return windows[torch.arange(len(images), device=images.device), :, tops, lefts]
         top, left = ((side - self.crop) // 2 for side in images.shape[2:])
         return images[:, :, top : top + self.crop, left : left + self.crop]
-
-
-def _random_crop(images: Tensor, side: int, generator: torch.Generator) -> Tensor:
-    """Cut a square of ``side`` pixels out of each image, each at its own random position."""
-    windows = images.unfold(2, side, 1).unfold(3, side, 1)
-    tops, lefts = (
-        torch.randint(places, (len(images),), generator=generator).to(images.device) for places in windows.shape[2:4]
-    )
-    return windows[torch.arange(len(images), device=images.device), :, tops, lefts]
 
 
 def _random_zoom(pixels: Tensor, side: int, generator: torch.Generator) -> Tensor:
@@ -178,11 +175,7 @@ class ImageExamples:
 
         The whole order is drawn when the first batch is asked for, augmentation batch by batch.
         """
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        count = len(self)
-        order = torch.arange(count) if generator is None else torch.randperm(count, generator=generator)
-        for chosen in torch.split(order, batch_size) if count else ():
+        for chosen in in_batches(len(self), batch_size, generator):
             positions = chosen.to(self.images.device)
             rows = positions if self.rows is None else self.rows[positions]
             yield self.pipeline(self.images[rows].to(self.device), generator), self.labels[chosen.to(self.device)]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from .sampling import in_batches
 from .task import Batch
 
 
@@ -43,11 +44,7 @@ class DatasetExamples:
 
     def batches(self, batch_size: int, *, generator: torch.Generator | None = None) -> Iterator[Batch]:
         """Yield every example once, in an order drawn from ``generator`` when it is given."""
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        count = len(self)
-        order = torch.arange(count) if generator is None else torch.randperm(count, generator=generator)
-        chosen = torch.split(order, batch_size) if count else ()
+        chosen = in_batches(len(self), batch_size, generator)
         loader: DataLoader[Any] = DataLoader(
             self.dataset,
             batch_sampler=[self.rows[positions].tolist() for positions in chosen],

@@ -63,9 +63,3 @@ def as_text(name: str) -> str:
 def piece(images: Pixels, labels: NDArray[np.integer], *, is_test: bool) -> Piece:
     """A piece all of whose images are on one side of the split; labels are positions of the classes."""
     return Piece(images, labels.astype(np.int64), np.full(len(images), is_test))
-
-
-def channels_first(images: NDArray[np.uint8]) -> Pixels:
-    """Images of shape ``(n, H, W)`` or ``(n, H, W, C)`` as ``(n, C, H, W)``."""
-    grey_dims = 3
-    return images[:, None] if images.ndim == grey_dims else images.transpose(0, 3, 1, 2)

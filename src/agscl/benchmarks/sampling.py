@@ -96,3 +96,11 @@ def pixel_orders(count: int, pixels: int, seed: int) -> list[Tensor]:
     """
     drawn = [torch.randperm(pixels, generator=stream(seed, f"pixel order {number}")) for number in range(1, count)]
     return [torch.arange(pixels), *drawn]
+
+
+def in_batches(count: int, batch_size: int, generator: torch.Generator | None) -> Sequence[Tensor]:
+    """Positions of examples, batch by batch, shuffled by ``generator`` when it is given; the last may be smaller."""
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    order = torch.arange(count) if generator is None else torch.randperm(count, generator=generator)
+    return torch.split(order, batch_size) if count else ()

@@ -68,22 +68,20 @@ def load_npz(path: Path) -> dict[str, NDArray[Any]]:
             if total > max(MAX_RATIO * path.stat().st_size, ALWAYS_ALLOWED):
                 raise DataError(f"{path} grows beyond reason when unpacked: refused")
             for info in archive.infolist():
-                _check_member(path, archive, info)
+                check_compression(path, info)
+                with archive.open(info) as file:  # only the header: nothing is allocated before its size is checked
+                    header = read_header(file, f"{path}: {info.filename}")
+                    left = info.file_size - file.tell()
+                if header.nbytes != left:
+                    raise DataError(
+                        f"{path}: {info.filename} announces {header.nbytes} bytes of {header.dtype}: refused"
+                    )
         with warnings.catch_warnings(action="ignore"), np.load(path, allow_pickle=False) as arrays:  # see `read_header`
             return {name: arrays[name] for name in arrays.files}
     except DAMAGE as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{path} is truncated, damaged or not an .npz file: {error}") from error
-
-
-def _check_member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
-    """Refuse an array whose header announces another size than the file has, before it is allocated."""
-    check_compression(path, info)
-    with archive.open(info) as file:
-        header = read_header(file, f"{path}: {info.filename}")
-        if header.nbytes != info.file_size - file.tell():
-            raise DataError(f"{path}: {info.filename} announces {header.nbytes} bytes of {header.dtype}: refused")
 
 
 def _array(path: Path, arrays: dict[str, NDArray[Any]], name: str) -> NDArray[Any]:
