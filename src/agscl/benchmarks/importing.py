@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from agscl.benchmarks.formats.folder import read_folder
+from agscl.benchmarks.formats.folder import read_tree
 from agscl.benchmarks.formats.npz import read_npz
 from agscl.benchmarks.formats.source import Source
 from agscl.extras import require
@@ -110,7 +110,7 @@ def _read(entry: DataSet, source: Source, scratch: Path, report: Report) -> RawS
     elif source.path.is_dir():
         known = [path for path in sorted(source.path.iterdir()) if path.name in entry.checksums and is_archive(path)]
         source = _unpacked(source, known, scratch, report) if known else source
-    return entry.reader(source) or read_folder(source)
+    return entry.reader(source) or read_tree(source.path, source.shape)
 
 
 def _unpacked(source: Source, archives: list[Path], scratch: Path, report: Report) -> Source:

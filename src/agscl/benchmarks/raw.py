@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -45,6 +45,12 @@ class RawSet:
     count: int
     pieces: Iterator[Piece]
     named: bool = True
+
+    @classmethod
+    def of(cls, classes: tuple[str, ...], pieces: Sequence[Piece], *, named: bool = True) -> RawSet:
+        """A set whose pieces are in memory already."""
+        count = sum(len(part.images) for part in pieces)
+        return cls(classes, pieces[0].images.shape[1:], count, iter(pieces), named)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", tuple(map(as_text, self.classes)))

@@ -9,12 +9,7 @@ from torch import Tensor, nn
 
 
 class Trunk(nn.Module):
-    """A network that maps images to features.
-
-    Args:
-        network: The network without its classifier.
-        num_features: Width of its output.
-    """
+    """A network without its classifier: it maps images to ``num_features`` features."""
 
     def __init__(self, network: nn.Module, num_features: int) -> None:
         super().__init__()

@@ -41,7 +41,7 @@ def _read(source: Source, folder_name: str, batches: list[str], meta: str, prefi
         if rows.dtype != np.uint8 or rows.ndim != 2 or rows.shape[1] != np.prod(SHAPE):  # noqa: PLR2004
             raise DataError(f"{path}: 'data' is {rows.dtype} {rows.shape}, not rows of 3072 bytes")
         pieces.append(piece(rows.reshape(-1, *SHAPE), labels, is_test=path.name == batches[-1]))
-    return RawSet(tuple(names), SHAPE, sum(len(part.images) for part in pieces), iter(pieces))
+    return RawSet.of(tuple(names), pieces)
 
 
 def _member(folder: Path, name: str) -> Path:

@@ -31,7 +31,7 @@ def _read(source: Source, train: str, test: str, classes: tuple[str, ...]) -> Ra
     if source.find(train) is None:
         return None
     pieces = [_part(source, train, is_test=False), _part(source, test, is_test=True)]
-    return RawSet(classes, source.shape, sum(len(part.images) for part in pieces), iter(pieces))
+    return RawSet.of(classes, pieces)
 
 
 def _part(source: Source, name: str, *, is_test: bool) -> Piece:

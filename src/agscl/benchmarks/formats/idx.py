@@ -26,8 +26,7 @@ def read_idx(source: Source) -> RawSet | None:
     if _locate(source, "train-images-idx3-ubyte") is None:
         return None
     pieces = [_pair(source, "train", is_test=False), _pair(source, "t10k", is_test=True)]
-    count = sum(len(part.images) for part in pieces)
-    return RawSet(DIGITS, (1, *pieces[0].images.shape[2:]), count, iter(pieces), named=False)
+    return RawSet.of(DIGITS, pieces, named=False)
 
 
 def _pair(source: Source, prefix: str, *, is_test: bool) -> Piece:

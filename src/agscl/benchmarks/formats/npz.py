@@ -50,10 +50,7 @@ def npz_set(path: Path) -> RawSet:
         return _omniglot(path, arrays)
     parts = SPLIT if "x_train" in arrays else WHOLE
     pieces = [_piece(path, arrays, images, labels, is_test=test) for images, labels, test in parts]
-    classes = _classes(path, arrays, pieces)
-    shape = pieces[0].images.shape[1:]
-    count = sum(len(part.images) for part in pieces)
-    return RawSet(classes, shape, count, iter(pieces), named="classes" in arrays)
+    return RawSet.of(_classes(path, arrays, pieces), pieces, named="classes" in arrays)
 
 
 def load_npz(path: Path) -> dict[str, NDArray[Any]]:
@@ -139,4 +136,4 @@ def _omniglot(path: Path, arrays: dict[str, NDArray[Any]]) -> RawSet:
         raise DataError(f"{path}: an alphabet is not one of the {len(names)}")
     pairs, labels = np.unique(np.stack([alphabet, character], axis=1).astype(np.int64), axis=0, return_inverse=True)
     classes = tuple(f"{names[first]}/character{second:02d}" for first, second in pairs)
-    return RawSet(classes, images.shape[1:], len(images), iter([piece(images, labels.ravel(), is_test=False)]))
+    return RawSet.of(classes, [piece(images, labels.ravel(), is_test=False)])

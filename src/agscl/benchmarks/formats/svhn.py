@@ -12,7 +12,6 @@ from .matlab import read_arrays
 from .source import Source
 
 FILES = ("train_32x32.mat", "test_32x32.mat")
-SHAPE = (3, 32, 32)
 IMAGE = (32, 32, 3)
 
 
@@ -35,4 +34,4 @@ def read_svhn(source: Source) -> RawSet | None:
             raise DataError(f"{path}: y holds other numbers than 0 to 10")
         labels = digits.astype(np.int64) % 10
         pieces.append(piece(images.transpose(3, 2, 0, 1), labels, is_test=name == FILES[1]))
-    return RawSet(DIGITS, SHAPE, sum(len(part.images) for part in pieces), iter(pieces))
+    return RawSet.of(DIGITS, pieces)
