@@ -9,9 +9,9 @@ import shutil
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from .errors import DataError
 from .raw import Report, no_report
@@ -22,7 +22,6 @@ MAX_RATIO = 100
 ALWAYS_ALLOWED = 2**26
 """Bytes that any archive may hold."""
 MAX_MEMBERS = 5_000_000
-SEARCH_DEPTH = 4
 CHUNK = 2**20
 """Bytes read at once, at most."""
 DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, ValueError, OverflowError, RuntimeError)
@@ -39,11 +38,6 @@ def is_archive(path: Path) -> bool:
 def unpack(path: Path, folder: Path, report: Report = no_report) -> None:
     """Unpack an archive's regular files below ``folder``.
 
-    Args:
-        path: The archive.
-        folder: Where its files go.
-        report: Told about progress.
-
     Raises:
         DataError: If the archive is damaged, would write outside ``folder``, holds links or devices, or
             grows beyond reason.
@@ -55,7 +49,7 @@ def unpack(path: Path, folder: Path, report: Report = no_report) -> None:
             written += size
             if written > max(MAX_RATIO * used, ALWAYS_ALLOWED) or count > MAX_MEMBERS:
                 raise DataError(f"{path} grows beyond reason when unpacked: refused")
-            _write(source, _inside(folder, name, path), size, path)
+            _write(source, folder, name, size, path)
             report(what, min(position, used), used)
     except DAMAGE as error:
         if isinstance(error, DataError) or (isinstance(error, OSError) and error.errno in OUTSIDE):
@@ -78,21 +72,16 @@ def _zip_members(path: Path) -> Iterator[Member]:
 
 
 def check_compression(path: Path, info: zipfile.ZipInfo) -> None:
-    """Refuse a member that is packed in other ways than the usual: these take as much memory as it says.
-
-    Args:
-        path: The archive.
-        info: The member.
-
-    Raises:
-        DataError: If it is.
-    """
+    """Refuse a member that is packed in other ways than the usual: these take as much memory as it says."""
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise DataError(f"{path}: {info.filename!r} is neither stored nor deflated: refused")
 
 
 def _tar_members(path: Path) -> Iterator[Member]:
-    with path.open("rb") as file, _decompressed(path, file) as stream:
+    openers: dict[str, Callable[[IO[bytes]], Any]] = {".gz": gzip.open, ".tgz": gzip.open, ".bz2": bz2.open}
+    opener = openers.get(path.suffix.lower())
+    # the stream is read to its end, which also checks the compression's own checksum
+    with path.open("rb") as file, opener(file) if opener else file as stream:
         with tarfile.open(fileobj=cast("IO[bytes]", _Frugal(stream)), mode="r:") as archive:
             for info in archive:
                 if info.isdir():
@@ -103,16 +92,6 @@ def _tar_members(path: Path) -> Iterator[Member]:
                 yield info.name, info.size, source, file.tell()
         if sum(len(rest) for rest in iter(lambda: stream.read(CHUNK), b"")) < tarfile.BLOCKSIZE:
             raise DataError(f"{path} is truncated: it lacks the mark of its end")
-
-
-def _decompressed(path: Path, file: IO[bytes]) -> IO[bytes]:
-    """The tar inside; reading it to its end also checks the compression's own checksum."""
-    match path.suffix.lower():
-        case ".gz" | ".tgz":
-            return cast("IO[bytes]", gzip.GzipFile(fileobj=file))
-        case ".bz2":
-            return cast("IO[bytes]", bz2.BZ2File(file))
-    return file
 
 
 class _Frugal:
@@ -127,29 +106,15 @@ class _Frugal:
         return self._file.read(min(size, CHUNK))
 
 
-def _inside(folder: Path, name: str, archive: Path) -> Path:
+def _write(source: IO[bytes], folder: Path, name: str, size: int, archive: Path) -> None:
     parts = PurePosixPath(name.replace("\\", "/"))
     if not parts.parts:
         raise DataError(f"{archive} is damaged: a file in it has no name")
     if parts.is_absolute() or ".." in parts.parts or ":" in name:
         raise DataError(f"{archive} would write outside its folder: {name!r}")
-    return folder.joinpath(*parts.parts)
-
-
-def _write(source: IO[bytes], target: Path, size: int, archive: Path) -> None:
+    target = folder.joinpath(*parts.parts)
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("wb") as file:
         shutil.copyfileobj(source, file)
     if target.stat().st_size != size:
         raise DataError(f"{archive} is damaged: {target.name} is shorter than announced")
-
-
-def find(root: Path, name: str) -> list[Path]:
-    """Files or folders of this name in ``root`` or up to four levels below, nearest first.
-
-    Args:
-        root: Folder to search.
-        name: Name of a file or folder.
-    """
-    patterns = [str(PurePosixPath(*["*"] * depth, name)) for depth in range(SEARCH_DEPTH + 1)]
-    return [match for pattern in patterns for match in sorted(root.glob(pattern))]

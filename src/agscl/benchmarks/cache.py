@@ -13,7 +13,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -80,15 +80,6 @@ class Manifest:
         """Name of the folder that holds the arrays."""
         return f"{self.name}-{self.fingerprint}"
 
-    def array_shape(self, array: str) -> tuple[int, ...]:
-        """Shape that an array must have."""
-        return (self.count, *self.image_shape) if array == "images" else (self.count,)
-
-
-def default_root() -> Path:
-    """The platform's folder for this library's data sets."""
-    return user_cache_path("agscl") / "data"
-
 
 class Cache:
     """The data sets in one folder.
@@ -98,7 +89,7 @@ class Cache:
     """
 
     def __init__(self, root: Path | None = None) -> None:
-        self.root = default_root() if root is None else Path(root)
+        self.root = user_cache_path("agscl") / "data" if root is None else Path(root)
 
     def manifest(self, name: str) -> Manifest:
         """The manifest of a set.
@@ -120,7 +111,6 @@ class Cache:
         return manifest
 
     def __contains__(self, name: str) -> bool:
-        """Whether a set of this name is recorded here."""
         return self._record(name).is_file()
 
     def load(self, name: str) -> ImageSet:
@@ -163,12 +153,17 @@ class Cache:
         """
         with self.scratch(name) as folder:
             manifest = _write_arrays(folder, name, raw, source, report)
-            if self._holds(manifest):
-                return manifest
+            with suppress(DataError):
+                if self.verify(name) == manifest:  # just this is stored already, intact
+                    return manifest
             target = self.root / manifest.folder
             shutil.rmtree(target, ignore_errors=True)
             folder.rename(target)
-        _write_atomically(self._record(name), TypeAdapter(Manifest).dump_json(manifest, indent=1))
+        with self.scratch(name) as folder, (folder / "record").open("wb") as file:
+            file.write(TypeAdapter(Manifest).dump_json(manifest, indent=1))
+            _sync(file)
+            Path(file.name).chmod(0o644)
+            Path(file.name).replace(self._record(name))
         for old in self.root.glob(f"{name}-*"):
             if re.fullmatch(re.escape(name) + r"-[0-9a-f]{12}", old.name) and old.name != manifest.folder:
                 shutil.rmtree(old, ignore_errors=True)
@@ -199,13 +194,6 @@ class Cache:
             raise ValueError(f"a data set's name is lower-case letters, digits and single hyphens: {name!r}")
         return self.root / f"{name}.json"
 
-    def _holds(self, manifest: Manifest) -> bool:
-        """Whether just this is stored already, intact."""
-        try:
-            return self.verify(manifest.name) == manifest
-        except DataError:
-            return False
-
     def _open(self, manifest: Manifest, array: str) -> NDArray[Any]:
         path = self.root / manifest.folder / f"{array}.npy"
         try:
@@ -213,7 +201,8 @@ class Cache:
                 header, start = read_header(file, path), file.tell()
         except OSError as error:
             raise DataError(f"{path} is missing or cannot be read: {error}") from error
-        if (header.shape, header.dtype) != (manifest.array_shape(array), ARRAYS[array]) or header.fortran:
+        shape = _shapes(manifest.count, manifest.image_shape)[array]
+        if (header.shape, header.dtype, header.fortran) != (shape, ARRAYS[array], False):
             raise DataError(f"{path} is foreign: {header.dtype} {header.shape} is not what was stored")
         if path.stat().st_size != start + header.nbytes or not header.nbytes:
             raise DataError(f"{path} is truncated or damaged: its size is not what it announces")
@@ -226,9 +215,13 @@ class Cache:
                 raise DataError(f"{path} was changed after the import: agscl data import it again")
 
 
+def _shapes(count: int, image_shape: tuple[int, int, int]) -> dict[str, tuple[int, ...]]:
+    return {"images": (count, *image_shape), "labels": (count,), "is_test": (count,)}
+
+
 def _write_arrays(folder: Path, name: str, raw: RawSet, source: str, report: Report) -> Manifest:
     """Write the three arrays of a set and describe them."""
-    shapes = {"images": (raw.count, *raw.image_shape), "labels": (raw.count,), "is_test": (raw.count,)}
+    shapes = _shapes(raw.count, raw.image_shape)
     num_test = done = 0
     with ExitStack() as stack:
         files = {array: stack.enter_context((folder / f"{array}.npy").open("wb")) for array in ARRAYS}
@@ -267,24 +260,8 @@ def _sync(file: IO[bytes]) -> None:
     os.fsync(file.fileno())
 
 
-def _write_atomically(path: Path, content: bytes) -> None:
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.stem}.", delete=False) as file:
-        try:
-            file.write(content)
-            _sync(file)
-            Path(file.name).chmod(0o644)
-            Path(file.name).replace(path)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise
-
-
 def require_sets(names: Iterable[str], root: Path | None = None) -> None:
     """Refuse to go on without data.
-
-    Args:
-        names: The data sets needed.
-        root: Folder of the data sets; default: the platform's cache folder.
 
     Raises:
         DataError: If one is not in the folder; the message has the commands that get all that are missing.

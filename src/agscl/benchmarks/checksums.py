@@ -26,7 +26,6 @@ class Checksums:
     trusted: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        """Refuse digests of unknown kinds."""
         for digest in (*self.known.values(), *self.trusted):
             if len(digest) not in ALGORITHMS or not set(digest) <= set("0123456789abcdef"):
                 raise ValueError(f"a checksum is 32 (md5) or 64 (sha256) hexadecimal digits, got {digest!r}")
@@ -53,13 +52,7 @@ class Checksums:
 
 
 def file_digest(path: Path, kind: str, content: bytes | None = None) -> str:
-    """Hexadecimal digest of a file, or of its content when that has been read already.
-
-    Args:
-        path: The file.
-        kind: ``"md5"`` or ``"sha256"``.
-        content: The content, if it has been read.
-    """
+    """Hexadecimal ``"md5"`` or ``"sha256"`` of a file, or of its content when that has been read already."""
     if content is not None:
         return hashlib.new(kind, content, usedforsecurity=False).hexdigest()
     with path.open("rb") as file:

@@ -22,7 +22,7 @@ from .errors import DataError
 from .image_set import ImageSet
 from .loader import DatasetExamples, labels_of
 from .options import LoadOptions
-from .raw import RawSet, Report, as_text, no_report
+from .raw import Report, as_text, no_report
 from .sampling import hold_out, order, stream, thin
 from .sequences import split_classes
 from .split import prepare, with_drawn_test
@@ -82,19 +82,12 @@ def from_npz(path: Path | str, num_tasks: int, seed: int = 0, options: LoadOptio
 
     Raises:
         ValueError: If the file is damaged or foreign, or classes cannot be shared out equally.
-
-    Example:
-        >>> import tempfile
-        >>> images, labels = np.zeros((40, 8, 8), np.uint8), np.arange(40) % 4
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     np.savez(Path(folder) / "signs.npz", x=images, y=labels)
-        ...     sequence = from_npz(Path(folder) / "signs.npz", num_tasks=2)
-        >>> sequence.num_classes, sequence.input_shape
-        ((2, 2), (1, 8, 8))
     """
-    file = Path(path)
-    name = as_text(file.stem)
-    return _sequence(name, _in_memory(name, npz_set(file)), num_tasks, seed, options or LoadOptions())
+    raw, name = npz_set(Path(path)), as_text(Path(path).stem)
+    columns = (np.concatenate(column) for column in zip(*raw.pieces, strict=True))
+    images, labels, is_test = (torch.from_numpy(np.ascontiguousarray(column)) for column in columns)
+    held = ImageSet(name, images, labels, is_test, raw.classes)
+    return _sequence(name, held, num_tasks, seed, options or LoadOptions())
 
 
 def from_datasets(
@@ -148,13 +141,6 @@ def _sequence(name: str, images: ImageSet, num_tasks: int, seed: int, options: L
     if not images.is_test.any():
         images = with_drawn_test(images, TEST_SHARE, seed)
     return split_classes(name, prepare(images, seed, options), seed, num_tasks)
-
-
-def _in_memory(name: str, raw: RawSet) -> ImageSet:
-    pieces = list(raw.pieces)
-    arrays = (np.concatenate([piece[position] for piece in pieces]) for position in range(3))
-    images, labels, is_test = (torch.from_numpy(np.ascontiguousarray(array)) for array in arrays)
-    return ImageSet(name, images, labels, is_test, raw.classes)
 
 
 def _listing_digest(root: Path, size: int) -> str:

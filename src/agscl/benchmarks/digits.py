@@ -1,7 +1,7 @@
 """Handwritten digits that ship with scikit-learn: benchmarks of a few seconds that need no download.
 
 1,797 images of 8x8 pixels. Three sequences: split (new digits each task), permuted (new pixel order each
-task) and rotated (new angle each task).
+task) and rotated (new angle each task). The seed draws the order of the tasks and the three parts of each.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from agscl.extras import require
 
 from .image_set import ImageSet
 from .options import LoadOptions
-from .sampling import order, partition, pixel_orders
+from .sampling import order, partition
 from .split import prepare, with_drawn_test
 from .task import TaskSequence
 
@@ -27,19 +27,13 @@ SHAPE = (1, 8, 8)
 
 
 def digits(seed: int = 0, options: LoadOptions | None = None, *, num_tasks: int = 5) -> TaskSequence:
-    """Split digits: each task tells apart digits that no other task has seen.
-
-    Args:
-        seed: Draws the order of the digits (hence of the tasks) and the three parts.
-        options: Scale, device and so on.
-        num_tasks: 1, 2, 5 or 10; each task gets an equal share of the ten digits.
+    """Split digits: 1, 2, 5 or 10 tasks, and each tells apart digits that no other task has seen.
 
     Example:
         >>> sequence = digits(options=LoadOptions(tasks=2))
         >>> [(task.name, task.num_classes) for task in sequence.tasks]
         [('digits 6 7', 2), ('digits 0 8', 2)]
-        >>> inputs, labels = next(sequence.tasks[0].train.batches(32))
-        >>> inputs.shape
+        >>> next(sequence.tasks[0].train.batches(32))[0].shape
         torch.Size([32, 1, 8, 8])
     """
     options = options or LoadOptions()
@@ -54,12 +48,7 @@ def digits(seed: int = 0, options: LoadOptions | None = None, *, num_tasks: int 
 
 
 def permuted_digits(seed: int = 0, options: LoadOptions | None = None, *, num_tasks: int = 10) -> TaskSequence:
-    """All ten digits in every task, each task with its own fixed order of the pixels.
-
-    Args:
-        seed: Draws the pixel orders and the three parts.
-        options: Scale, device and so on.
-        num_tasks: Number of pixel orders; the first is the natural one.
+    """All ten digits in every task, each task with its own fixed order of the pixels (the first: natural).
 
     Example:
         >>> [task.name for task in permuted_digits(num_tasks=2).tasks]
@@ -67,20 +56,12 @@ def permuted_digits(seed: int = 0, options: LoadOptions | None = None, *, num_ta
     """
     options = options or LoadOptions()
     parts = prepare(load_digits(seed), seed, options, flip=False)
-    tasks = tuple(
-        replace(parts, pipeline=replace(parts.pipeline, permutation=pixels)).task(f"pixel order {number}")
-        for number, pixels in enumerate(pixel_orders(num_tasks, math.prod(SHAPE), seed)[: options.tasks])
-    )
-    return TaskSequence("permuted-digits", tasks, SHAPE, {"seed": seed, **options.scaled_down(num_tasks)})
+    record = {"seed": seed, **options.scaled_down(num_tasks)}
+    return TaskSequence("permuted-digits", parts.permuted(num_tasks, seed), SHAPE, record)
 
 
 def rotated_digits(seed: int = 0, options: LoadOptions | None = None, *, num_tasks: int = 6) -> TaskSequence:
-    """All ten digits in every task, each task at its own angle.
-
-    Args:
-        seed: Draws the order of the angles and the three parts.
-        options: Scale, device and so on.
-        num_tasks: Number of angles, spread evenly over a half turn.
+    """All ten digits in every task, each task at its own angle, spread evenly over a half turn.
 
     Example:
         >>> sorted(task.name for task in rotated_digits(num_tasks=2).tasks)
@@ -100,9 +81,6 @@ def rotated_digits(seed: int = 0, options: LoadOptions | None = None, *, num_tas
 def load_digits(seed: int) -> ImageSet:
     """The 1,797 images, scaled from 0..16 to 0..255, with a quarter of every class drawn for testing.
 
-    Args:
-        seed: Draws the test images.
-
     Raises:
         MissingExtraError: If scikit-learn is not installed.
     """
@@ -115,11 +93,9 @@ def load_digits(seed: int) -> ImageSet:
 
 
 def rotate(images: Tensor, degrees: float) -> Tensor:
-    """Rotate images anticlockwise about their centre, bilinearly; new corners are black.
+    """Rotate uint8 images of shape ``(N, C, H, W)`` anticlockwise about their centre, bilinearly.
 
-    Args:
-        images: uint8, shape ``(N, C, H, W)``.
-        degrees: The angle.
+    New corners are black.
 
     Example:
         >>> rotate(torch.tensor([[[[1, 2], [3, 4]]]], dtype=torch.uint8), 90).tolist()

@@ -35,7 +35,6 @@ class ImageSet:
     fingerprint: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse arrays that do not fit together."""
         count = len(self.images)
         if self.images.dtype != torch.uint8 or self.images.ndim != IMAGE_DIMS:
             raise ValueError(f"{self.name}: images must be uint8 (N, C, H, W), not {self.images.shape}")
@@ -45,7 +44,6 @@ class ImageSet:
             raise ValueError(f"{self.name}: a label is not one of the {len(self.classes)} classes")
 
     def __len__(self) -> int:
-        """Number of images."""
         return len(self.images)
 
     @property

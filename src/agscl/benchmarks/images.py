@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .image_set import IMAGE_DIMS
+from .sampling import in_batches
 from .task import Batch
 
 
@@ -53,7 +54,6 @@ class Pipeline:
     permutation: Tensor | None = None
 
     def __post_init__(self) -> None:
-        """Refuse statistics that cannot normalise."""
         if len(self.mean) != len(self.std) or min(self.std) <= 0:
             raise ValueError(f"each channel needs a mean and a positive std, got {self.mean} and {self.std}")
         if self.channels > 1 and len(self.mean) not in (1, self.channels):
@@ -95,18 +95,14 @@ class Pipeline:
         if self.crop is None:
             return images
         if self.augment and generator is not None:
-            return _random_crop(images, self.crop, generator)
+            windows = images.unfold(2, self.crop, 1).unfold(3, self.crop, 1)
+            tops, lefts = (
+                torch.randint(places, (len(images),), generator=generator).to(images.device)
+                for places in windows.shape[2:4]
+            )
+            return windows[torch.arange(len(images), device=images.device), :, tops, lefts]
         top, left = ((side - self.crop) // 2 for side in images.shape[2:])
         return images[:, :, top : top + self.crop, left : left + self.crop]
-
-
-def _random_crop(images: Tensor, side: int, generator: torch.Generator) -> Tensor:
-    """Cut a square of ``side`` pixels out of each image, each at its own random position."""
-    windows = images.unfold(2, side, 1).unfold(3, side, 1)
-    tops, lefts = (
-        torch.randint(places, (len(images),), generator=generator).to(images.device) for places in windows.shape[2:4]
-    )
-    return windows[torch.arange(len(images), device=images.device), :, tops, lefts]
 
 
 def _random_zoom(pixels: Tensor, side: int, generator: torch.Generator) -> Tensor:
@@ -172,22 +168,14 @@ class ImageExamples:
         return self.pipeline.shape((channels, height, width))
 
     def __len__(self) -> int:
-        """Number of examples."""
         return len(self.labels)
 
     def batches(self, batch_size: int, *, generator: torch.Generator | None = None) -> Iterator[Batch]:
-        """Yield every example once, shuffled and augmented by ``generator`` when it is given.
+        """Yield every example once, shuffled and augmented by ``generator``, one of the CPU, when it is given.
 
-        Args:
-            batch_size: Largest number of examples in a batch, at least 1.
-            generator: A CPU generator. The whole order is drawn when the first batch is asked for,
-                augmentation batch by batch.
+        The whole order is drawn when the first batch is asked for, augmentation batch by batch.
         """
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        count = len(self)
-        order = torch.arange(count) if generator is None else torch.randperm(count, generator=generator)
-        for chosen in torch.split(order, batch_size) if count else ():
+        for chosen in in_batches(len(self), batch_size, generator):
             positions = chosen.to(self.images.device)
             rows = positions if self.rows is None else self.rows[positions]
             yield self.pipeline(self.images[rows].to(self.device), generator), self.labels[chosen.to(self.device)]

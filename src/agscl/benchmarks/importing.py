@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from agscl.benchmarks.formats.folder import read_folder
+from agscl.benchmarks.formats.folder import read_tree
 from agscl.benchmarks.formats.npz import read_npz
-from agscl.benchmarks.formats.source import Shape, Source
+from agscl.benchmarks.formats.source import Source
 from agscl.extras import require
 
 from .archives import is_archive, unpack
@@ -46,7 +46,14 @@ def import_set(
         DataError: If a file is missing, truncated, tampered with or foreign; names it. The cache is then as
             it was before.
     """
-    return import_entry(_sized(data_set(name), size), path, cache or Cache(), frozenset(checksums), report)
+    entry, smallest, largest = data_set(name), 16, 1024
+    if size is not None:
+        if not entry.resizable:
+            raise DataError(f"images of {entry.name} are always {entry.shape[1]} pixels wide")
+        if not smallest <= size <= largest:
+            raise DataError(f"the size of stored images must be {smallest} to {largest} pixels, got {size}")
+        entry = replace(entry, shape=(entry.shape[0], size, size))
+    return import_entry(entry, path, cache or Cache(), frozenset(checksums), report)
 
 
 def download_set(name: str, cache: Cache | None = None, report: Report = no_report) -> Manifest:
@@ -71,26 +78,14 @@ def download_set(name: str, cache: Cache | None = None, report: Report = no_repo
         if name in cache:
             return cache.verify(name)
         with cache.scratch(name) as folder:
-            _download(entry, folder)
+            _download(entry, *entry.torchvision, folder)
             return _import_locked(entry, folder, cache, Checksums(entry.checksums), report)
 
 
 def import_entry(
-    entry: DataSet,
-    path: Path,
-    cache: Cache,
-    trusted: frozenset[str] = frozenset(),
-    report: Report = no_report,
+    entry: DataSet, path: Path, cache: Cache, trusted: frozenset[str] = frozenset(), report: Report = no_report
 ) -> Manifest:
-    """Like :func:`import_set`, for any entry, in the catalogue or not.
-
-    Args:
-        entry: The entry.
-        path: As in `import_set`.
-        cache: Where to keep it.
-        trusted: Checksums of files that the user trusts.
-        report: Told about progress.
-    """
+    """Like :func:`import_set`, for any entry, in the catalogue or not."""
     if not path.exists():
         raise DataError(f"{path} does not exist")
     checksums = Checksums(entry.checksums, trusted)
@@ -115,7 +110,7 @@ def _read(entry: DataSet, source: Source, scratch: Path, report: Report) -> RawS
     elif source.path.is_dir():
         known = [path for path in sorted(source.path.iterdir()) if path.name in entry.checksums and is_archive(path)]
         source = _unpacked(source, known, scratch, report) if known else source
-    return entry.reader(source) or read_folder(source)
+    return entry.reader(source) or read_tree(source.path, source.shape)
 
 
 def _unpacked(source: Source, archives: list[Path], scratch: Path, report: Report) -> Source:
@@ -139,24 +134,9 @@ def _checked(entry: DataSet, raw: RawSet, path: Path) -> RawSet:
     return raw if raw.named or not entry.classes else replace(raw, classes=entry.classes)
 
 
-def _sized(entry: DataSet, size: int | None) -> DataSet:
-    if size is None:
-        return entry
-    if not entry.resizable:
-        raise DataError(f"images of {entry.name} are always {entry.shape[1]} pixels wide")
-    smallest, largest = 16, 1024
-    if not smallest <= size <= largest:
-        raise DataError(f"the size of stored images must be {smallest} to {largest} pixels, got {size}")
-    shape: Shape = (entry.shape[0], size, size)
-    return replace(entry, shape=shape)
-
-
-def _download(entry: DataSet, folder: Path) -> None:
+def _download(entry: DataSet, class_name: str, parts: Iterable[Mapping[str, object]], folder: Path) -> None:
     """Let torchvision fetch the originals, which it checks against their checksums."""
     datasets = require("torchvision.datasets", extra="vision")
-    if entry.torchvision is None:
-        raise DataError(f"torchvision has no {entry.title}")
-    class_name, parts = entry.torchvision
     try:
         for part in parts:
             with contextlib.redirect_stdout(io.StringIO()):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from .sampling import in_batches
 from .task import Batch
 
 
@@ -39,21 +40,11 @@ class DatasetExamples:
         self.workers = workers
 
     def __len__(self) -> int:
-        """Number of examples."""
         return len(self.rows)
 
     def batches(self, batch_size: int, *, generator: torch.Generator | None = None) -> Iterator[Batch]:
-        """Yield every example once, in an order drawn from ``generator`` when it is given.
-
-        Args:
-            batch_size: Largest number of examples in a batch, at least 1.
-            generator: Shuffles the examples.
-        """
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        count = len(self)
-        order = torch.arange(count) if generator is None else torch.randperm(count, generator=generator)
-        chosen = torch.split(order, batch_size) if count else ()
+        """Yield every example once, in an order drawn from ``generator`` when it is given."""
+        chosen = in_batches(len(self), batch_size, generator)
         loader: DataLoader[Any] = DataLoader(
             self.dataset,
             batch_sampler=[self.rows[positions].tolist() for positions in chosen],
@@ -66,9 +57,6 @@ class DatasetExamples:
 
 def labels_of(dataset: Dataset[Any]) -> Tensor:
     """Label of every example, int64: from ``targets`` or ``labels`` if there are any, else by reading all.
-
-    Args:
-        dataset: A map-style data set.
 
     Raises:
         ValueError: If the data set has no length, or its labels are not integers.

@@ -43,10 +43,6 @@ class Header:
 def read_header(file: IO[bytes], path: Path | str) -> Header:
     """Read the header and leave the file where the content begins.
 
-    Args:
-        file: The file at its beginning.
-        path: Its name, for errors.
-
     Raises:
         DataError: If it is damaged, or announces anything but an array of numbers or texts.
     """

@@ -34,7 +34,6 @@ class LoadOptions:
     stream: bool | None = None
 
     def __post_init__(self) -> None:
-        """Refuse values outside their ranges."""
         if self.tasks is not None and self.tasks < 1:
             raise ValueError(f"tasks must be at least 1, got {self.tasks}")
         if not 0 < self.fraction <= 1:
@@ -48,9 +47,6 @@ class LoadOptions:
 
     def scaled_down(self, num_tasks: int) -> dict[str, JSON]:
         """How much of a benchmark is used, for the run's record.
-
-        Args:
-            num_tasks: Tasks of the whole benchmark.
 
         Example:
             >>> LoadOptions(tasks=3).scaled_down(10)

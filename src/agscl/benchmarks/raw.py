@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -46,16 +46,18 @@ class RawSet:
     pieces: Iterator[Piece]
     named: bool = True
 
+    @classmethod
+    def of(cls, classes: tuple[str, ...], pieces: Sequence[Piece], *, named: bool = True) -> RawSet:
+        """A set whose pieces are in memory already."""
+        count = sum(len(part.images) for part in pieces)
+        return cls(classes, pieces[0].images.shape[1:], count, iter(pieces), named)
+
     def __post_init__(self) -> None:
-        """Make sure that the names can be written anywhere."""
         object.__setattr__(self, "classes", tuple(map(as_text, self.classes)))
 
 
 def as_text(name: str) -> str:
     r"""A name, perhaps of a file, with escapes such as ``\udce9`` for what is no text.
-
-    Args:
-        name: The name.
 
     Example:
         >>> as_text("cat\udce9")
@@ -65,17 +67,5 @@ def as_text(name: str) -> str:
 
 
 def piece(images: Pixels, labels: NDArray[np.integer], *, is_test: bool) -> Piece:
-    """A piece all of whose images are on the same side of the split.
-
-    Args:
-        images: uint8, shape ``(n, C, H, W)``.
-        labels: Positions of the classes, shape ``(n,)``.
-        is_test: Whether the official split keeps them for testing.
-    """
+    """A piece all of whose images are on one side of the split; labels are positions of the classes."""
     return Piece(images, labels.astype(np.int64), np.full(len(images), is_test))
-
-
-def channels_first(images: NDArray[np.uint8]) -> Pixels:
-    """Images of shape ``(n, H, W)`` or ``(n, H, W, C)`` as ``(n, C, H, W)``."""
-    grey_dims = 3
-    return images[:, None] if images.ndim == grey_dims else images.transpose(0, 3, 1, 2)

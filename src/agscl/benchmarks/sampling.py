@@ -14,37 +14,18 @@ from torch import Tensor
 
 
 def stream(seed: int, purpose: str) -> torch.Generator:
-    """A CPU generator that depends on the seed and the purpose, and on nothing else.
-
-    Args:
-        seed: The benchmark's seed.
-        purpose: What it draws, such as ``"class order"``.
-    """
+    """A CPU generator that depends on the seed and the purpose, such as ``"class order"``, and on nothing else."""
     digest = hashlib.sha256(f"{purpose}:{seed}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
 
 
 def order(count: int, seed: int, purpose: str) -> list[int]:
-    """A random order of ``0 .. count - 1``.
-
-    Args:
-        count: Length of the order.
-        seed: The benchmark's seed.
-        purpose: What is ordered, see `stream`.
-
-    Example:
-        >>> sorted(order(4, seed=0, purpose="class order"))
-        [0, 1, 2, 3]
-    """
+    """A random order of ``0 .. count - 1``, see `stream`."""
     return torch.randperm(count, generator=stream(seed, purpose)).tolist()
 
 
 def partition(classes: Sequence[int], num_tasks: int) -> list[list[int]]:
     """Split a list of classes into ``num_tasks`` groups of equal size, in the order given.
-
-    Args:
-        classes: The classes.
-        num_tasks: Number of groups.
 
     Raises:
         ValueError: If the classes cannot be shared out equally.
@@ -90,11 +71,6 @@ def hold_out(labels: Tensor, share: float, generator: torch.Generator) -> tuple[
 def thin(labels: Tensor, fraction: float, generator: torch.Generator) -> Tensor:
     """Positions of a random ``fraction`` of every class, at least one each, ascending.
 
-    Args:
-        labels: Class of each example, shape ``(N,)``.
-        fraction: Share of each class, in (0, 1].
-        generator: Source of randomness.
-
     Example:
         >>> labels = torch.tensor([0, 0, 0, 0, 1, 1])
         >>> labels[thin(labels, 0.5, torch.Generator().manual_seed(0))].tolist()
@@ -114,14 +90,17 @@ def thin(labels: Tensor, fraction: float, generator: torch.Generator) -> Tensor:
 def pixel_orders(count: int, pixels: int, seed: int) -> list[Tensor]:
     """The natural order of the pixels and ``count - 1`` random ones.
 
-    Args:
-        count: Number of orders.
-        pixels: Number of pixels.
-        seed: The benchmark's seed.
-
     Example:
         >>> pixel_orders(2, pixels=4, seed=0)[0].tolist()
         [0, 1, 2, 3]
     """
     drawn = [torch.randperm(pixels, generator=stream(seed, f"pixel order {number}")) for number in range(1, count)]
     return [torch.arange(pixels), *drawn]
+
+
+def in_batches(count: int, batch_size: int, generator: torch.Generator | None) -> Sequence[Tensor]:
+    """Positions of examples, batch by batch, shuffled by ``generator`` when it is given; the last may be smaller."""
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    order = torch.arange(count) if generator is None else torch.randperm(count, generator=generator)
+    return torch.split(order, batch_size) if count else ()

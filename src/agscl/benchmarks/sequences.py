@@ -1,7 +1,9 @@
 """The paper's benchmarks, and permuted and split MNIST: data sets of the cache as task sequences.
 
-Every function takes a seed, which draws all orders and splits, and the shared options. What was drawn is in
-the sequence's record, with the fingerprint of the data.
+Every function takes a seed, which draws all orders and splits, and the shared options. ``num_tasks`` must divide the
+number of classes. Without ``shuffle_classes`` tasks are consecutive classes, in alphabetical order as a rule, and only
+the order of tasks is drawn, as in the AGS-CL code. What was drawn is in the sequence's record, with the fingerprint of
+the data.
 """
 
 from __future__ import annotations
@@ -17,9 +19,9 @@ from .cache import Cache
 from .catalogue import CATALOGUE
 from .image_set import ImageSet
 from .options import LoadOptions
-from .sampling import order, partition, pixel_orders
+from .sampling import order, partition
 from .split import Parts, prepare, with_drawn_test
-from .task import JSON, TaskSequence
+from .task import JSON, Task, TaskSequence
 
 EIGHT = ("cifar10", "cifar100", "mnist", "svhn", "fashion-mnist", "gtsrb", "facescrub", "notmnist")
 MIRRORED = frozenset({"cifar10", "cifar100", "fashion-mnist", "facescrub"})
@@ -33,15 +35,7 @@ PAPER_CUB_TRAINING_SHARE = 0.8
 def cifar100(
     seed: int = 0, options: LoadOptions | None = None, *, num_tasks: int = 10, shuffle_classes: bool = True
 ) -> TaskSequence:
-    """CIFAR-100, 10 tasks of 10 classes (or 20 of 5, and so on).
-
-    Args:
-        seed: Draws the order of classes, or of tasks, and the validation examples.
-        options: Scale, device and so on.
-        num_tasks: Number of tasks of equal size.
-        shuffle_classes: Draw which classes share a task. Without it tasks are ten classes in alphabetical
-            order and only the order of tasks is drawn, as in the AGS-CL code.
-    """
+    """CIFAR-100, 10 tasks of 10 classes (or 20 of 5, and so on)."""
     options = options or LoadOptions()
     parts = prepare(_load("cifar100", options), seed, options)
     return split_classes("cifar100", parts, seed, num_tasks, shuffle_classes=shuffle_classes)
@@ -50,36 +44,20 @@ def cifar100(
 def cifar10_100(
     seed: int = 0, options: LoadOptions | None = None, *, num_tasks: int = 10, shuffle_classes: bool = True
 ) -> TaskSequence:
-    """CIFAR-10 as the first task, then CIFAR-100 in ``num_tasks`` tasks; each with its own statistics.
-
-    Args:
-        seed: Draws the order of classes, or of tasks, and the validation examples.
-        options: Scale, device and so on.
-        num_tasks: Number of tasks of CIFAR-100, of equal size.
-        shuffle_classes: As for :func:`cifar100`.
-    """
+    """CIFAR-10 as the first task, then CIFAR-100 in ``num_tasks`` tasks; each with its own statistics."""
     options = options or LoadOptions()
-    first = prepare(_load("cifar10", options), seed, options)
-    rest = cifar100(seed, options, num_tasks=num_tasks, shuffle_classes=shuffle_classes)
-    tasks = (first.task("cifar10"), *rest.tasks)[: options.tasks]
-    record = {
-        **rest.record,
-        "task_classes": [first.images.classes, *_listed(rest, "task_classes")][: options.tasks],
-        "data": [_described(first.images), *_listed(rest, "data")],
-        **options.scaled_down(num_tasks + 1),
-    }
-    return TaskSequence("cifar10-100", tasks, first.input_shape, record)
+    first, second = (prepare(_load(name, options), seed, options) for name in ("cifar10", "cifar100"))
+    rest, names = _shared_out("cifar100", second, seed, num_tasks, shuffle_classes=shuffle_classes)
+    task_classes: Sequence[JSON] = [first.images.classes, *names][: options.tasks]
+    record = _record(seed, options, num_tasks + 1, [first.images, second.images], task_classes=task_classes)
+    return TaskSequence("cifar10-100", (first.task("cifar10"), *rest)[: options.tasks], first.input_shape, record)
 
 
 def omniglot(seed: int = 0, options: LoadOptions | None = None, *, shuffle_tasks: bool = False) -> TaskSequence:
     """Omniglot: each of the 50 alphabets is a task, its characters are the classes (14 to 55).
 
-    Of the 20 drawings of each character 2 are for testing and about 2 of the others for validation.
-
-    Args:
-        seed: Draws the split, and the order of alphabets if it is shuffled.
-        options: Scale, device and so on.
-        shuffle_tasks: Draw the order; the paper does not (section 4.1), then it is alphabetical.
+    Of the 20 drawings of each character 2 are for testing and about 2 of the others for validation. The order of
+    alphabets is drawn with ``shuffle_tasks`` alone; the paper's is alphabetical (section 4.1).
     """
     options = options or LoadOptions()
     images = with_drawn_test(_load("omniglot", options), OMNIGLOT_TEST_SHARE, seed)
@@ -107,16 +85,8 @@ def cub200(
     """CUB-200-2011, 10 tasks of 20 kinds of birds.
 
     Inputs are the middle 7/8 of the stored images (224 of 256 pixels), scaled to ``size``; with augmentation,
-    as in the AGS-CL code, boxes of random size and shape, half of them mirrored.
-
-    Args:
-        seed: Draws the order of classes, or of tasks, and the validation examples.
-        options: Scale, device and so on.
-        num_tasks: Number of tasks of equal size.
-        split: ``"official"``, about half for training; ``"paper"``: the first 80 % of each class's images, as
-            the AGS-CL code does.
-        size: Side of the inputs in pixels.
-        shuffle_classes: As for :func:`cifar100`.
+    as in the AGS-CL code, boxes of random size and shape, half of them mirrored. In its split, "paper", the first
+    80 % of each class's images train.
     """
     options = options or LoadOptions()
     images = _load("cub200", options)
@@ -133,69 +103,51 @@ def cub200(
 
 
 def eight(seed: int = 0, options: LoadOptions | None = None, *, sets: Sequence[str] = EIGHT) -> TaskSequence:
-    """Eight data sets, one task each, all as 32x32 colour images with their own statistics.
-
-    Args:
-        seed: Draws the order of the sets and the validation examples.
-        options: Scale, device and so on.
-        sets: Which of the eight, if not all are there.
-    """
+    """Eight data sets (or some, ``sets``), one task each, all as 32x32 colour images with their own statistics."""
     options = options or LoadOptions()
     if unknown := set(sets) - set(EIGHT):
         raise ValueError(f"not among the eight data sets: {', '.join(sorted(unknown))}")
     names = [sets[position] for position in order(len(sets), seed, "task order")]
-    prepared = [_thirty_two(name, seed, options) for name in names[: options.tasks]]
-    tasks = tuple(parts.task(parts.images.name) for parts in prepared)
-    images = [parts.images for parts in prepared]
-    record = _record(seed, options, len(EIGHT), images, used=len(tasks), task_order=names)
-    return TaskSequence("eight", tasks, (3, 32, 32), record)
+    tasks, loaded = [], []
+    for name in names[: options.tasks]:
+        images = _load(name, options)
+        if name == "notmnist" and not images.is_test.any():
+            images = with_drawn_test(images, NOTMNIST_TEST_SHARE, seed)
+        parts = prepare(images, seed, options, side=32, flip=name in MIRRORED)
+        tasks.append(replace(parts, pipeline=replace(parts.pipeline, channels=3)).task(name))
+        loaded.append(images)
+    record = _record(seed, options, len(EIGHT), loaded, used=len(tasks), task_order=names)
+    return TaskSequence("eight", tuple(tasks), (3, 32, 32), record)
 
 
 def split_mnist(
     seed: int = 0, options: LoadOptions | None = None, *, num_tasks: int = 5, shuffle_classes: bool = True
 ) -> TaskSequence:
-    """MNIST, 5 tasks of 2 digits.
-
-    Args:
-        seed: Draws the order of classes, or of tasks, and the validation examples.
-        options: Scale, device and so on.
-        num_tasks: Number of tasks of equal size.
-        shuffle_classes: As for :func:`cifar100`.
-    """
+    """MNIST, 5 tasks of 2 digits."""
     options = options or LoadOptions()
     parts = prepare(_load("mnist", options), seed, options, flip=False)
     return split_classes("split-mnist", parts, seed, num_tasks, shuffle_classes=shuffle_classes)
 
 
 def permuted_mnist(seed: int = 0, options: LoadOptions | None = None, *, num_tasks: int = 10) -> TaskSequence:
-    """All ten digits in every task, each task with its own fixed order of the pixels (the first: natural).
-
-    Args:
-        seed: Draws the pixel orders and the validation examples.
-        options: Scale, device and so on.
-        num_tasks: Number of tasks.
-    """
+    """All ten digits in every task, each task with its own fixed order of the pixels (the first: natural)."""
     options = options or LoadOptions()
     parts = prepare(_load("mnist", options), seed, options, flip=False)
-    orders = pixel_orders(num_tasks, math.prod(parts.images.image_shape), seed)
-    tasks = tuple(
-        replace(parts, pipeline=replace(parts.pipeline, permutation=pixels)).task(f"pixel order {number}")
-        for number, pixels in enumerate(orders[: options.tasks])
-    )
     record = _record(seed, options, num_tasks, [parts.images])
-    return TaskSequence("permuted-mnist", tasks, parts.input_shape, record)
+    return TaskSequence("permuted-mnist", parts.permuted(num_tasks, seed), parts.input_shape, record)
 
 
 def split_classes(name: str, parts: Parts, seed: int, num_tasks: int, *, shuffle_classes: bool = True) -> TaskSequence:
-    """Share the classes of a set out among tasks.
+    """Share the classes of a set out among tasks of equal size."""
+    tasks, names = _shared_out(name, parts, seed, num_tasks, shuffle_classes=shuffle_classes)
+    record = _record(seed, parts.options, num_tasks, [parts.images], task_classes=names)
+    return TaskSequence(name, tasks, parts.input_shape, record)
 
-    Args:
-        name: Name of the sequence.
-        parts: The set with its three parts.
-        seed: Draws the order.
-        num_tasks: Number of tasks; must divide the number of classes.
-        shuffle_classes: Draw the order of classes; else tasks are consecutive classes, in drawn order.
-    """
+
+def _shared_out(
+    name: str, parts: Parts, seed: int, num_tasks: int, *, shuffle_classes: bool
+) -> tuple[tuple[Task, ...], list[list[str]]]:
+    """The tasks, and the names of the classes of each."""
     count = len(parts.images.classes)
     if shuffle_classes:
         groups = partition(order(count, seed, "class order"), num_tasks)
@@ -204,22 +156,11 @@ def split_classes(name: str, parts: Parts, seed: int, num_tasks: int, *, shuffle
         groups = [consecutive[position] for position in order(num_tasks, seed, "task order")]
     used = groups[: parts.options.tasks]
     tasks = tuple(parts.task(f"{name} {number}", group) for number, group in enumerate(used, start=1))
-    names = [[parts.images.classes[label] for label in group] for group in used]
-    record = _record(seed, parts.options, num_tasks, [parts.images], task_classes=names)
-    return TaskSequence(name, tasks, parts.input_shape, record)
+    return tasks, [[parts.images.classes[label] for label in group] for group in used]
 
 
 def _load(name: str, options: LoadOptions) -> ImageSet:
     return Cache(options.data_root).load(name)
-
-
-def _thirty_two(name: str, seed: int, options: LoadOptions) -> Parts:
-    """One of the eight sets as 32x32 colour images."""
-    images = _load(name, options)
-    if name == "notmnist" and not images.is_test.any():
-        images = with_drawn_test(images, NOTMNIST_TEST_SHARE, seed)
-    parts = prepare(images, seed, options, side=32, flip=name in MIRRORED)
-    return replace(parts, pipeline=replace(parts.pipeline, channels=3))
 
 
 def _first_share_trains(images: ImageSet, share: float) -> ImageSet:
@@ -250,14 +191,4 @@ def _record(
 def _described(images: ImageSet) -> dict[str, JSON]:
     entry = CATALOGUE.get(images.name)
     complete = entry is not None and len(images) in entry.count
-    return {
-        "name": images.name,
-        "images": len(images),
-        "complete": complete,
-        "fingerprint": images.fingerprint,
-    }
-
-
-def _listed(sequence: TaskSequence, name: str) -> list[JSON]:
-    values = sequence.record[name]
-    return list(values) if isinstance(values, list) else []
+    return {"name": images.name, "images": len(images), "complete": complete, "fingerprint": images.fingerprint}

@@ -6,6 +6,7 @@ before a task's own bytes go to the device.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -15,7 +16,7 @@ from torch import Tensor
 from .image_set import ImageSet, channel_statistics
 from .images import ImageExamples, Pipeline
 from .options import LoadOptions
-from .sampling import hold_out, stream, thin
+from .sampling import hold_out, pixel_orders, stream, thin
 from .task import Task
 
 STREAMED_FROM = 2**30
@@ -48,18 +49,21 @@ class Parts:
         return self.pipeline.shape(self.images.image_shape)
 
     def task(self, name: str, classes: Sequence[int] | None = None) -> Task:
-        """The task of telling these classes apart (default: all); labels are positions in ``classes``.
-
-        Args:
-            name: Name of the task.
-            classes: Positions of its classes in the set.
-        """
+        """The task of telling these classes apart (default: all); labels are positions in ``classes``."""
         every = len(self.images.classes)
         chosen = torch.arange(every) if classes is None else torch.tensor(classes)
         position = torch.full((every,), -1, dtype=torch.int64)
         position[chosen] = torch.arange(len(chosen))
         parts = (self._examples(rows, position) for rows in (self.train, self.validation, self.test))
         return Task(name, len(chosen), *parts)
+
+    def permuted(self, num_tasks: int, seed: int) -> tuple[Task, ...]:
+        """Tasks of all classes, each with its own drawn order of the pixels; at most ``options.tasks``."""
+        orders = pixel_orders(num_tasks, math.prod(self.images.image_shape), seed)
+        return tuple(
+            replace(self, pipeline=replace(self.pipeline, permutation=pixels)).task(f"pixel order {number}")
+            for number, pixels in enumerate(orders[: self.options.tasks])
+        )
 
     def _examples(self, rows: Tensor, position: Tensor) -> ImageExamples:
         labels = position[self.images.labels[rows]]
@@ -75,7 +79,8 @@ def prepare(images: ImageSet, seed: int, options: LoadOptions, *, side: int | No
     """Split an image set into three parts and compute its statistics.
 
     Tests are those marked in the set; validation examples are drawn from the rest; both of these are thinned
-    to ``options.fraction``. Inputs are normalised by the statistics of the training rows alone.
+    to ``options.fraction``. Inputs are normalised by the statistics of the training rows alone. Augmentation shifts by
+    up to an eighth of the side (4 of CIFAR's 32 pixels), and mirrors.
 
     Args:
         images: The set.
@@ -85,7 +90,8 @@ def prepare(images: ImageSet, seed: int, options: LoadOptions, *, side: int | No
         flip: Whether a mirrored image still shows the same class (not so for letters and digits).
 
     Raises:
-        ValueError: If nothing is left for testing or for training.
+        ValueError: If nothing is left for testing or for training, or images that are padded or augmented are not
+            square.
     """
     rest, test = (~images.is_test).nonzero().flatten(), images.is_test.nonzero().flatten()
     if not len(test) or not len(rest):
@@ -95,48 +101,23 @@ def prepare(images: ImageSet, seed: int, options: LoadOptions, *, side: int | No
         rows[thin(images.labels[rows], options.fraction, stream(seed, "fraction"))]
         for rows in (rest[kept], rest[aside])
     )
-    pipeline = _pipeline(images, train, side)
+    pipeline = Pipeline(*channel_statistics(images.images, train))
+    _, height, width = images.image_shape
+    if side is not None:
+        if height != width or height > side or (side - height) % 2:
+            raise ValueError(f"{images.name}: images of {height} x {width} cannot be padded to {side}")
+        pipeline = replace(pipeline, pad=(side - height) // 2)
     if options.augment:
-        pipeline = shifted(pipeline, images, flip=flip)
+        if height != width:
+            raise ValueError(f"{images.name}: augmentation needs square images, these are {height} x {width}")
+        crop = side or height
+        pipeline = replace(pipeline, pad=pipeline.pad + crop // 8, crop=crop, augment=True, flip=flip)
     return Parts(images, train, validation, test, pipeline, options)
 
 
 def with_drawn_test(images: ImageSet, share: float, seed: int) -> ImageSet:
-    """The same images with a new test split.
-
-    Args:
-        images: The set.
-        share: Share of every class that is for testing.
-        seed: Draws the test images.
-    """
+    """The same images with a new test split: a drawn share of every class."""
     _, test = hold_out(images.labels, share, stream(seed, "test split"))
     is_test = torch.zeros(len(images), dtype=torch.bool)
     is_test[test] = True
     return replace(images, is_test=is_test)
-
-
-def shifted(pipeline: Pipeline, images: ImageSet, *, flip: bool) -> Pipeline:
-    """Augmentation: shifts of up to an eighth of the side (4 of CIFAR's 32 pixels), and mirroring.
-
-    Args:
-        pipeline: The pipeline without augmentation.
-        images: The set that it reads.
-        flip: Whether images are mirrored.
-
-    Raises:
-        ValueError: If images are not square.
-    """
-    _, height, width = pipeline.shape(images.image_shape)
-    if height != width:
-        raise ValueError(f"{images.name}: augmentation needs square images, these are {height} x {width}")
-    return replace(pipeline, pad=pipeline.pad + height // 8, crop=height, augment=True, flip=flip)
-
-
-def _pipeline(images: ImageSet, train: Tensor, side: int | None) -> Pipeline:
-    mean, std = channel_statistics(images.images, train)
-    _, height, width = images.image_shape
-    if side is None:
-        return Pipeline(mean, std)
-    if height != width or height > side or (side - height) % 2:
-        raise ValueError(f"{images.name}: images of {height} x {width} cannot be padded to {side}")
-    return Pipeline(mean, std, pad=(side - height) // 2)

@@ -55,12 +55,6 @@ class TaskSequence:
         tasks: The tasks, first to last.
         input_shape: Shape of one input as the model sees it, e.g. ``(3, 32, 32)``.
         record: What was drawn or scaled down (seed, task order, class order, fraction), for the run's record.
-
-    Example:
-        >>> from agscl.benchmarks import digits
-        >>> sequence = digits(num_tasks=2)
-        >>> sequence.name, sequence.num_classes, sequence.input_shape
-        ('digits', (5, 5), (1, 8, 8))
     """
 
     name: str

@@ -2,7 +2,7 @@ r"""Summaries of an accuracy matrix.
 
 Throughout, :math:`R_{ij}` is the accuracy on task :math:`j` after learning task :math:`i`, a full
 :math:`T \times T` array. Entries above the diagonal (tasks not learned yet) may be NaN, except where a
-function says that it reads them.
+function says that it reads them. Where tasks are compared, fewer than two are refused.
 """
 
 from __future__ import annotations
@@ -20,9 +20,6 @@ def average_accuracy(R: ArrayLike) -> float:
 
     Source: Lopez-Paz & Ranzato (2017), "ACC".
 
-    Args:
-        R: The accuracy matrix, shape ``(T, T)``.
-
     Example:
         >>> average_accuracy([[0.8, 0.5], [0.4, 1.0]])
         0.7
@@ -36,9 +33,6 @@ def average_accuracy_so_far(R: ArrayLike) -> list[float]:
     .. math:: A_t = \frac1t \sum_{j \le t} R_{tj}
 
     Source: Chaudhry et al. (2018), "A"; the curves of Jung et al. (2020), figures 4 and 5.
-
-    Args:
-        R: The accuracy matrix, shape ``(T, T)``.
 
     Example:
         >>> average_accuracy_so_far([[0.8, 0.5], [0.4, 1.0]])
@@ -55,9 +49,6 @@ def learning_accuracy(R: ArrayLike) -> float:
 
     Source: Riemer et al. (2019), "LA".
 
-    Args:
-        R: The accuracy matrix, shape ``(T, T)``.
-
     Example:
         >>> learning_accuracy([[0.8, 0.5], [0.4, 1.0]])
         0.9
@@ -71,12 +62,6 @@ def backward_transfer(R: ArrayLike) -> float:
     .. math:: \frac1{T-1} \sum_{i<T} (R_{Ti} - R_{ii})
 
     Source: Lopez-Paz & Ranzato (2017), "BWT".
-
-    Args:
-        R: The accuracy matrix, shape ``(T, T)``.
-
-    Raises:
-        ValueError: If there are fewer than two tasks.
 
     Example:
         >>> backward_transfer([[0.8, 0.5], [0.4, 1.0]])
@@ -117,12 +102,6 @@ def forgetting(R: ArrayLike) -> float:
     .. math:: \frac1{T-1} \sum_{j<T} \left( \max_{l<T} R_{lj} - R_{Tj} \right)
 
     Source: Chaudhry et al. (2018), "F". Negative if the last task improved the earlier ones.
-
-    Args:
-        R: The accuracy matrix, shape ``(T, T)``.
-
-    Raises:
-        ValueError: If there are fewer than two tasks.
 
     Example:
         >>> forgetting([[0.8, 0.5], [0.4, 1.0]])
@@ -167,9 +146,6 @@ def stability(R: ArrayLike) -> float:
     A task whose accuracy was 0 throughout had nothing to lose and counts as 1.
     Source: Jung et al. (2020), section 4.1, "S".
 
-    Args:
-        R: The accuracy matrix, shape ``(T, T)``.
-
     Example:
         >>> stability([[0.8, 0.5], [0.4, 1.0]])
         0.75
@@ -210,10 +186,7 @@ def _matrix(accuracies: ArrayLike, at_least: int = 1) -> Tensor:
 
 
 def tensor_of(accuracies: ArrayLike) -> Tensor:
-    """Whatever holds numbers as a tensor in float64.
-
-    Args:
-        accuracies: A list, an array or a tensor, of any shape.
+    """A list, an array or a tensor of numbers as a tensor in float64.
 
     Example:
         >>> tensor_of([1, 2])

@@ -29,9 +29,6 @@ def aopc(scores: Sequence[float]) -> list[float]:
     Args:
         scores: :math:`f(k)`, the score with nothing pruned (:math:`k = 0`) and after each step.
 
-    Returns:
-        One value for each score, in its units; the first is 0.
-
     Example:
         >>> aopc([1.0, 0.5, 0.25])
         [0.0, 0.25, 0.4166666666666667]
@@ -48,33 +45,27 @@ def prediction_curve(
     score: Callable[[], float],
     ratios: Sequence[float],
 ) -> list[float]:
-    """The score of a model as more and more of its nodes are pruned; its weights are restored at the end.
+    """The score of a model at each ratio of nodes pruned; its weights are restored at the end.
 
     The same share of every layer is pruned (importances of different layers have different scales). A pruned node
     has zeros for all that comes into it, so that it says nothing to any layer behind it.
 
     Args:
-        model: Any traced model; pruned in place, and restored at the end.
+        model: Any traced model.
         layers: Its nodes, `NodeGraph.layers`.
         ranking: By layer, its nodes in the order of pruning, int64, shape ``(num_nodes,)``; see `pruning_order`.
         score: What the model is worth now, such as its accuracy on a task.
         ratios: Shares of the nodes to prune, in [0, 1], ascending.
-
-    Returns:
-        One score for each ratio.
 
     Raises:
         ValueError: If the ratios do not ascend from 0 to 1.
 
     Example:
         >>> from agscl.nodes import trace
-        >>> model = nn.Sequential(nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 1, bias=False))
-        >>> for parameter in model.parameters():
-        ...     _ = nn.init.ones_(parameter)
-        >>> x = torch.ones(1, 1)
-        >>> layers = trace(model, x, heads="2").layers
-        >>> prediction_curve(model, layers, {"0": torch.tensor([1, 0])}, lambda: model(x).item(), [0, 0.5, 1])
-        [4.0, 2.0, 0.0]
+        >>> model = nn.Sequential(nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 1))
+        >>> layers, weights = trace(model, torch.ones(1, 1), heads="2").layers, model[0].weight
+        >>> prediction_curve(model, layers, {"0": torch.tensor([1, 0])}, lambda: int((weights != 0).sum()), [0, 0.5, 1])
+        [2, 1, 0]
     """
     if sorted(ratios) != list(ratios) or not all(0 <= ratio <= 1 for ratio in ratios):
         raise ValueError(f"ratios of pruning ascend and lie in [0, 1], got {list(ratios)}")

@@ -31,7 +31,7 @@ def sparsity(importance: Mapping[str, Tensor]) -> float:
 
 
 def sparsity_by_layer(importance: Mapping[str, Tensor]) -> dict[str, float]:
-    """`sparsity` of each layer by its name; takes the same argument.
+    """`sparsity` of each layer by its name.
 
     Example:
         >>> sparsity_by_layer({"fc1": torch.tensor([0.0, 0.5]), "fc2": torch.tensor([0.0, 0.0])})
@@ -58,11 +58,9 @@ def used_capacity(layers: Iterable[NodeLayer], before: Mapping[str, Tensor], aft
         >>> from agscl.nodes import trace
         >>> model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
         >>> layers = trace(model, torch.zeros(1, 3), heads="2").layers
-        >>> before = {name: torch.ones_like(tensor) for name, tensor in model.state_dict().items()}
-        >>> after = {name: tensor.clone() for name, tensor in before.items()}
-        >>> after["0.weight"][0] += 1  # the first of four nodes learned
-        >>> used_capacity(layers, before, after)
-        0.75
+        >>> before = model.state_dict()
+        >>> used_capacity(layers, before, before | {"0.weight": before["0.weight"] + torch.eye(4)[:, :3]})
+        0.25
     """
     frozen = []
     for layer in layers:
@@ -74,7 +72,7 @@ def used_capacity(layers: Iterable[NodeLayer], before: Mapping[str, Tensor], aft
 def used_capacity_by_layer(
     layers: Iterable[NodeLayer], before: Mapping[str, Tensor], after: Mapping[str, Tensor]
 ) -> dict[str, float]:
-    """`used_capacity` of each layer by its name; takes the same arguments.
+    """`used_capacity` of each layer by its name.
 
     Example:
         >>> from agscl.nodes import trace
@@ -91,9 +89,12 @@ def zero_nodes(layers: Iterable[NodeLayer], state: Mapping[str, Tensor]) -> dict
 
     `agscl.nodes.surgery.reach` says how they relate to dead, silent and inert ones.
 
-    Args:
-        layers: The model's nodes, `NodeGraph.layers`.
-        state: The model's weights by name, such as its state dict.
+    Example:
+        >>> from agscl.nodes import trace
+        >>> model = torch.nn.Sequential(torch.nn.Linear(1, 2), torch.nn.ReLU(), torch.nn.Linear(2, 2))
+        >>> layers = trace(model, torch.zeros(1, 1), heads="2").layers
+        >>> zero_nodes(layers, {"0.weight": torch.tensor([[1.0], [0.0]]), "0.bias": torch.zeros(2)})
+        {'0': tensor([False,  True])}
     """
     return {layer.name: all_zero(layer.incoming, state) for layer in layers}
 
@@ -106,16 +107,11 @@ def node_states(
     Frozen: a task needs it (importance above 0). Dead: none does, and all that comes into it is exactly zero, so
     that it can be removed. Free: the others, ready to learn.
 
-    Args:
-        layers: The model's nodes, `NodeGraph.layers`.
-        importance: Importance of each layer's nodes, such as `Guard.importance`.
-        state: The model's weights by name, such as its state dict.
-
     Example:
         >>> from agscl.nodes import trace
         >>> model = torch.nn.Sequential(torch.nn.Linear(1, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
         >>> layers = trace(model, torch.zeros(1, 1), heads="2").layers
-        >>> state = model.state_dict() | {"0.weight": torch.tensor([[1.0], [0.0], [1.0]]), "0.bias": torch.zeros(3)}
+        >>> state = {"0.weight": torch.tensor([[1.0], [0.0], [1.0]]), "0.bias": torch.zeros(3)}
         >>> node_states(layers, {"0": torch.tensor([0.5, 0.0, 0.0])}, state)
         {'0': ['frozen', 'dead', 'free']}
     """

@@ -40,13 +40,10 @@ def inference_cost(
         answer: Calls the model on one sample, such as ``lambda: model(x[:1], task)``; only what it uses is counted.
 
     Example:
-        >>> from agscl.metrics import zero_nodes
         >>> from agscl.nodes import trace
         >>> model, x = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), torch.zeros(1, 3)
         >>> layers = trace(model, x, heads="2").layers
-        >>> for weights in (model[0].weight, model[0].bias):
-        ...     _ = weights.data[1:].zero_()  # three of four nodes get nothing
-        >>> inference_cost(model, layers, zero_nodes(layers, model.state_dict()), lambda: model(x))
+        >>> inference_cost(model, layers, {"0": torch.tensor([False, True, True, True])}, lambda: model(x))
         InferenceCost(flops=10, parameters=8)
     """
     parameters = dict(model.named_parameters())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -59,9 +59,6 @@ def mean_interval(values: Sequence[float]) -> Interval:
 
     Beyond 31 values the quantile of 30 degrees of freedom is used, which is slightly wide.
 
-    Args:
-        values: One value a run.
-
     Raises:
         ValueError: If there are no values.
 
@@ -84,58 +81,59 @@ def interquartile_mean(values: Sequence[float]) -> float:
     Less moved by an outlier than the mean, less coarse than the median; fewer than four values lose none.
     Source: Agarwal et al. (2021), "IQM".
 
-    Args:
-        values: One value a run.
-
-    Raises:
-        ValueError: If there are no values.
-
     Example:
         >>> interquartile_mean([0.0, 2.0, 4.0, 100.0])
         3.0
     """
     if not values:
         raise ValueError("no values to take the mean of")
-    return float(_trimmed(torch.tensor(values, dtype=torch.float64)))
+    return _trimmed(torch.tensor(values, dtype=torch.float64)).item()
 
 
 def iqm_interval(values: Sequence[float]) -> Range:
-    """Interquartile mean of independent runs with its 95 % percentile bootstrap interval; the same at every call.
+    """Interquartile mean of independent runs with its 95 % interval, see `bootstrap`.
+
+    Example:
+        >>> iqm_interval([1.0, 2.0, 3.0, 4.0])
+        Range(value=2.5, low=1.0, high=4.0)
+    """
+    return bootstrap(values, _trimmed)
+
+
+def bootstrap(values: Sequence[float], statistic: Callable[[Tensor], Tensor]) -> Range:
+    """A statistic of independent runs with its 95 % percentile bootstrap interval; the same at every call.
 
     With few runs the interval is too narrow: trust the t interval there.
     Source: Efron & Tibshirani (1993), section 13.3; Agarwal et al. (2021).
 
     Args:
         values: One value a run.
+        statistic: Of values along the last dimension, shape ``(..., runs)`` to ``(...)``.
 
     Raises:
         ValueError: If there are no values.
 
     Example:
-        >>> iqm_interval([1.0, 2.0, 3.0, 4.0])
-        Range(value=2.5, low=1.0, high=4.0)
+        >>> bootstrap([1.0, 2.0], lambda runs: runs.sum(dim=-1))
+        Range(value=3.0, low=2.0, high=4.0)
     """
-    center = interquartile_mean(values)
-    if len(values) == 1:
-        return Range(center, math.nan, math.nan)
+    if not values:
+        raise ValueError("no values to take the mean of")
     runs = torch.tensor(values, dtype=torch.float64)
+    value = statistic(runs).item()
+    if len(runs) == 1:
+        return Range(value, math.nan, math.nan)
     drawn = torch.randint(len(runs), (RESAMPLES, len(runs)), generator=torch.Generator().manual_seed(0))
-    low, high = torch.quantile(_trimmed(runs[drawn]), torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return Range(center, low, high)
+    low, high = torch.quantile(statistic(runs[drawn]), torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return Range(value, low, high)
 
 
 def paired_difference(first: Sequence[float], second: Sequence[float]) -> Difference:
-    """Whether one method beats another on the same seeds: mean of first minus second, and a two-sided test.
+    """Whether one method beats another on the same seeds, in one order: mean of first minus second, two-sided test.
 
     The sign-flip test asks how often a mean difference as large comes about if each pair might as well be the other
     way round. It assumes no distribution; with n pairs no p-value is below 2 / 2^n, so that five seeds cannot reach
-    0.05.
-
-    Source: Fisher (1935), section 21.
-
-    Args:
-        first: One value a seed.
-        second: The same seeds in the same order.
+    0.05. Source: Fisher (1935), section 21.
 
     Raises:
         ValueError: If the lengths differ or are 0.
@@ -147,20 +145,16 @@ def paired_difference(first: Sequence[float], second: Sequence[float]) -> Differ
     if len(first) != len(second):
         raise ValueError(f"pairs need as many values on both sides, got {len(first)} and {len(second)}")
     differences = [one - other for one, other in zip(first, second, strict=True)]
-    interval = mean_interval(differences)
-    p_value = _sign_flip(torch.tensor(differences, dtype=torch.float64)) if len(differences) > 1 else math.nan
-    return Difference(interval, p_value, len(differences))
-
-
-def _sign_flip(differences: Tensor) -> float:
-    count = len(differences)
+    interval, count = mean_interval(differences), len(differences)
+    if count == 1:
+        return Difference(interval, math.nan, count)
     if count <= EXACT_PAIRS:
         signs = torch.tensor(list(itertools.product((1.0, -1.0), repeat=count)), dtype=torch.float64)
     else:
         drawn = torch.randint(2, (RESAMPLES, count), generator=torch.Generator().manual_seed(0))
         signs = torch.cat([torch.ones(1, count), 2.0 * drawn - 1]).double()
-    means = (signs @ differences).abs()
-    return (means >= means[0] * (1 - 1e-12)).double().mean().item()
+    means = (signs @ torch.tensor(differences, dtype=torch.float64)).abs()
+    return Difference(interval, (means >= means[0] * (1 - 1e-12)).double().mean().item(), count)
 
 
 def _trimmed(values: Tensor) -> Tensor:

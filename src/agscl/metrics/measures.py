@@ -31,45 +31,28 @@ class Measure:
         return self.unit in ("share", "ratio")
 
 
-_PAPER = "Jung et al. (2020), section 4.1"
+_PAPER, _PAPER_RL = "Jung et al. (2020), section 4.1", "Jung et al. (2020), section 4.2"
+_LOPEZ_PAZ, _CHAUDHRY = "Lopez-Paz & Ranzato (2017)", "Chaudhry et al. (2018)"
 _RELATIVE, _WORLD, _CORA = "relative score", "Wolczyk et al. (2021), section 4", "Powers et al. (2022), section 4"
 
 MEASURES: Mapping[str, Measure] = {
-    "average_accuracy": Measure(
-        "average accuracy", True, "share", r"\frac1T \sum_j R_{Tj}", "Lopez-Paz & Ranzato (2017), ACC"
-    ),
+    "average_accuracy": Measure("average accuracy", True, "share", r"\frac1T \sum_j R_{Tj}", f"{_LOPEZ_PAZ}, ACC"),
     "learning_accuracy": Measure(
         "learning accuracy", True, "share", r"\frac1T \sum_i R_{ii}", "Riemer et al. (2019), LA"
     ),
     "forgetting": Measure(
-        "forgetting",
-        False,
-        "share",
-        r"\frac1{T-1} \sum_{j<T} (\max_{l<T} R_{lj} - R_{Tj})",
-        "Chaudhry et al. (2018), F",
+        "forgetting", False, "share", r"\frac1{T-1} \sum_{j<T} (\max_{l<T} R_{lj} - R_{Tj})", f"{_CHAUDHRY}, F"
     ),
     "backward_transfer": Measure(
-        "backward transfer",
-        True,
-        "share",
-        r"\frac1{T-1} \sum_{i<T} (R_{Ti} - R_{ii})",
-        "Lopez-Paz & Ranzato (2017), BWT",
+        "backward transfer", True, "share", r"\frac1{T-1} \sum_{i<T} (R_{Ti} - R_{ii})", f"{_LOPEZ_PAZ}, BWT"
     ),
     "forward_transfer": Measure(
-        "forward transfer",
-        True,
-        "share",
-        r"\frac1{T-1} \sum_{i \ge 2} (R_{i-1,i} - b_i)",
-        "Lopez-Paz & Ranzato (2017), FWT",
+        "forward transfer", True, "share", r"\frac1{T-1} \sum_{i \ge 2} (R_{i-1,i} - b_i)", f"{_LOPEZ_PAZ}, FWT"
     ),
     "plasticity": Measure("plasticity", True, "ratio", r"\frac1T \sum_i R_{ii} / A^*_i", f"{_PAPER}, P"),
     "stability": Measure("stability", True, "ratio", r"\frac1T \sum_j R_{Tj} / \max_{i \ge j} R_{ij}", f"{_PAPER}, S"),
     "intransigence": Measure(
-        "intransigence",
-        False,
-        "share",
-        r"\frac1T \sum_k (A^*_k - R_{kk})",
-        "Chaudhry et al. (2018), I, mean over tasks",
+        "intransigence", False, "share", r"\frac1T \sum_k (A^*_k - R_{kk})", f"{_CHAUDHRY}, I, mean over tasks"
     ),
     "sparsity": Measure("sparsity", None, "share", r"|G_0^t| / |G|", f"{_PAPER}, analysis 2"),
     "used_capacity": Measure(
@@ -93,20 +76,18 @@ MEASURES: Mapping[str, Measure] = {
     "aopc": Measure(
         "AOPC", None, "share", r"\frac1{L+1} \sum_{k=0}^L (f(0) - f(k))", "Samek et al. (2017), equation (12)"
     ),
-    "accumulated_reward": Measure(
-        "accumulated reward", True, _RELATIVE, r"\sum_j A_j(t)", "Jung et al. (2020), section 4.2, figure 7(a)"
-    ),
+    "accumulated_reward": Measure("accumulated reward", True, _RELATIVE, r"\sum_j A_j(t)", f"{_PAPER_RL}, figure 7(a)"),
     "performance": Measure("performance", True, _RELATIVE, r"\frac1T \sum_j A_{Tj}", _WORLD),
     "reward_forgetting": Measure("forgetting", False, _RELATIVE, r"\frac1T \sum_i (A_{ii} - A_{Ti})", _WORLD),
     "reward_plasticity": Measure(
-        "plasticity", True, _RELATIVE, r"\frac1T \sum_i A_{ii}", "Jung et al. (2020), section 4.2, mean over tasks"
+        "plasticity", True, _RELATIVE, r"\frac1T \sum_i A_{ii}", f"{_PAPER_RL}, mean over tasks"
     ),
     "reward_stability": Measure(
         "stability",
         True,
         _RELATIVE,
         r"\frac1T \sum_j A_{Tj} / \max_{j \le i \le T} A_{ij}",
-        "Jung et al. (2020), section 4.2, mean over tasks",
+        f"{_PAPER_RL}, mean over tasks",
     ),
     "reward_transfer": Measure(
         "forward transfer",
@@ -125,10 +106,6 @@ MEASURES: Mapping[str, Measure] = {
 """Every number that tables, figures and reports show, by the name that records use.
 
 Where the same word means another formula for policies, `POLICY_MEASURES` says under which name theirs is here.
-
-Example:
-    >>> MEASURES["forgetting"].title == MEASURES["reward_forgetting"].title
-    True
 """
 
 POLICY_MEASURES: Mapping[str, str] = {

@@ -3,12 +3,12 @@ r"""Measures of continual reinforcement learning: pure functions of scores.
 Raw scores of different games do not compare, and ratios of them break on zero or negative ones. All measures here but
 CORA's therefore take *relative* scores: 0 is what random actions get, 1 is what the reference gets, see `relative`.
 Throughout, :math:`A_{ij}` is the relative score on task :math:`j` after learning task :math:`i`, shape ``(T, T)``; NaN
-above the diagonal where tasks were not evaluated before they were learned.
+above the diagonal where tasks were not evaluated before they were learned. Means are over the tasks that can be
+measured, NaN if there is none.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from .accuracy import tensor_of
-from .interval import RESAMPLES, Range
+from .interval import Range, bootstrap
 
 
 def relative(scores: ArrayLike, random: ArrayLike, reference: ArrayLike) -> Tensor:
@@ -45,10 +45,9 @@ def relative(scores: ArrayLike, random: ArrayLike, reference: ArrayLike) -> Tens
 
 
 def accumulated(relative_scores: ArrayLike) -> Tensor:
-    """Sum of the relative scores over tasks at every time, shape ``(times,)``: figure 7(a) of Jung et al. (2020).
+    """Sum of the relative scores over tasks at every time, shape ``(times,)`` of ``(times, T)``; NaN counts as 0.
 
-    Args:
-        relative_scores: Shape ``(times, T)``; NaN where a task was not learned yet or not measurable, counted as 0.
+    Source: Jung et al. (2020), section 4.2, figure 7(a).
 
     Example:
         >>> accumulated([[0.5, float("nan")], [1.0, 0.25]]).tolist()
@@ -64,9 +63,6 @@ def plasticity_by_task(A: ArrayLike) -> Tensor:
 
     Source: Jung et al. (2020), section 4.2, :math:`A_{ii} / A^*_i` with raw scores.
 
-    Args:
-        A: Relative scores, shape ``(T, T)``.
-
     Example:
         >>> plasticity_by_task([[1.0, 0.0], [0.5, 0.75]]).tolist()
         [1.0, 0.75]
@@ -81,9 +77,6 @@ def stability_by_task(A: ArrayLike) -> Tensor:
 
     NaN for a task that was never better than random actions: there is nothing that could be kept.
     Source: Jung et al. (2020), section 4.2.
-
-    Args:
-        A: Relative scores, shape ``(T, T)``.
 
     Example:
         >>> stability_by_task([[1.0, 0.0], [0.5, 0.75]]).tolist()
@@ -101,14 +94,11 @@ def performance(A: ArrayLike) -> float:
 
     Source: Wolczyk et al. (2021), Continual World, section 4.
 
-    Args:
-        A: Relative scores, shape ``(T, T)``.
-
     Example:
         >>> performance([[1.0, 0.0], [0.5, 0.75]])
         0.625
     """
-    return _mean(_square(A)[-1])
+    return _square(A)[-1].nanmean().item()
 
 
 def reward_forgetting(A: ArrayLike) -> float:
@@ -118,15 +108,12 @@ def reward_forgetting(A: ArrayLike) -> float:
 
     Source: Wolczyk et al. (2021), Continual World, section 4.
 
-    Args:
-        A: Relative scores, shape ``(T, T)``.
-
     Example:
         >>> reward_forgetting([[1.0, 0.0], [0.5, 0.75]])
         0.25
     """
     matrix = _square(A)
-    return _mean(matrix.diagonal() - matrix[-1])
+    return (matrix.diagonal() - matrix[-1]).nanmean().item()
 
 
 def reward_transfer(curves: ArrayLike, reference_curves: ArrayLike) -> float:
@@ -146,7 +133,7 @@ def reward_transfer(curves: ArrayLike, reference_curves: ArrayLike) -> float:
         0.5
     """
     area, reference = (tensor_of(values).clamp(0, 1).mean(dim=-1) for values in (curves, reference_curves))
-    return _mean(torch.where(reference < 1, (area - reference) / (1 - reference), torch.nan))
+    return torch.where(reference < 1, (area - reference) / (1 - reference), torch.nan).nanmean().item()
 
 
 def isolated_forgetting(scores: ArrayLike) -> Tensor:
@@ -202,31 +189,11 @@ def _square(A: ArrayLike) -> Tensor:
     return matrix
 
 
-def _mean(values: Tensor) -> float:
-    """Mean over the tasks that can be measured; NaN if there is none."""
-    return values.nanmean().item()
-
-
 def bootstrap_mean(values: Sequence[float]) -> Range:
-    """Mean of independent runs with its 95 % percentile bootstrap interval; the same at every call.
-
-    With few runs the interval is too narrow. Source: Efron & Tibshirani (1993), section 13.3.
-
-    Args:
-        values: One value a run.
-
-    Raises:
-        ValueError: If there are no values.
+    """Mean of independent runs with its 95 % interval, see `bootstrap`.
 
     Example:
         >>> bootstrap_mean([1.0])
         Range(value=1.0, low=nan, high=nan)
     """
-    if not values:
-        raise ValueError("no values to take the mean of")
-    runs = torch.tensor(values, dtype=torch.float64)
-    if len(runs) == 1:
-        return Range(runs.item(), math.nan, math.nan)
-    drawn = torch.randint(len(runs), (RESAMPLES, len(runs)), generator=torch.Generator().manual_seed(0))
-    low, high = torch.quantile(runs[drawn].mean(dim=1), torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return Range(runs.mean().item(), low, high)
+    return bootstrap(values, lambda runs: runs.mean(dim=-1))

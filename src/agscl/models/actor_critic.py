@@ -98,12 +98,7 @@ class ActorCritic(nn.Module):
     def forward(self, x: Tensor, task: None = None) -> list[Outputs]: ...
 
     def forward(self, x: Tensor, task: int | None = None) -> Outputs | list[Outputs]:
-        """Outputs of one task's heads, or of all tasks as a list; only the heads of that task are computed.
-
-        Args:
-            x: Inputs of the trunk.
-            task: Number of the task; all tasks by default.
-        """
+        """Outputs of one task's heads, or of all tasks as a list; only the heads of that task are computed."""
         features = self.trunk(x)
         if task is None:
             pairs = zip(self.actors, self.critics, strict=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from .library import torchvision_trunk
+from .heads import Trunk
+from .library import library_trunk
 from .mlp import scaled
-from .trunk import Trunk
 
 
 class AlexNet32(nn.Module):
@@ -18,12 +18,6 @@ class AlexNet32(nn.Module):
         channels: Channels of the input images.
         size: Height and width of the input images, at least 30.
         width: Factor of all widths.
-
-    Raises:
-        ValueError: If the images are too small.
-
-    Attributes:
-        num_features: Width of the output.
 
     Example:
         >>> from torch import zeros
@@ -60,10 +54,9 @@ class AlexNet32(nn.Module):
 def alexnet224(*, pretrained: bool = True) -> Trunk:
     """AlexNet for 224x224 photographs, 4,096 features, as in the paper's CUB-200 experiment.
 
-    Args:
-        pretrained: Start from torchvision's ImageNet weights (a download of 233 MB, kept by torch).
+    Torchvision's ImageNet weights are a download of 233 MB, kept by torch.
     """
-    return torchvision_trunk("alexnet", pretrained=pretrained)
+    return library_trunk("torchvision:alexnet", pretrained=pretrained)
 
 
 def _block(channels: int, width: int, *, kernel: int, drop: float) -> nn.Sequential:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from agscl.extras import require
 
-from .trunk import Trunk
+from .heads import Trunk
 
 STEM, FEATURES = 32, 1280
 STAGES = (

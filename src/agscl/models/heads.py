@@ -1,4 +1,4 @@
-"""One trunk, one linear head per task: the network of task-incremental learning."""
+"""A trunk that all tasks share, one linear head per task: the network of task-incremental learning."""
 
 from __future__ import annotations
 
@@ -6,6 +6,20 @@ from collections.abc import Sequence
 from typing import overload
 
 from torch import Tensor, nn
+
+
+class Trunk(nn.Module):
+    """A network without its classifier: it maps images to ``num_features`` features."""
+
+    def __init__(self, network: nn.Module, num_features: int) -> None:
+        super().__init__()
+        self.network = network
+        self.num_features = num_features
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features of shape ``(B, num_features)``."""
+        features: Tensor = self.network(x)
+        return features
 
 
 class MultiHead(nn.Module):
@@ -46,10 +60,6 @@ class MultiHead(nn.Module):
         """Logits of one task, shape ``(B, num_classes[task])``, or of all tasks as a list.
 
         With a task, only its head is computed.
-
-        Args:
-            x: Inputs of the trunk.
-            task: Number of the task; all tasks by default.
         """
         features = self.trunk(x)
         if task is None:

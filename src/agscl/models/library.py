@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from agscl.extras import require
 
 from .efficientnet import efficientnet_lite0
-from .trunk import Trunk
+from .heads import Trunk
 
 EXAMPLE_SIDE = 224
 FEATURE_DIMS = 2
@@ -35,61 +35,39 @@ def library_trunk(name: str, *, pretrained: bool = False, size: int = EXAMPLE_SI
     library, _, network = name.partition(":")
     match library:
         case "torchvision":
-            return torchvision_trunk(network, pretrained=pretrained, size=size)
+            trunk = _torchvision(network, pretrained=pretrained)
         case "timm":
-            return timm_trunk(network, pretrained=pretrained, size=size)
+            trunk = _timm(network, pretrained=pretrained)
         case "efficientnet-lite0":
             return efficientnet_lite0(pretrained=pretrained)
-    raise ValueError(f"a library's network is torchvision:NAME, timm:NAME or efficientnet-lite0, got {name!r}")
+        case _:
+            raise ValueError(f"a library's network is torchvision:NAME, timm:NAME or efficientnet-lite0, got {name!r}")
+    training = trunk.training
+    with torch.no_grad():
+        features: Any = trunk.eval()(torch.zeros(1, 3, size, size))
+    trunk.train(training)
+    if not isinstance(features, Tensor) or features.ndim != FEATURE_DIMS:
+        raise ValueError(f"{network} does not give one vector of features for each image")
+    return Trunk(trunk, features.shape[1])
 
 
-def torchvision_trunk(name: str, *, pretrained: bool = False, size: int = EXAMPLE_SIDE) -> Trunk:
-    """A classification network of torchvision without its last linear layer.
-
-    Args:
-        name: Torchvision's name of the network.
-        pretrained: Start from ImageNet weights.
-        size: As in `library_trunk`.
-
-    Raises:
-        ValueError: As `library_trunk`.
-    """
+def _torchvision(name: str, *, pretrained: bool) -> nn.Module:
+    """A classification network without its last linear layer."""
     models = require("torchvision.models", extra="vision")
     if name not in models.list_models(module=models):
         raise ValueError(f"torchvision has no classification network called {name!r}")
-    network = models.get_model(name, weights="DEFAULT" if pretrained else None)
+    network: nn.Module = models.get_model(name, weights="DEFAULT" if pretrained else None)
     linear = [path for path, module in network.named_modules() if isinstance(module, nn.Linear)]
     if not linear:
         raise ValueError(f"torchvision's {name} does not end in a linear layer")
     network.set_submodule(linear[-1], nn.Identity())
-    return _measured(name, network, size)
+    return network
 
 
-def timm_trunk(name: str, *, pretrained: bool = False, size: int = EXAMPLE_SIDE) -> Trunk:
-    """A network of timm without its classifier.
-
-    Args:
-        name: timm's name of the network.
-        pretrained: Start from timm's default weights.
-        size: As in `library_trunk`.
-
-    Raises:
-        ValueError: As `library_trunk`.
-    """
+def _timm(name: str, *, pretrained: bool) -> nn.Module:
     timm = require("timm", extra="timm")
     try:
-        network = timm.create_model(name, pretrained=pretrained, num_classes=0)
+        network: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=0)
     except RuntimeError as error:
         raise ValueError(f"timm cannot make {name!r}: {error}") from error
-    return _measured(name, network, size)
-
-
-def _measured(name: str, network: nn.Module, size: int) -> Trunk:
-    """Find the number of features by looking at those of an example."""
-    training = network.training
-    with torch.no_grad():
-        features: Any = network.eval()(torch.zeros(1, 3, size, size))
-    network.train(training)
-    if not isinstance(features, Tensor) or features.ndim != FEATURE_DIMS:
-        raise ValueError(f"{name} does not give one vector of features for each image")
-    return Trunk(network, features.shape[1])
+    return network

@@ -11,10 +11,6 @@ from torch import Tensor, nn
 def scaled(widths: Sequence[int], factor: float) -> tuple[int, ...]:
     """Widths of layers times a factor, rounded, at least 1.
 
-    Args:
-        widths: Widths of layers.
-        factor: Their factor.
-
     Example:
         >>> scaled((32, 64), 0.5)
         (16, 32)
@@ -28,12 +24,6 @@ class MLP(nn.Module):
     Args:
         num_inputs: Number of values in one input.
         widths: Number of neurons of each layer; the last is the number of features.
-
-    Raises:
-        ValueError: If there is no layer.
-
-    Attributes:
-        num_features: Width of the output.
 
     Example:
         >>> from torch import zeros

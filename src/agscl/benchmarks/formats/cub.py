@@ -25,17 +25,15 @@ def read_cub(source: Source) -> RawSet | None:
     names = [name for _, name in _lines(folder / "classes.txt")]
     in_training = dict(_lines(split_file))
     labels = {name: label for label, name in enumerate(names)}
-    samples = [_sample(folder, number, name, in_training, labels) for number, name in _lines(folder / "images.txt")]
+    samples = []
+    for number, name in _lines(folder / "images.txt"):
+        parts = PurePosixPath(name).parts
+        if len(parts) != 2 or parts[0] not in labels or ".." in parts:  # noqa: PLR2004
+            raise DataError(f"{folder / 'images.txt'}: {name!r} is not in a folder of a class")
+        if in_training.get(number) not in ("0", "1"):
+            raise DataError(f"{folder / 'train_test_split.txt'} does not say where image {number} belongs")
+        samples.append(Sample(folder / "images" / name, labels[parts[0]], in_training[number] == "0"))
     return RawSet(tuple(names), source.shape, len(samples), decoded(samples, source.shape, fit="crop"))
-
-
-def _sample(folder: Path, number: str, name: str, in_training: dict[str, str], labels: dict[str, int]) -> Sample:
-    parts = PurePosixPath(name).parts
-    if len(parts) != 2 or parts[0] not in labels or ".." in parts:  # noqa: PLR2004
-        raise DataError(f"{folder / 'images.txt'}: {name!r} is not in a folder of a class")
-    if in_training.get(number) not in ("0", "1"):
-        raise DataError(f"{folder / 'train_test_split.txt'} does not say where image {number} belongs")
-    return Sample(folder / "images" / name, labels[parts[0]], in_training[number] == "0")
 
 
 def _lines(path: Path) -> list[tuple[str, str]]:

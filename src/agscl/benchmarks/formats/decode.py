@@ -71,7 +71,8 @@ def _read(pillow: Any, path: Path, shape: Shape, fit: Fit) -> NDArray[np.uint8]:
     try:
         content = io.BytesIO(path.read_bytes())  # gives what it has; a file takes the memory that is asked for first
         with warnings.catch_warnings(action="ignore"), pillow.open(content, formats=FORMATS) as image:
-            _check_size(path, image.width, image.height)
+            if image.width * image.height > min(MAX_PIXELS, max(ALWAYS_ALLOWED, PIXELS_PER_BYTE * path.stat().st_size)):
+                raise DataError(f"{path} has {image.width} x {image.height} pixels: refused")
             whole = image.convert("L" if channels == 1 else "RGB")
         box = _middle(whole.width, whole.height, width / height) if fit == "crop" else None
         resized = whole.resize((width, height), pillow.Resampling.BILINEAR, box=box)
@@ -81,12 +82,6 @@ def _read(pillow: Any, path: Path, shape: Shape, fit: Fit) -> NDArray[np.uint8]:
         raise DataError(f"{path} is missing, truncated or not an image: {error}") from error
     pixels: NDArray[np.uint8] = np.asarray(resized).reshape(height, width, channels)
     return pixels.transpose(2, 0, 1)
-
-
-def _check_size(path: Path, width: int, height: int) -> None:
-    """Refuse a file that announces more pixels than it can hold, before they are allocated."""
-    if width * height > min(MAX_PIXELS, max(ALWAYS_ALLOWED, PIXELS_PER_BYTE * path.stat().st_size)):
-        raise DataError(f"{path} has {width} x {height} pixels: refused")
 
 
 def _middle(width: int, height: int, ratio: float) -> tuple[float, float, float, float]:

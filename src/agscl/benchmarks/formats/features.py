@@ -8,10 +8,10 @@ from torch.nn import functional
 
 from agscl.benchmarks.errors import DataError
 from agscl.benchmarks.image_set import IMAGE_DIMS
-from agscl.benchmarks.raw import Piece, Pixels, RawSet, piece
+from agscl.benchmarks.raw import Piece, RawSet, piece
 
 from .pickled import array, read_pickle
-from .source import Shape, Source
+from .source import Source
 
 BRIGHTEST = 255
 
@@ -31,7 +31,7 @@ def _read(source: Source, train: str, test: str, classes: tuple[str, ...]) -> Ra
     if source.find(train) is None:
         return None
     pieces = [_part(source, train, is_test=False), _part(source, test, is_test=True)]
-    return RawSet(classes, source.shape, sum(len(part.images) for part in pieces), iter(pieces))
+    return RawSet.of(classes, pieces)
 
 
 def _part(source: Source, name: str, *, is_test: bool) -> Piece:
@@ -42,17 +42,9 @@ def _part(source: Source, name: str, *, is_test: bool) -> Piece:
         raise DataError(f"{path}: 'features' has shape {features.shape}, not (N, {source.shape[0]}, H, W)")
     if features.size and not 0 <= features.min() <= features.max() <= BRIGHTEST:
         raise DataError(f"{path}: 'features' are not pixels from 0 to {BRIGHTEST}")
-    return piece(resized(features.astype(np.uint8), source.shape), labels, is_test=is_test)
-
-
-def resized(images: Pixels, shape: Shape) -> Pixels:
-    """Images scaled to ``(H, W)`` of ``shape``, bilinearly and antialiased; as they are if they fit.
-
-    Args:
-        images: uint8, shape ``(n, C, H, W)``.
-        shape: ``(C, H, W)`` of the result.
-    """
-    if images.shape[2:] == shape[1:]:
-        return images
-    scaled = functional.interpolate(torch.from_numpy(images).float(), size=shape[1:], mode="bilinear", antialias=True)
-    return scaled.round().clamp(0, 255).to(torch.uint8).numpy()
+    images = features.astype(np.uint8)
+    if images.shape[2:] != source.shape[1:]:
+        pixels = torch.from_numpy(images).float()
+        pixels = functional.interpolate(pixels, size=source.shape[1:], mode="bilinear", antialias=True)
+        images = pixels.round().clamp(0, BRIGHTEST).to(torch.uint8).numpy()
+    return piece(images, labels, is_test=is_test)

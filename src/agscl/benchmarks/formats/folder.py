@@ -8,7 +8,7 @@ from agscl.benchmarks.errors import DataError
 from agscl.benchmarks.raw import RawSet
 
 from .decode import Fit, Sample, decoded, is_image
-from .source import Shape, Source
+from .source import Shape
 
 TEST_NAMES = ("test", "val", "valid", "validation")
 UNREADABLE_ORIGINALS = frozenset(
@@ -23,13 +23,6 @@ UNREADABLE_ORIGINALS = frozenset(
     }
 )
 """Files of notMNIST that are not images in the original archives."""
-
-
-def read_folder(source: Source) -> RawSet | None:
-    """Read a tree of image folders, scaled to the shape of the source."""
-    if not source.path.is_dir():
-        return None
-    return read_tree(source.path, source.shape)
 
 
 def read_tree(root: Path, shape: Shape, *, fit: Fit = "stretch") -> RawSet | None:
@@ -48,6 +41,8 @@ def read_tree(root: Path, shape: Shape, *, fit: Fit = "stretch") -> RawSet | Non
     Raises:
         DataError: If the two sides of the split have different classes.
     """
+    if not root.is_dir():
+        return None
     root = _stepped_through(root)
     test = next((root / name for name in TEST_NAMES if (root / name).is_dir()), None)
     if (root / "train").is_dir() and test is not None:

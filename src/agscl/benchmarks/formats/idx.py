@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from agscl.benchmarks.archives import ALWAYS_ALLOWED, MAX_RATIO
 from agscl.benchmarks.errors import DataError
-from agscl.benchmarks.raw import Piece, RawSet, channels_first, piece
+from agscl.benchmarks.raw import Piece, RawSet, piece
 
 from .source import Source
 
@@ -26,14 +26,13 @@ def read_idx(source: Source) -> RawSet | None:
     if _locate(source, "train-images-idx3-ubyte") is None:
         return None
     pieces = [_pair(source, "train", is_test=False), _pair(source, "t10k", is_test=True)]
-    count = sum(len(part.images) for part in pieces)
-    return RawSet(DIGITS, (1, *pieces[0].images.shape[2:]), count, iter(pieces), named=False)
+    return RawSet.of(DIGITS, pieces, named=False)
 
 
 def _pair(source: Source, prefix: str, *, is_test: bool) -> Piece:
     images = _read(source, f"{prefix}-images-idx3-ubyte", dims=3)
     labels = _read(source, f"{prefix}-labels-idx1-ubyte", dims=1)
-    return piece(channels_first(images), labels, is_test=is_test)
+    return piece(images[:, None], labels, is_test=is_test)
 
 
 def _locate(source: Source, name: str) -> Path | None:
@@ -46,19 +45,15 @@ def _read(source: Source, name: str, dims: int) -> NDArray[np.uint8]:
     source.checksums.passes(path)
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            shape = _shape(path, file.read(4 + 4 * dims), dims)
+            header = file.read(4 + 4 * dims)
+            if len(header) != 4 + 4 * dims or header[:4] != bytes([0, 0, UNSIGNED_BYTE, dims]):
+                raise DataError(f"{path} is not an idx file of unsigned bytes in {dims} dimensions")
+            shape = struct.unpack(f">{dims}I", header[4:])
+            if math.prod(shape) > max(MAX_RATIO * path.stat().st_size, ALWAYS_ALLOWED):
+                raise DataError(f"{path} announces {math.prod(shape)} bytes: refused")
             content = file.read(math.prod(shape) + 1)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path} is truncated or not gzipped: {error}") from error
     if len(content) != math.prod(shape):
         raise DataError(f"{path} is truncated or foreign: {len(content)} bytes for shape {shape}")
     return np.frombuffer(content, np.uint8).reshape(shape)
-
-
-def _shape(path: Path, header: bytes, dims: int) -> tuple[int, ...]:
-    if len(header) != 4 + 4 * dims or header[:4] != bytes([0, 0, UNSIGNED_BYTE, dims]):
-        raise DataError(f"{path} is not an idx file of unsigned bytes in {dims} dimensions")
-    shape = struct.unpack(f">{dims}I", header[4:])
-    if math.prod(shape) > max(MAX_RATIO * path.stat().st_size, ALWAYS_ALLOWED):
-        raise DataError(f"{path} announces {math.prod(shape)} bytes: refused")
-    return shape

@@ -50,10 +50,7 @@ def npz_set(path: Path) -> RawSet:
         return _omniglot(path, arrays)
     parts = SPLIT if "x_train" in arrays else WHOLE
     pieces = [_piece(path, arrays, images, labels, is_test=test) for images, labels, test in parts]
-    classes = _classes(path, arrays, pieces)
-    shape = pieces[0].images.shape[1:]
-    count = sum(len(part.images) for part in pieces)
-    return RawSet(classes, shape, count, iter(pieces), named="classes" in arrays)
+    return RawSet.of(_classes(path, arrays, pieces), pieces, named="classes" in arrays)
 
 
 def load_npz(path: Path) -> dict[str, NDArray[Any]]:
@@ -68,22 +65,20 @@ def load_npz(path: Path) -> dict[str, NDArray[Any]]:
             if total > max(MAX_RATIO * path.stat().st_size, ALWAYS_ALLOWED):
                 raise DataError(f"{path} grows beyond reason when unpacked: refused")
             for info in archive.infolist():
-                _check_member(path, archive, info)
+                check_compression(path, info)
+                with archive.open(info) as file:  # only the header: nothing is allocated before its size is checked
+                    header = read_header(file, f"{path}: {info.filename}")
+                    left = info.file_size - file.tell()
+                if header.nbytes != left:
+                    raise DataError(
+                        f"{path}: {info.filename} announces {header.nbytes} bytes of {header.dtype}: refused"
+                    )
         with warnings.catch_warnings(action="ignore"), np.load(path, allow_pickle=False) as arrays:  # see `read_header`
             return {name: arrays[name] for name in arrays.files}
     except DAMAGE as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{path} is truncated, damaged or not an .npz file: {error}") from error
-
-
-def _check_member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
-    """Refuse an array whose header announces another size than the file has, before it is allocated."""
-    check_compression(path, info)
-    with archive.open(info) as file:
-        header = read_header(file, f"{path}: {info.filename}")
-        if header.nbytes != info.file_size - file.tell():
-            raise DataError(f"{path}: {info.filename} announces {header.nbytes} bytes of {header.dtype}: refused")
 
 
 def _array(path: Path, arrays: dict[str, NDArray[Any]], name: str) -> NDArray[Any]:
@@ -141,4 +136,4 @@ def _omniglot(path: Path, arrays: dict[str, NDArray[Any]]) -> RawSet:
         raise DataError(f"{path}: an alphabet is not one of the {len(names)}")
     pairs, labels = np.unique(np.stack([alphabet, character], axis=1).astype(np.int64), axis=0, return_inverse=True)
     classes = tuple(f"{names[first]}/character{second:02d}" for first, second in pairs)
-    return RawSet(classes, images.shape[1:], len(images), iter([piece(images, labels.ravel(), is_test=False)]))
+    return RawSet.of(classes, [piece(images, labels.ravel(), is_test=False)])

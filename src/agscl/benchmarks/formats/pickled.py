@@ -27,10 +27,6 @@ FRAME_BYTES = 9
 def read_pickle(source: Source, path: Path) -> dict[str, Any]:
     """Read a pickled dictionary of arrays, strings and numbers; `array` gets an array out of it.
 
-    Args:
-        source: The files that are known or vouched for.
-        path: The pickle.
-
     Raises:
         DataError: If the file's checksum is not known or differs, or it holds anything else.
     """
@@ -53,11 +49,6 @@ def read_pickle(source: Source, path: Path) -> dict[str, Any]:
 
 def array(entries: dict[str, Any], key: str, path: Path) -> NDArray[Any]:
     """An entry as an array of numbers.
-
-    Args:
-        entries: The dictionary of a pickle.
-        key: Name of the entry.
-        path: The pickle, for the error.
 
     Raises:
         DataError: If it is missing or not numbers.
@@ -109,14 +100,15 @@ class _Array:
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, shape, kind, fortran, content = state
-        self.fill(content, kind, shape, "F" if fortran else "C")
+        self.filled(content, kind, shape, "F" if fortran else "C")
 
-    def fill(self, content: str | bytes, kind: _Type, shape: tuple[int, ...], order: Any) -> None:
-        """Take the content over; Python 2 wrote it as text."""
+    def filled(self, content: str | bytes, kind: _Type, shape: tuple[int, ...], order: Any) -> _Array:
+        """This array with its content, which Python 2 wrote as text."""
         raw = content.encode("latin1") if isinstance(content, str) else bytes(content)
         if math.prod(shape) * kind.dtype.itemsize != len(raw):
             raise pickle.UnpicklingError(f"announces an array of shape {shape} in {len(raw)} bytes")
         self.values = np.frombuffer(raw, kind.dtype).reshape(shape, order=order)
+        return self
 
 
 class _ArraysOnly(pickle.Unpickler):
@@ -125,15 +117,10 @@ class _ArraysOnly(pickle.Unpickler):
             "numpy.ndarray": _Array,
             "numpy.dtype": _Type,
             "numpy._core.multiarray._reconstruct": lambda *_: _Array(),
-            "numpy._core.numeric._frombuffer": self._filled,
+            "numpy._core.numeric._frombuffer": lambda *state: _Array().filled(*state),
             "_codecs.encode": lambda text, _: text.encode("latin1"),
         }
         full = f"{module.replace('numpy.core', 'numpy._core')}.{name}"
         if full not in stand_ins:
             raise pickle.UnpicklingError(f"refers to {module}.{name}")
         return stand_ins[full]
-
-    def _filled(self, content: bytes, kind: _Type, shape: tuple[int, ...], order: str) -> _Array:
-        made = _Array()
-        made.fill(content, kind, shape, order)
-        return made

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from agscl.benchmarks.archives import find
 from agscl.benchmarks.checksums import Checksums
 from agscl.benchmarks.errors import DataError
 from agscl.benchmarks.raw import RawSet
 
 Shape = tuple[int, int, int]
+SEARCH_DEPTH = 4
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,17 @@ class Source:
     hint: str
 
     def find(self, name: str) -> Path | None:
-        """The file or folder of this name in the source, preferably in torchvision's folder for the set.
+        """The file or folder of this name in the source or up to four levels below.
+
+        One in torchvision's folder for the set is preferred.
 
         Raises:
             DataError: If there are several, and no way to tell which is meant.
         """
         if self.path.name == name:
             return self.path
-        candidates = find(self.path, name) if self.path.is_dir() else []
+        patterns = ["*/" * depth + name for depth in range(SEARCH_DEPTH + 1)] if self.path.is_dir() else []
+        candidates = [path for pattern in patterns for path in sorted(self.path.glob(pattern))]
         hinted = [path for path in candidates if self.hint in path.parts]
         chosen = hinted or candidates
         if len(chosen) > 1:
@@ -48,11 +51,7 @@ class Source:
         return chosen[0] if chosen else None
 
     def need(self, name: str) -> Path:
-        """Like :meth:`find`, for a file that must be there.
-
-        Raises:
-            DataError: If it is not there, or there are several.
-        """
+        """Like :meth:`find`, for a file that must be there."""
         path = self.find(name)
         if path is None:
             raise DataError(f"{self.path} lacks {name}")
