@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from .kind import AnyExperiment, AnyResult
+from .kind import AnyResult
 from .words import value_of_option
 
 R = TypeVar("R", bound=AnyResult)
@@ -101,12 +101,6 @@ def by_preset(results: Iterable[R]) -> dict[str, list[R]]:
 def by_seed(results: Iterable[R], method: str) -> dict[int, R]:
     """The runs of a method by their seeds: what others are compared with."""
     return {result.experiment.seed: result for result in results if result.method == method}
-
-
-def in_order(results: Iterable[R], experiments: Sequence[AnyExperiment]) -> list[R]:
-    """Results in the order of the experiments that they are of."""
-    order = {experiment: position for position, experiment in enumerate(experiments)}
-    return sorted(results, key=lambda result: order[result.experiment])
 
 
 def _as_json(values: object) -> str:
