@@ -49,7 +49,6 @@ def _make_runs(kind: Kind, arguments: argparse.Namespace) -> tuple[Sequence[Path
     if arguments.seeds < 1:
         raise ValueError(f"--seeds must be at least 1, got {arguments.seeds}")
     overrides = overrides_from(arguments)
-    # figures share runs: the experiment alone decides on its folder
     folders: dict[AnyExperiment, RunFolder] = {}
     for preset in arguments.preset.split(","):
         for width in kind.widths:
@@ -57,6 +56,7 @@ def _make_runs(kind: Kind, arguments: argparse.Namespace) -> tuple[Sequence[Path
             for method in kind.methods(supervised_preset(preset).tuned):
                 for seed in range(arguments.seeds):
                     experiment = Experiment.of_preset(preset, method, seed, scaled)
+                    # figures share runs: the experiment alone decides on its folder
                     settings = hashlib.sha256(replace(experiment, seed=0).to_json()).hexdigest()[:8]
                     of_method = arguments.runs / preset / f"{experiment.method_name}-{settings}"
                     folders[experiment] = RunFolder(of_method / f"seed-{seed}")

@@ -13,10 +13,12 @@ from torch import nn
 
 from agscl.guard import Guard
 from agscl.methods import AnyMethod
+from agscl.rl.history import PolicyHistory
 from agscl.runs import RunFolder
 from agscl.runs.checkpointer import Checkpointer
 from agscl.runs.events import Logger
 from agscl.runs.machine import Compute
+from agscl.training import History
 
 from .codec import adapter, explain, method_options, name_of
 from .overrides import AS_PUBLISHED, Overrides
@@ -138,10 +140,12 @@ class AnyResult(ABC):
 
     Attributes:
         experiment: Its configuration.
+        history: The record of each task.
         environment: Versions and machine that it was run with.
     """
 
     experiment: AnyExperiment
+    history: History | PolicyHistory
     environment: Mapping[str, str]
 
     @property
@@ -150,9 +154,9 @@ class AnyResult(ABC):
         return self.experiment.method_name
 
     @property
-    @abstractmethod
     def names(self) -> list[str]:
         """Names of the tasks."""
+        return [task.name for task in self.history.tasks]
 
     @abstractmethod
     def outcome(self) -> object:

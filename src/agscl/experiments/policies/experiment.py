@@ -48,7 +48,6 @@ class PolicyExperiment(AnyExperiment):
     compute: Compute = AUTOMATIC
 
     def __post_init__(self) -> None:
-        """Refuse unknown presets, methods that cannot be used, and seeds and scales out of range."""
         policy_preset(self.preset)
         if (name := name_of(self.method)) in UNSUITED:
             raise ValueError(f"{name} cannot protect a policy: {UNSUITED[name]}")
@@ -81,11 +80,7 @@ class PolicyExperiment(AnyExperiment):
     def of_preset(
         cls, preset: str, method: AnyMethod, seed: int, overrides: Overrides = AS_PUBLISHED
     ) -> PolicyExperiment:
-        """The preset with a method, scaled.
-
-        Raises:
-            ValueError: If something is unknown, out of range or not for reinforcement learning.
-        """
+        """The preset with a method, scaled; raises as `AnyExperiment.of_preset` does."""
         if overrides.cpr:
             raise ValueError("--cpr adds a term to the loss, which Stable-Baselines3 does not open")
         if overrides.epochs is not None or overrides.fraction != 1 or overrides.width != 1:

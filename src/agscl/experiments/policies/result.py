@@ -51,11 +51,6 @@ class PolicyResult(AnyResult):
     history: PolicyHistory
     environment: Mapping[str, str]
 
-    @property
-    def names(self) -> list[str]:
-        """Names of the tasks."""
-        return [task.name for task in self.history.tasks]
-
     def scores(self) -> list[list[float | None]]:
         """Score on each task after learning each task, ``[after][task]``; `None` where it was not measured."""
         found = {(e.after, e.task): e.score for e in self.history.evaluations if e.after == e.training}
@@ -119,7 +114,13 @@ class PolicyResult(AnyResult):
             evaluations=[Evaluation(**row) for row in read_table(folder.evaluations, COLUMNS).iter_rows(named=True)],
             resumed=list(written.resumed),
         )
-        _require_whole(history, experiment.training.steps_per_task, folder)
+        steps, tasks = experiment.training.steps_per_task, range(len(history.tasks))
+        ends = ((after, task, (after + 1) * steps) for after in tasks for task in range(after + 1))
+        made = {(e.after, e.task, e.time) for e in history.evaluations if e.after == e.training}
+        lacking = not tasks or len(history.random_scores) != len(tasks) or any(end not in made for end in ends)
+        foreign = {e.task for e in history.evaluations} - set(tasks) or any(t.steps != steps for t in history.tasks)
+        if lacking or foreign:
+            raise ValueError(f"{folder.path} is damaged: its evaluations and random scores are not those of its tasks")
         return cls(experiment, history, written.environment)
 
 
@@ -133,14 +134,3 @@ class _Written:
     tasks: Sequence[PolicyTaskFinished]
     resumed: Sequence[PolicyResumed]
     environment: dict[str, str]
-
-
-def _require_whole(history: PolicyHistory, steps: int, folder: RunFolder) -> None:
-    """Refuse a record that lacks what every run has: tasks of so many steps, each with its scores and evaluations."""
-    tasks = range(len(history.tasks))
-    ends = ((after, task, (after + 1) * steps) for after in tasks for task in range(after + 1))
-    made = {(e.after, e.task, e.time) for e in history.evaluations if e.after == e.training}
-    lacking = not tasks or len(history.random_scores) != len(tasks) or any(end not in made for end in ends)
-    foreign = {e.task for e in history.evaluations} - set(tasks) or any(t.steps != steps for t in history.tasks)
-    if lacking or foreign:
-        raise ValueError(f"{folder.path} is damaged: its evaluations and random scores are not those of its tasks")

@@ -49,7 +49,6 @@ class Experiment(AnyExperiment):
     width: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse unknown presets, and seeds and scales that cannot be used."""
         supervised_preset(self.preset)
         self.load_options()
         if self.seed < 0:
@@ -84,11 +83,7 @@ class Experiment(AnyExperiment):
 
     @classmethod
     def of_preset(cls, preset: str, method: AnyMethod, seed: int, overrides: Overrides = AS_PUBLISHED) -> Experiment:
-        """The preset with a method, scaled.
-
-        Raises:
-            ValueError: If something is unknown, out of range or not for data sets.
-        """
+        """The preset with a method, scaled; raises as `AnyExperiment.of_preset` does."""
         if overrides.steps is not None:
             raise ValueError("--steps is for reinforcement learning; here there are --epochs and --fraction")
         training = supervised_preset(preset).training

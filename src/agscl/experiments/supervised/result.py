@@ -43,11 +43,6 @@ class Result(AnyResult):
     environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def names(self) -> list[str]:
-        """Names of the tasks."""
-        return [task.name for task in self.history.tasks]
-
-    @property
     def accuracy(self) -> Tensor:
         """Accuracy matrix, shape ``(T, T)``; NaN where a task was not learned yet."""
         return self.history.accuracy

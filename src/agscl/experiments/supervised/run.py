@@ -55,21 +55,13 @@ def load_run(experiment: Experiment, data_root: Path | None = None) -> LoadedRun
 
 
 def require(experiments: Sequence[Experiment], data_root: Path | None = None) -> None:
-    """Refuse experiments whose data sets are missing.
-
-    Raises:
-        ValueError: If one is; says how to get it.
-    """
+    """Refuse experiments whose data sets are missing, and say how to get them."""
     names = [name for experiment in experiments for name in supervised_preset(experiment.preset).data]
     require_sets(dict.fromkeys(names), data_root)
 
 
 def load(experiment: Experiment, data_root: Path | None = None) -> Ready:
-    """An experiment that can begin, drawn from the global generators.
-
-    Raises:
-        ValueError: If it cannot be run.
-    """
+    """An experiment that can begin, drawn from the global generators."""
     loaded = _load(experiment, data_root)
     learner, sequence = loaded.learner, loaded.sequence
 
