@@ -37,13 +37,7 @@ def progress(output: Output, method: str) -> Iterator[Logger[object]]:
 
 @dataclass
 class LiveProgress:
-    """A bar for each task that moves with its epochs or updates.
-
-    Attributes:
-        output: Where lines go that stay.
-        display: Where the bars are.
-        method: Name of the method, for their titles.
-    """
+    """A bar in the display for each task, which moves with its epochs or updates; other lines stay in the output."""
 
     output: Output
     display: Progress
@@ -81,12 +75,7 @@ class LiveProgress:
 
 @dataclass(frozen=True)
 class PlainProgress:
-    """One line of ``name=value`` pairs for each finished task and each evaluation of a policy.
-
-    Attributes:
-        output: Where lines go.
-        method: Name of the method, on each line.
-    """
+    """One line of ``name=value`` pairs for each finished task and each evaluation of a policy."""
 
     output: Output
     method: str

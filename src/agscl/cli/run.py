@@ -77,7 +77,7 @@ def folder_for(arguments: argparse.Namespace, preset: str) -> RunFolder:
 
 
 def overrides_from(arguments: argparse.Namespace) -> Overrides:
-    """What the options change about a preset: they have the names of the fields, see `agscl.experiments.command`."""
+    """What the options change about a preset: they have the names of its fields."""
     given: dict[str, Any] = vars(arguments)
     compute = Compute(**{field.name: given[field.name] for field in fields(Compute)})
     changes = {field.name: given[field.name] for field in fields(Overrides) if field.name in given}

@@ -62,8 +62,8 @@ class AnyExperiment(ABC):
     Attributes:
         preset: Name of the preset.
         method: The method with its hyper-parameters.
-        seed: Draws everything random.
-        compute: Device, precision and layout.
+        seed: Draws everything random: the tasks, the initial weights, the order of the examples, and all else.
+        compute: Device, precision and layout; they change the last digits of the results.
     """
 
     preset: str
@@ -85,9 +85,9 @@ class AnyExperiment(ABC):
         return {**method_options(self.method), **self.added_options}
 
     @property
-    @abstractmethod
     def added_options(self) -> Mapping[str, object]:
         """What is added to the method, by name."""
+        return {}
 
     def setting(self) -> dict[str, object]:
         """All but method and seed, by name: what runs must have in common to be compared."""
@@ -162,9 +162,9 @@ class AnyResult(ABC):
     def outcome(self) -> object:
         """What two runs of one experiment must have in common."""
 
-    @abstractmethod
     def drawn(self) -> str:
-        """What the seed drew besides weights, as JSON: two runs of one seed are compared only if it is equal."""
+        """What the seed drew besides weights, as text: two runs of one seed are compared only if it is equal."""
+        return ""
 
     @abstractmethod
     def scale(self) -> Mapping[str, object]:

@@ -24,12 +24,7 @@ from .kinds import require, run
 
 @dataclass(frozen=True)
 class Failure:
-    """A run that did not finish.
-
-    Attributes:
-        experiment: Its configuration.
-        reason: Why, in one line.
-    """
+    """A run that did not finish, and the reason in one line."""
 
     experiment: AnyExperiment
     reason: str

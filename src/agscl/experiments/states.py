@@ -21,13 +21,7 @@ from agscl.training import TaskFinished
 
 @dataclass(frozen=True)
 class TaskStates:
-    """A logger that writes the state after each finished task, in runs of every kind.
-
-    Attributes:
-        folder: Where.
-        model: Whose weights.
-        guard: Whose state.
-    """
+    """A logger that writes the state of a model and its guard after each finished task, in runs of every kind."""
 
     folder: RunFolder
     model: nn.Module

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agscl.experiments.command import command
+from agscl.experiments.overrides import command
 from agscl.experiments.policies.result import PolicyResult
 from agscl.experiments.records import IncompleteRun, PolicyRun, Record, StoredRun, SupervisedRun, UnknownRun
 from agscl.experiments.words import NOTHING, number, typeset

@@ -30,12 +30,8 @@ class PolicyExperiment(AnyExperiment):
     """Tasks and network by the preset's name, method, training, seed.
 
     Attributes:
-        preset: Name of the preset.
-        method: The method with its hyper-parameters.
         training: How each task is learned and evaluated.
-        seed: All that is random follows from it.
         tasks: Only the first so many tasks; `None` for all.
-        compute: Device and precision.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = {"extra": "forbid", "strict": True}
@@ -64,11 +60,6 @@ class PolicyExperiment(AnyExperiment):
         return policy_preset(self.preset)
 
     @property
-    def added_options(self) -> dict[str, object]:
-        """Nothing: Stable-Baselines3 does not open the loss."""
-        return {}
-
-    @property
     def overrides(self) -> Overrides:
         """What is changed about the preset, other training settings than steps aside."""
         steps = self.training.steps
@@ -90,10 +81,5 @@ class PolicyExperiment(AnyExperiment):
         training = policy_preset(preset).training
         training = training if overrides.steps is None else replace(training, steps=overrides.steps)
         return cls(
-            preset=preset,
-            method=method,
-            training=training,
-            seed=seed,
-            tasks=overrides.tasks,
-            compute=overrides.compute,
+            preset=preset, method=method, training=training, seed=seed, tasks=overrides.tasks, compute=overrides.compute
         )

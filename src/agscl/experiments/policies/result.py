@@ -39,13 +39,7 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class PolicyResult(AnyResult):
-    """One finished run.
-
-    Attributes:
-        experiment: Its configuration.
-        history: Evaluations and tasks.
-        environment: Versions and machine that it was run with.
-    """
+    """One finished run; its history has all evaluations as well."""
 
     experiment: PolicyExperiment
     history: PolicyHistory
@@ -60,10 +54,6 @@ class PolicyResult(AnyResult):
     def outcome(self) -> list[Evaluation]:
         """All evaluations."""
         return self.history.evaluations
-
-    def drawn(self) -> str:
-        """Nothing that could differ: the tasks are those of the preset."""
-        return "{}"
 
     def scale(self) -> dict[str, JSON]:
         """How much of the preset was run, in tasks and agent steps a task, and whether that is all."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from agscl.experiments.groups import by_seed, groups
+from agscl.experiments.groups import by_seed, groups, measured_in_all
 from agscl.metrics import (
     Difference,
     Interval,
@@ -74,7 +74,7 @@ def aggregate(results: Sequence[Result]) -> list[Row]:
     free, joint = by_seed(results, REFERENCE), by_seed(results, UPPER_BOUND)
     rows = []
     for group in groups(results):
-        values: dict[str, list[float]] = {}
+        runs = []
         for result in group.results:
             measures, seed, tasks = result.measures(), result.experiment.seed, result.history.tasks
             if seed in free:
@@ -82,10 +82,8 @@ def aggregate(results: Sequence[Result]) -> list[Row]:
             if seed in joint:
                 measures["intransigence"] = intransigence(result.accuracy, joint[seed].accuracy).mean().item()
             costs = (tasks[-1].regularization_bytes, tasks[-1].memory_bytes, sum(task.seconds for task in tasks))
-            for name, value in [*measures.items(), *zip(COSTS, map(float, costs), strict=True)]:
-                values.setdefault(name, []).append(value)
-        complete = {name: measured for name, measured in values.items() if len(measured) == len(group.results)}
-        rows.append(Row(group.label, group.seeds, complete))
+            runs.append({**measures, **dict(zip(COSTS, map(float, costs), strict=True))})
+        rows.append(Row(group.label, group.seeds, measured_in_all(runs)))
     return rows
 
 

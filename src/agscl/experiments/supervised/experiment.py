@@ -24,12 +24,8 @@ class Experiment(AnyExperiment):
     """Tasks and network by the preset's name, method, training, seed.
 
     Attributes:
-        preset: Name of the preset.
-        method: The method with its hyper-parameters.
         training: How each task is trained.
-        seed: Draws the tasks, the initial weights, the order of the examples, and all else.
         tasks: Only the first so many tasks of the drawn order; `None` for all.
-        compute: Device, precision and layout; they change the last digits of the results.
         cpr: Strength of the entropy term that `agscl.CPR` adds to the method.
         fraction: Share of each class's training and validation examples that is used; tests stay whole.
         width: What all widths of the preset's network are multiplied with; for ablations.

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import prod
-from typing import Protocol
 
 from agscl.benchmarks.digits import digits, permuted_digits
 from agscl.benchmarks.options import LoadOptions
@@ -30,17 +29,9 @@ from agscl.training import Training
 
 from .published import AGS_CL, baselines, compared
 
-
-class Build(Protocol):
-    """Makes an untrained network."""
-
-    def __call__(self, sequence: TaskSequence, width: float = 1.0) -> MultiHead:
-        """A network with a head for each task, all its widths multiplied with a factor.
-
-        Raises:
-            ValueError: If the network is pretrained, so that its widths are what they are.
-        """
-        ...
+Sequence = Callable[[int, LoadOptions], TaskSequence]
+Network = MLP | ConvNet | OmniglotNet | AlexNet32 | Trunk
+Build = Callable[[TaskSequence, float], MultiHead]
 
 
 @dataclass(frozen=True)
@@ -49,13 +40,14 @@ class Preset(AnyPreset):
 
     Attributes:
         sequence: The tasks drawn by a seed, as much of them as the options say.
-        model: An untrained network for them, all its widths multiplied with a factor.
+        model: An untrained network with a head for each of them, all its widths multiplied with a factor; a pretrained
+            network refuses all but 1.
         training: How each task is trained.
         data: Names of the data sets it needs.
     """
 
     description: str
-    sequence: Callable[[int, LoadOptions], TaskSequence]
+    sequence: Sequence
     model: Build
     training: Training
     methods: Mapping[str, AnyMethod]
@@ -77,9 +69,6 @@ def supervised_preset(name: str) -> Preset:
 
 
 SEVEN = tuple(name for name in EIGHT if name != "facescrub")
-
-Network = MLP | ConvNet | OmniglotNet | AlexNet32 | Trunk
-Sequence = Callable[[int, LoadOptions], TaskSequence]
 
 
 def _headed(build: Callable[[TaskSequence, float], Network]) -> Build:
@@ -122,7 +111,7 @@ def _alexnet() -> Trunk:
         ) from error
 
 
-CONV_NET, OMNIGLOT_NET, ALEX_NET_32 = map(_of_images, (ConvNet, OmniglotNet, AlexNet32))
+CONV_NET, OMNIGLOT_NET, ALEX_NET_32 = _of_images(ConvNet), _of_images(OmniglotNet), _of_images(AlexNet32)
 ALEX_NET_224 = _as_pretrained(_alexnet)
 EFFICIENT_NET = _as_pretrained(lambda: efficientnet_lite0(pretrained=True))
 

@@ -31,10 +31,7 @@ class Result(AnyResult):
     """One finished run.
 
     Attributes:
-        experiment: Its configuration.
-        history: The record of each task.
         record: What the benchmark drew: order of tasks and classes, and the like.
-        environment: Versions and machine that it was run with.
     """
 
     experiment: Experiment

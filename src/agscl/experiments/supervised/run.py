@@ -26,13 +26,7 @@ from .result import Result
 
 @dataclass(frozen=True)
 class LoadedRun:
-    """The tasks and the learner of an experiment: untrained, as a run begins.
-
-    Attributes:
-        experiment: The configuration.
-        sequence: The tasks.
-        learner: Model, guard and settings.
-    """
+    """The tasks of an experiment and its learner (model, guard and settings): untrained, as a run begins."""
 
     experiment: Experiment
     sequence: TaskSequence
@@ -40,11 +34,7 @@ class LoadedRun:
 
 
 def load_run(experiment: Experiment, data_root: Path | None = None) -> LoadedRun:
-    """The tasks, model and guard of an experiment, drawn by its seed.
-
-    Args:
-        experiment: The configuration, such as what a run folder holds.
-        data_root: Folder of the data sets; default: the platform's cache folder.
+    """The tasks, model and guard of an experiment, such as what a run folder holds, drawn by its seed.
 
     Raises:
         ValueError: If data is missing, or the experiment cannot be run.
