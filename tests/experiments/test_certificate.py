@@ -3,6 +3,7 @@
 import json
 import shutil
 from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 import torch
@@ -143,6 +144,12 @@ def test_the_last_bits_of_a_logit_are_enough(copy, name, most):
     given = certificate(folder)
     assert not given.granted
     assert 0 < next(drift for drift in given.drifts if (drift.task, drift.after) == (0, 2)).largest < most
+
+
+def test_a_difference_that_is_not_finite_is_null(runs):
+    given = certificate(RunFolder(runs / "hard"))
+    endless = replace(given, drifts=(replace(given.drifts[0], largest=float("inf")), *given.drifts[1:]))
+    assert json.loads(endless.to_json())["drifts"][0]["largest"] is None
 
 
 def lifted(tensors):

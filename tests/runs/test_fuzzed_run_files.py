@@ -9,7 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agscl.cli.verify import certified_states, verify
+from agscl.cli import main
+from agscl.cli.verify import certified_states
 from agscl.experiments import Experiment, run
 from agscl.experiments.records import read_runs
 from agscl.experiments.supervised.result import Result
@@ -35,7 +36,7 @@ def folder(tmp_path_factory):
     made = RunFolder(tmp_path_factory.mktemp("runs") / "run")
     experiment = Experiment(preset="digits", method=AGSCL(mu=10.0, lam=400.0), training=Training(epochs=1), tasks=2)
     run(experiment, made, every=Every(steps=1))
-    verify(made.path, None)
+    assert main(["verify", str(made.path)]) == 0
     return made
 
 

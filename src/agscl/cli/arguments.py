@@ -40,16 +40,16 @@ def parser_for(given: Sequence[str]) -> Parser:
     """
     parser = Parser(prog="agscl", description="Continual learning without forgetting: experiments and tools.")
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(metavar="COMMAND", dest="command", required=True)
     _add_run(commands, given)
     _add_runs(commands)
     _add_compare(commands)
-    _add_list(commands)
+    commands.add_parser(
+        "list", help="list presets and methods", description="List the presets, and the methods with their options."
+    )
     _add_data(commands)
     _add_figure(commands)
-    _add_report(commands)
-    _add_verify(commands)
-    _add_export(commands)
+    _add_uses_of_runs(commands)
     return parser
 
 
@@ -70,7 +70,6 @@ Presets, methods and their options: agscl list"""
     parser = commands.add_parser(
         "run", help="learn a sequence of tasks", description=description, formatter_class=AS_TYPED
     )
-    parser.set_defaults(command="run")
     parser.add_argument("preset", metavar="PRESET", help="what to learn, such as digits")
     parser.add_argument("--method", metavar="METHOD", help="one method only, such as ags-cl")
     _add_overrides(parser)
@@ -95,7 +94,6 @@ Presets, methods and their options: agscl list"""
 def _add_runs(commands: Commands) -> None:
     description = "List the runs in folders: configuration, status and measures."
     parser = commands.add_parser("runs", help="list recorded runs", description=description)
-    parser.set_defaults(command="runs")
     parser.add_argument("folders", metavar="DIR", nargs="*", type=Path, help="where to look (default: runs)")
     parser.add_argument("--preset", metavar="NAME", help="only runs of this preset")
     parser.add_argument("--method", metavar="NAME", help="only runs of this method")
@@ -110,7 +108,6 @@ def _add_compare(commands: Commands) -> None:
 the mean over the seeds with its 95 % confidence interval. Every run is kept in a folder of its own.
 With RUN folders: the same table of recorded runs, and each method tested against a baseline on the same seeds."""
     parser = commands.add_parser("compare", help="compare methods over several seeds", description=description)
-    parser.set_defaults(command="compare")
     parser.add_argument(
         "what",
         metavar="PRESET_OR_RUN",
@@ -128,16 +125,9 @@ With RUN folders: the same table of recorded runs, and each method tested agains
     shown.add_argument("--export", type=Path, metavar="FILE", help="write the table, too: .csv, .md or .tex")
 
 
-def _add_list(commands: Commands) -> None:
-    description = "List the presets, and the methods with their options."
-    parser = commands.add_parser("list", help="list presets and methods", description=description)
-    parser.set_defaults(command="list")
-
-
 def _add_data(commands: Commands) -> None:
     description = "Download or import data sets into one folder, list them, check them."
     data = commands.add_parser("data", help="get and check data sets", description=description)
-    data.set_defaults(command="data")
     parts = data.add_subparsers(metavar="WHAT", dest="part", required=True)
 
     def part(name: str, purpose: str, *, of_one: bool = False) -> Parser:
@@ -186,7 +176,6 @@ With --preset, the runs that it needs and that are not in --runs yet are made fi
     parser = commands.add_parser(
         "figure", help="draw a figure of the paper", description=description, formatter_class=AS_TYPED
     )
-    parser.set_defaults(command="figure")
     parser.add_argument("figure", metavar="FIGURE", help="which one, such as 4")
     parser.add_argument("recorded", metavar="RUN", nargs="*", type=Path, help="run folders, or folders that hold some")
     parser.add_argument(
@@ -201,32 +190,26 @@ With --preset, the runs that it needs and that are not in --runs yet are made fi
     _add_overrides(parser)
 
 
-def _add_report(commands: Commands) -> None:
+def _add_uses_of_runs(commands: Commands) -> None:
+    """What is made of finished runs: a page, a certificate, a compact network."""
     description = """Write one HTML page on one or more runs: measures with intervals, accuracy matrices, forgetting,
 node maps, costs, and what it takes to repeat each run. The page needs no network and no other file."""
     parser = commands.add_parser("report", help="show runs as one HTML page", description=description)
-    parser.set_defaults(command="report")
     parser.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="run folders, or folders that hold some")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the page, such as report.html")
 
-
-def _add_verify(commands: Commands) -> None:
     description = """Load every state that a finished run kept, answer all test examples of every task learned so far,
 and compare the logits with those right after the task was learned, bit for bit. Writes certificate.json into the run
 folder. Exit code 0: all are identical; 1: some drifted, and the report says how far and which nodes moved."""
     parser = commands.add_parser("verify", help="prove that old tasks did not change", description=description)
-    parser.set_defaults(command="verify")
     parser.add_argument("folder", metavar="RUN", type=Path, help="a run folder")
     _add_data_root(parser)
 
-
-def _add_export(commands: Commands) -> None:
     description = """Remove from a finished run's model every node that the logits of a task (or of all) do not depend
 on, and write what is left: model.safetensors (plain tensors), model.pt2 (torch.export) and model.onnx, each with any
 batch size and compared with the full model on the test data, and model.json, which describes them.
 Needs pip install 'agscl[export]'."""
     parser = commands.add_parser("export", help="write the compact network of a task", description=description)
-    parser.set_defaults(command="export")
     parser.add_argument("folder", metavar="RUN", type=Path, help="a run folder")
     parser.add_argument("--task", metavar="I", default="all", help="number of a task, from 0, or all (default: all)")
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="new folder")

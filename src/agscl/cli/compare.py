@@ -10,14 +10,14 @@ from pathlib import Path
 
 from agscl.experiments import PRESETS, PolicyResult, Result, experiment_of, preset_named
 from agscl.experiments.groups import by_seed, groups
-from agscl.experiments.kind import AnyExperiment
+from agscl.experiments.kind import AnyExperiment, AnyResult
 from agscl.experiments.policies.comparison import not_measured, summary
 from agscl.experiments.policies.presets import POLICY_PRESETS
 from agscl.experiments.records import IncompleteRun, PolicyRun, SupervisedRun, read_runs
 from agscl.experiments.supervised.comparison import COSTS, REFERENCE, Row, aggregate
 from agscl.experiments.words import NOTHING, ONE_SEED, hundredfold, seeds, with_interval, with_range
 from agscl.methods import AGSCL
-from agscl.metrics import MEASURES, Interval, Range
+from agscl.metrics import MEASURES, POLICY_MEASURES, Interval, Range
 from agscl.runs import RunFolder
 from agscl.runs.export import check_ending, export
 
@@ -45,8 +45,6 @@ class Comparison:
         cells: A row a method, as it is to be read.
         records: A row a method with all digits, by name.
         notes: What the numbers are of, line by line.
-        scale: How much of the preset was run.
-        baseline: The method that others are measured against, if there is one.
     """
 
     title: str
@@ -54,8 +52,6 @@ class Comparison:
     cells: Sequence[Sequence[str]]
     records: Sequence[Mapping[str, object]]
     notes: Sequence[str]
-    scale: str
-    baseline: str | None
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -63,10 +59,6 @@ def run(arguments: argparse.Namespace) -> int:
 
     Returns:
         0, or 1 if a run failed.
-
-    Raises:
-        ValueError: If an argument does not fit, there is no finished run, or runs differ in more than method and seed.
-        OSError: If a folder or file cannot be read or written.
     """
     if arguments.export is not None:
         check_ending(arguments.export)
@@ -79,19 +71,16 @@ def run(arguments: argparse.Namespace) -> int:
 def _compare_recorded(arguments: argparse.Namespace) -> int:
     """Compare recorded runs; incomplete ones are named and left out."""
     runs = read_runs(map(Path, arguments.what))
-    supervised = [run.result for run in runs if isinstance(run, SupervisedRun)]
-    policies = [run.result for run in runs if isinstance(run, PolicyRun)]
-    if supervised and policies:
+    results = [run.result for run in runs if isinstance(run, SupervisedRun | PolicyRun)]
+    if len({type(result) for result in results}) > 1:
         raise ValueError("some of these runs learned data sets, some policies: give those of one kind")
-    if not supervised and not policies:
+    if not results:
         raise ValueError("no finished run of a sequence of tasks among these: nothing to compare")
-    output = Output()
-    if policies:
-        _show(_of_policies(policies, arguments), output, arguments.export)
-    else:
-        names = [group.label for group in groups(supervised)]
-        default = next((name for name in names if name == AGSCL.name), names[0]) if len(names) > 1 else None
-        _show(_of_supervised(supervised, arguments.statistic, arguments.baseline or default), output, arguments.export)
+    output, baseline = Output(), arguments.baseline
+    if not baseline and isinstance(results[0], Result):
+        names = [group.label for group in groups(results)]
+        baseline = next((name for name in names if name == AGSCL.name), names[0]) if len(names) > 1 else None
+    _show(output, results, arguments, baseline)
     for run in runs:
         if isinstance(run, IncompleteRun):
             output.say(f"INCOMPLETE {run.folder.path}: {run.learned} of {run.tasks or '?'} tasks, left out")
@@ -109,18 +98,18 @@ def _run_and_compare(arguments: argparse.Namespace) -> int:
         return RunFolder(folder.path / experiment.method_name / f"seed-{experiment.seed}")
 
     results, failures = run_all(_experiments(preset, arguments), folder_of, arguments, resume=arguments.resume)
-    output = Output()
-    supervised = [result for result in results if isinstance(result, Result)]
-    policies = [result for result in results if isinstance(result, PolicyResult)]
-    if supervised:
-        tested = arguments.baseline if arguments.baseline in {result.method for result in supervised} else None
-        _show(_of_supervised(supervised, arguments.statistic, tested), output, arguments.export)
-    if by_seed(policies, REFERENCE):
-        _show(_of_policies(policies, arguments), output, arguments.export)
+    output, finished = Output(), {result.method for result in results}
+    if finished and (preset not in POLICY_PRESETS or REFERENCE in finished):
+        _show(output, results, arguments, arguments.baseline if arguments.baseline in finished else None)
     for failure in failures:
         output.say(f"FAILED {failure.experiment.method_name} seed {failure.experiment.seed}: {failure.reason}")
     output.say(f"run folders: {folder.path}")
     return int(bool(failures))
+
+
+def _require_means(arguments: argparse.Namespace) -> None:
+    if arguments.statistic != "mean" or arguments.baseline is not None:
+        raise ValueError("--statistic and --baseline are for data sets; policies are compared by their means")
 
 
 def _experiments(preset: str, arguments: argparse.Namespace) -> list[AnyExperiment]:
@@ -140,19 +129,23 @@ def _experiments(preset: str, arguments: argparse.Namespace) -> list[AnyExperime
     return [experiment_of(preset, tuned[name], seed, overrides) for name in names for seed in range(arguments.seeds)]
 
 
-def _show(comparison: Comparison, output: Output, file: Path | None) -> None:
-    """Show a comparison, and write it to the file if there is one."""
-    output.show(table(comparison.heads, comparison.cells, title=comparison.title))
-    for note in comparison.notes:
+def _show(output: Output, results: Sequence[AnyResult], arguments: argparse.Namespace, baseline: str | None) -> None:
+    """Show the comparison of results of one kind, and write it where the arguments say."""
+    if supervised := [result for result in results if isinstance(result, Result)]:
+        shown = _of_supervised(supervised, arguments.statistic, baseline)
+    else:
+        policies = [result for result in results if isinstance(result, PolicyResult)]
+        baseline, shown = REFERENCE, _of_policies(policies, arguments)
+    output.show(table(shown.heads, shown.cells, title=shown.title))
+    for note in shown.notes:
         output.say(note)
-    if file is not None:
+    if arguments.export is not None:
         import polars
 
-        numbers = polars.DataFrame(comparison.records, infer_schema_length=None)
-        numbers = numbers.with_columns(
-            scale=polars.lit(comparison.scale), baseline=polars.lit(comparison.baseline, polars.String)
-        )
-        export(file, numbers, comparison.heads, comparison.cells, [comparison.title, *comparison.notes])
+        numbers = polars.DataFrame(shown.records, infer_schema_length=None)
+        scale, against = polars.lit(results[0].scale_in_words()), polars.lit(baseline, polars.String)
+        numbers = numbers.with_columns(scale=scale, baseline=against)
+        export(arguments.export, numbers, shown.heads, shown.cells, [shown.title, *shown.notes])
 
 
 def _of_supervised(results: Sequence[Result], statistic: str, baseline_name: str | None) -> Comparison:
@@ -163,72 +156,63 @@ def _of_supervised(results: Sequence[Result], statistic: str, baseline_name: str
         names = ", ".join(row.method for row in rows)
         raise ValueError(f"there is no row {baseline_name!r} to compare with; there are: {names}")
     heads = ["method", "seeds", *(f"{title(name)} %" if MEASURES[name].in_percent else title(name) for name in SHOWN)]
-    cells = [[row.method, str(len(row.seeds)), *(_cell(row, name, statistic) for name in SHOWN)] for row in rows]
-    scale = results[0].scale_in_words()
-    notes = [scale]
+    notes = [results[0].scale_in_words()]
     if baseline is not None:
         against = f"against {baseline.method}"
         heads.insert(3, against)
-        for row, line in zip(rows, cells, strict=True):
-            line.insert(3, _difference(row, baseline))
         explained = "mean difference in accuracy (points) on the seeds that both have, its 95 % t interval, p of the"
         notes.insert(0, f"{against}: {explained} sign-flip test (never below 2 / 2^seeds)")
     if single := [row.method for row in rows if len(row.seeds) == 1]:
         notes.append(f"{ONE_SEED}: {', '.join(single)}")
     if not any("plasticity" in row.values for row in rows):
         notes.append(f"no plasticity: it compares with {REFERENCE} of the same seed, which is not among these runs")
+    lines = [_line(row, statistic, baseline) for row in rows]
     numbers = {len(row.seeds) for row in rows}
     over = "seeds" if len(numbers) > 1 else f"{min(numbers)} seed{'' if numbers == {1} else 's'}"
     return Comparison(
         title=f"{results[0].experiment.preset}: {STATISTICS[statistic]} over {over}",
         heads=heads,
-        cells=cells,
-        records=[_record(row, statistic, baseline) for row in rows],
+        cells=[cells for cells, _ in lines],
+        records=[record for _, record in lines],
         notes=notes,
-        scale=scale,
-        baseline=baseline_name,
     )
 
 
-def _cell(row: Row, name: str, statistic: str) -> str:
-    if name not in row.values:
-        return NOTHING
+def _line(row: Row, statistic: str, baseline: Row | None) -> tuple[list[str], dict[str, object]]:
+    """A method as cells, and with all digits: each measure that it has, and the difference to the baseline."""
+    values = row.robust if statistic == "iqm" else row.measures
+    cells = [row.method, str(len(row.seeds)), *(_cell(name, values.get(name)) for name in SHOWN)]
+    record = _record(row.method, row.seeds, values)
+    if baseline is not None:
+        difference = None if row is baseline else row.against(baseline, COMPARED)
+        cells.insert(3, NOTHING)
+        if difference is not None:
+            p_value = "" if math.isnan(difference.p_value) else f" (p={difference.p_value:.2g})"
+            cells[3] = with_interval(hundredfold(difference.interval), signed=True) + p_value
+            record |= {**_with_ends("difference", difference.interval), "p_value": difference.p_value}
+    return cells, record
+
+
+def _cell(name: str, value: Interval | Range | None) -> str:
     factor, digits = (100, 1) if MEASURES[name].in_percent else (1, 0)
-    if statistic == "iqm":
-        return with_range(Range(*(factor * value for value in row.robust[name])), digits)
-    return with_interval(Interval(*(factor * value for value in row.measures[name])), digits)
+    if isinstance(value, Range):
+        return with_range(Range(*(factor * part for part in value)), digits)
+    return NOTHING if value is None else with_interval(Interval(*(factor * part for part in value)), digits)
 
 
-def _difference(row: Row, baseline: Row) -> str:
-    difference = row.against(baseline, COMPARED)
-    if row is baseline or difference is None:
-        return NOTHING
-    p_value = "" if math.isnan(difference.p_value) else f" (p={difference.p_value:.2g})"
-    return with_interval(hundredfold(difference.interval), signed=True) + p_value
-
-
-def _record(row: Row, statistic: str, baseline: Row | None) -> dict[str, object]:
-    """Each measure that the row has, with the ends of its interval."""
-    record: dict[str, object] = {"method": row.method, "seeds": " ".join(map(str, row.seeds))}
-    for name in row.values:
-        record |= _with_ends(name, row.robust[name] if statistic == "iqm" else _ends(row.measures[name]))
-    difference = None if baseline is None or row is baseline else row.against(baseline, COMPARED)
-    if difference is not None:
-        record |= {**_with_ends("difference", _ends(difference.interval)), "p_value": difference.p_value}
+def _record(label: str, own: Sequence[int], values: Mapping[str, Interval | Range]) -> dict[str, object]:
+    """A row with all digits, of a method with its own seeds."""
+    record: dict[str, object] = {"method": label, "seeds": " ".join(map(str, own))}
+    for name, value in values.items():
+        record |= _with_ends(name, value)
     return record
 
 
-def _ends(interval: Interval) -> Range:
-    return Range(interval.mean, interval.mean - interval.half_width, interval.mean + interval.half_width)
-
-
-def _with_ends(name: str, value: Range) -> dict[str, object]:
+def _with_ends(name: str, value: Interval | Range) -> dict[str, object]:
+    """A value and the ends of its interval, by the names that files use."""
+    if isinstance(value, Interval):
+        value = Range(value.mean, value.mean - value.half_width, value.mean + value.half_width)
     return {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high}
-
-
-def _require_means(arguments: argparse.Namespace) -> None:
-    if arguments.statistic != "mean" or arguments.baseline is not None:
-        raise ValueError("--statistic and --baseline are for data sets; policies are compared by their means")
 
 
 def _of_policies(results: Sequence[PolicyResult], arguments: argparse.Namespace) -> Comparison:
@@ -239,24 +223,15 @@ def _of_policies(results: Sequence[PolicyResult], arguments: argparse.Namespace)
         raise ValueError(f"scores are relative to {REFERENCE}: add its runs (agscl run {preset} --method {REFERENCE})")
     measures, policies = summary(results), groups(results)
     names = list(dict.fromkeys(name for of_method in measures.values() for name in of_method))
-    scale = results[0].scale_in_words()
-    notes = [f"{scale}; {seeds(seed for group in policies for seed in group.seeds)}", *not_measured(results)]
+    used = seeds(seed for group in policies for seed in group.seeds)
+    notes = [f"{results[0].scale_in_words()}; {used}", *not_measured(results)]
     if single := [group.label for group in policies if len(group.seeds) == 1]:
         notes.append(f"{ONE_SEED}: {', '.join(single)}")
-    cells, records = [], []
-    for group in policies:
-        of_method = measures[group.label]
-        cells.append([group.label, str(len(group.seeds)), *(with_range(of_method.get(name)) for name in names)])
-        record: dict[str, object] = {"method": group.label, "seeds": " ".join(map(str, group.seeds))}
-        for name, value in of_method.items():
-            record |= _with_ends(name, value)
-        records.append(record)
+    lines = [(group.label, group.seeds, measures[group.label]) for group in policies]
     return Comparison(
         title=f"{preset}: random actions 0, {REFERENCE} 1; mean [95 % bootstrap interval]",
-        heads=["method", "seeds", *map(title, names)],
-        cells=cells,
-        records=records,
+        heads=["method", "seeds", *(MEASURES[POLICY_MEASURES[name]].title for name in names)],
+        cells=[[name, str(len(own)), *(with_range(of.get(measure)) for measure in names)] for name, own, of in lines],
+        records=[_record(*line) for line in lines],
         notes=notes,
-        scale=scale,
-        baseline=REFERENCE,
     )

@@ -18,12 +18,7 @@ from .text import printable
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run one part of the command; returns 0.
-
-    Raises:
-        ValueError: If there is no such data set, or its files are not what they should be.
-        OSError: If a file cannot be read or written.
-    """
+    """Run one part of the command; returns 0."""
     output, cache = Output(), Cache(arguments.data_root)
     match arguments.part:
         case "list":

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from agscl.experiments.export import Exported, export
+from agscl.experiments.export import export
 from agscl.experiments.records import read_supervised
 from agscl.experiments.states import State
 from agscl.experiments.supervised.run import load_run
@@ -15,29 +14,12 @@ from .console import Output, table
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Load a run's final state, export it, and show what it costs now; returns 0.
-
-    Raises:
-        ValueError: If there is no such task, or the folder holds no finished run that can be exported.
-        OSError: If a file cannot be read or written.
-    """
+    """Load a run's final state, export it, and show what it costs now; returns 0."""
     folder = RunFolder(arguments.folder)
     loaded = load_run(read_supervised(folder).result.experiment, arguments.data_root)
     tasks = _tasks(arguments.task, len(loaded.sequence.tasks))
     State.read(folder.state).restore(loaded.learner.model, loaded.learner.guard)
-    _show(export(loaded, tasks, arguments.out), loaded.learner.guard.graph.num_nodes, arguments.out)
-    return 0
-
-
-def _tasks(text: str, count: int) -> list[int]:
-    if text == "all":
-        return list(range(count))
-    if not text.isdecimal() or int(text) >= count:
-        raise ValueError(f"--task must be all or a number from 0 to {count - 1}, not {text!r}")
-    return [int(text)]
-
-
-def _show(exported: Exported, nodes: int, out: Path) -> None:
+    exported = export(loaded, tasks, arguments.out)
     before, after = exported.before, exported.after
     rows = [
         [name, form.format(was), form.format(now), f"{now / was:.2f}"]
@@ -51,7 +33,16 @@ def _show(exported: Exported, nodes: int, out: Path) -> None:
     ]
     output = Output()
     output.show(table(["", "before", "after", "ratio"], rows))
-    kept = sum(len(layer) for layer in exported.layers.values())
+    kept, nodes = sum(map(len, exported.layers.values())), loaded.learner.guard.graph.num_nodes
     difference = max(exported.differences.values())
     output.say(f"{kept} of {nodes} nodes; logits on the test data differ by at most {difference:.1g}")
-    output.say(f"{', '.join([*exported.differences, 'model.json'])} in {out}")
+    output.say(f"{', '.join([*exported.differences, 'model.json'])} in {arguments.out}")
+    return 0
+
+
+def _tasks(text: str, count: int) -> list[int]:
+    if text == "all":
+        return list(range(count))
+    if not text.isdecimal() or int(text) >= count:
+        raise ValueError(f"--task must be all or a number from 0 to {count - 1}, not {text!r}")
+    return [int(text)]

@@ -26,10 +26,6 @@ def run(arguments: argparse.Namespace) -> int:
 
     Returns:
         0, or 1 if a run that the figure needs failed.
-
-    Raises:
-        ValueError: If an argument does not fit, or the runs do not make this figure.
-        OSError: If a file cannot be read or written.
     """
     kind, out = figure_named(arguments.figure), arguments.out or Path(f"figure-{arguments.figure}.svg")
     if out.suffix not in FORMATS:
@@ -60,13 +56,10 @@ def _make_runs(kind: Kind, arguments: argparse.Namespace) -> tuple[Sequence[Path
             for method in kind.methods(supervised_preset(preset).tuned):
                 for seed in range(arguments.seeds):
                     experiment = Experiment.of_preset(preset, method, seed, scaled)
-                    folders[experiment] = _folder_of(experiment, arguments.runs)
+                    # figures share runs: the experiment alone decides on its folder
+                    settings = hashlib.sha256(replace(experiment, seed=0).to_json()).hexdigest()[:8]
+                    of_method = arguments.runs / preset / f"{experiment.method_name}-{settings}"
+                    folders[experiment] = RunFolder(of_method / f"seed-{seed}")
     missing = [experiment for experiment, folder in folders.items() if not folder.result.exists()]
     _, failures = run_all(missing, folders.__getitem__, arguments, resume=True)
     return [folder.path for folder in folders.values() if folder.experiment.exists()], len(failures)
-
-
-def _folder_of(experiment: Experiment, runs: Path) -> RunFolder:
-    """A folder that the experiment alone decides, so that figures share runs."""
-    settings = hashlib.sha256(replace(experiment, seed=0).to_json()).hexdigest()[:8]
-    return RunFolder(runs / experiment.preset / f"{experiment.method_name}-{settings}" / f"seed-{experiment.seed}")

@@ -1,5 +1,8 @@
 """From arguments to a command and an exit code.
 
+Every command is a module with ``run(arguments)``, which returns the exit code and raises a `ValueError` if an argument
+or a folder does not fit, an `OSError` if a file cannot be read or written.
+
 0 done, 2 bad input (one line on stderr), 130 interrupted, 75 stopped by SIGTERM and saved, 141 nobody reads the output.
 """
 

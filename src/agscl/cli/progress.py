@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TimeElapsedColumn, TimeRemainingColumn
 
-from agscl.experiments.groups import in_order
 from agscl.experiments.kind import AnyExperiment, AnyResult
 from agscl.experiments.many import Failure, run_many
 from agscl.rl.history import Evaluation, PolicyTaskFinished, PolicyTaskStarted, Updated
@@ -27,12 +26,7 @@ from .text import printable
 
 @contextmanager
 def progress(output: Output, method: str) -> Iterator[Logger[object]]:
-    """A logger that shows a run's events, within the context.
-
-    Args:
-        output: Standard error.
-        method: Name of the method.
-    """
+    """A logger that shows the events of a method's run on standard error, within the context."""
     if not output.is_terminal:
         yield PlainProgress(output, method)
         return
@@ -43,13 +37,7 @@ def progress(output: Output, method: str) -> Iterator[Logger[object]]:
 
 @dataclass
 class LiveProgress:
-    """A bar for each task that moves with its epochs or updates.
-
-    Attributes:
-        output: Where lines go that stay.
-        display: Where the bars are.
-        method: Name of the method, for their titles.
-    """
+    """A bar in the display for each task, which moves with its epochs or updates; other lines stay in the output."""
 
     output: Output
     display: Progress
@@ -87,12 +75,7 @@ class LiveProgress:
 
 @dataclass(frozen=True)
 class PlainProgress:
-    """One line of ``name=value`` pairs for each finished task and each evaluation of a policy.
-
-    Attributes:
-        output: Where lines go.
-        method: Name of the method, on each line.
-    """
+    """One line of ``name=value`` pairs for each finished task and each evaluation of a policy."""
 
     output: Output
     method: str
@@ -130,17 +113,14 @@ def run_all(
         resume: Whether runs in those folders go on.
     """
     processes = arguments.processes if arguments.processes is not None else (os.cpu_count() or 1)
-    results: list[AnyResult] = []
-    failures: list[Failure] = []
+    outcomes: dict[AnyExperiment, AnyResult | Failure] = {}
     output = Output(stderr=True)
-    outcomes = run_many(experiments, folder_of, processes=processes, data_root=arguments.data_root, resume=resume)
-    for number, outcome in enumerate(outcomes, 1):
-        if isinstance(outcome, Failure):
-            failures.append(outcome)
-            state = f"failed: {outcome.reason}"
-        else:
-            results.append(outcome)
-            state = "finished"
-        experiment = outcome.experiment
-        output.say(f"[{number}/{len(experiments)}] {experiment.method_name} seed={experiment.seed} {state}")
-    return in_order(results, experiments), failures
+    done = run_many(experiments, folder_of, processes=processes, data_root=arguments.data_root, resume=resume)
+    for number, outcome in enumerate(done, 1):
+        outcomes[outcome.experiment] = outcome
+        state = f"failed: {outcome.reason}" if isinstance(outcome, Failure) else "finished"
+        name, seed = outcome.experiment.method_name, outcome.experiment.seed
+        output.say(f"[{number}/{len(experiments)}] {name} seed={seed} {state}")
+    ordered = [outcomes[experiment] for experiment in experiments]
+    results = [outcome for outcome in ordered if not isinstance(outcome, Failure)]
+    return results, [outcome for outcome in ordered if isinstance(outcome, Failure)]

@@ -12,12 +12,7 @@ from .console import Output
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the page; returns 0.
-
-    Raises:
-        ValueError: If a folder holds no run that can be read, or jinja2 is not installed.
-        OSError: If a file cannot be read or written.
-    """
+    """Write the page; returns 0."""
     require("jinja2", extra="report")
     from agscl.report import page
 

@@ -22,12 +22,11 @@ from agscl.experiments import (
     preset_named,
 )
 from agscl.experiments import run as run_experiment
-from agscl.experiments.kind import AnyExperiment, AnyPreset, AnyResult
+from agscl.experiments.kind import AnyExperiment, AnyResult
 from agscl.experiments.supervised.comparison import compare
 from agscl.experiments.words import number, percent
 from agscl.extras import MissingExtraError
 from agscl.figures.summary import picture
-from agscl.methods import AnyMethod
 from agscl.runs import RunFolder
 from agscl.runs.files import write_bytes
 from agscl.runs.machine import Compute
@@ -43,9 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Check everything, run each method, show and draw the results; returns 0.
 
     Raises:
-        ValueError: If an argument is unknown, out of range, or does not fit.
         Stopped: If a signal asked for the end; what ran is saved then.
-        OSError: If the run folder cannot be written.
     """
     folder = folder_for(arguments, arguments.preset)
     experiments = experiments_of(arguments)
@@ -54,7 +51,14 @@ def run(arguments: argparse.Namespace) -> int:
     results = [_run(experiment, folder, arguments) for experiment in experiments]
     output = Output()
     show(output, results)
-    output.say(_drawn(results, folder))
+    where = f"run folder: {folder.path}"
+    if supervised := [result for result in results if isinstance(result, Result)]:
+        try:
+            write_bytes(folder.picture, picture(supervised))
+            where += f", picture: {folder.picture}"
+        except MissingExtraError as missing:
+            where += f" (no picture: {missing})"
+    output.say(where)
     return 0
 
 
@@ -73,11 +77,7 @@ def folder_for(arguments: argparse.Namespace, preset: str) -> RunFolder:
 
 
 def overrides_from(arguments: argparse.Namespace) -> Overrides:
-    """What the options change about a preset: they have the names of the fields, see `agscl.experiments.command`.
-
-    Raises:
-        ValueError: If a value means nothing.
-    """
+    """What the options change about a preset: they have the names of its fields."""
     given: dict[str, Any] = vars(arguments)
     compute = Compute(**{field.name: given[field.name] for field in fields(Compute)})
     changes = {field.name: given[field.name] for field in fields(Overrides) if field.name in given}
@@ -85,26 +85,17 @@ def overrides_from(arguments: argparse.Namespace) -> Overrides:
 
 
 def experiments_of(arguments: argparse.Namespace) -> list[AnyExperiment]:
-    """The experiments that the command runs, one a method.
-
-    Raises:
-        ValueError: If something is unknown or out of range.
-    """
-    methods = _methods(arguments, preset_named(arguments.preset))
-    overrides = overrides_from(arguments)
-    return [experiment_of(arguments.preset, method, arguments.seed, overrides) for method in methods]
-
-
-def _methods(arguments: argparse.Namespace, preset: AnyPreset) -> Sequence[AnyMethod]:
-    """The one method that is named, or all that the preset compares."""
-    prefix = OPTION.removeprefix("--")
+    """The experiments that the command runs, one a method."""
+    preset, prefix = preset_named(arguments.preset), OPTION.removeprefix("--")
     given = {name: value for name, value in vars(arguments).items() if value is not None}
     options = {name.removeprefix(prefix): value for name, value in given.items() if name.startswith(prefix)}
+    methods = list(preset.methods.values())
     if arguments.method is not None:
-        return [method_from_options(arguments.method, options, preset.tuned)]
-    if options:
+        methods = [method_from_options(arguments.method, options, preset.tuned)]
+    elif options:
         raise ValueError(f"option {next(iter(options))!r} belongs to a method: name it with --method")
-    return list(preset.methods.values())
+    overrides = overrides_from(arguments)
+    return [experiment_of(arguments.preset, method, arguments.seed, overrides) for method in methods]
 
 
 def _run(experiment: AnyExperiment, folder: RunFolder, arguments: argparse.Namespace) -> AnyResult:
@@ -125,18 +116,6 @@ def _run(experiment: AnyExperiment, folder: RunFolder, arguments: argparse.Names
         )
 
 
-def _drawn(results: Sequence[AnyResult], folder: RunFolder) -> str:
-    """Draw the picture of runs of data sets if matplotlib is there; returns the line that says where things are."""
-    supervised = [result for result in results if isinstance(result, Result)]
-    if not supervised:
-        return f"run folder: {folder.path}"
-    try:
-        write_bytes(folder.picture, picture(supervised))
-    except MissingExtraError as missing:
-        return f"run folder: {folder.path} (no picture: {missing})"
-    return f"run folder: {folder.path}, picture: {folder.picture}"
-
-
 def show(output: Output, results: Sequence[AnyResult]) -> None:
     """Show one run of each method: of data sets, the measures and each task; of policies, the scores."""
     experiment = results[0].experiment
@@ -147,7 +126,12 @@ def show(output: Output, results: Sequence[AnyResult]) -> None:
         for matrix in map(_matrix, supervised):
             if output.columns_of(matrix) <= output.width:
                 output.show(matrix)
-        output.show(_measures(supervised))
+        compared = compare(supervised)
+        rows = [
+            [title(name), *(number(measures[name], 3) for measures in compared.values())]
+            for name in next(iter(compared.values()))
+        ]
+        output.show(table(["", *compared], rows, title="measures (fractions of 1)"))
         for result in supervised:
             output.show(_tasks(result))
     for policies in (result for result in results if isinstance(result, PolicyResult)):
@@ -164,15 +148,6 @@ def _matrix(result: Result) -> Table:
         for name, task in zip(numbers, tasks, strict=True)
     ]
     return table(["after", *numbers], rows, title=f"{result.method}: accuracy (%) on each task", left=0)
-
-
-def _measures(results: Sequence[Result]) -> Table:
-    compared = compare(results)
-    rows = [
-        [title(name), *(number(measures[name], 3) for measures in compared.values())]
-        for name in next(iter(compared.values()))
-    ]
-    return table(["", *compared], rows, title="measures (fractions of 1)")
 
 
 def _tasks(result: Result) -> Table:

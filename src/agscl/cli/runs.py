@@ -24,12 +24,7 @@ IN_FILES_ONLY = ("learning_accuracy", "backward_transfer")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show the table, and write it where the arguments say; returns 0.
-
-    Raises:
-        ValueError: If there is nothing to list, or a column is unknown.
-        OSError: If a file cannot be read or written.
-    """
+    """Show the table, and write it where the arguments say; returns 0."""
     if arguments.out is not None:
         check_ending(arguments.out)
     runs = overview(arguments.folders or [Path("runs")])
@@ -52,10 +47,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _cells(runs: DataFrame, columns: list[str]) -> tuple[list[str], list[list[str]]]:
     """Heads and rows as they are to be read."""
-    return list(map(title, columns)), [[_cell(row[name]) for name in columns] for row in runs.iter_rows(named=True)]
 
+    def cell(value: object) -> str:
+        if value is None:
+            return NOTHING
+        return printable(f"{value:.4g}" if isinstance(value, float) else str(value))
 
-def _cell(value: object) -> str:
-    if value is None:
-        return NOTHING
-    return printable(f"{value:.4g}" if isinstance(value, float) else str(value))
+    return list(map(title, columns)), [[cell(row[name]) for name in columns] for row in runs.iter_rows(named=True)]

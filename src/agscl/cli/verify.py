@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +27,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     Raises:
         ValueError: If the folder holds no finished run with its states, or they changed since the last certificate.
-        OSError: If a file cannot be read or written.
     """
-    return verify(arguments.folder, arguments.data_root)
-
-
-def verify(path: Path, data_root: Path | None) -> int:
-    """As `run`."""
-    folder, file = RunFolder(path), path / "certificate.json"
-    loaded = load_run(read_supervised(folder).result.experiment, data_root)
+    folder, file = RunFolder(arguments.folder), arguments.folder / "certificate.json"
+    loaded = load_run(read_supervised(folder).result.experiment, arguments.data_root)
     certificate = certify(loaded, folder)
     if file.exists():
         earlier = certified_states(file)
@@ -72,28 +64,23 @@ def _show(certificate: Certificate, output: Output, file: Path) -> None:
         output.say("Drift. Earlier tasks are not answered as when they were learned:")
         change = "largest change of a logit at the end"
         output.show(table(["task", "first changed after", change, "changed answers at the end"], _drifts(certificate)))
-        for line in _moved(certificate):
-            output.say(line)
+        # the nodes behind the largest drift
+        drifted = [drift for drift in certificate.drifts if not drift.identical]
+        task = max(drifted, key=lambda drift: drift.largest).task
+        output.say(f"nodes that moved since task {task + 1} was learned (for the other tasks see the certificate):")
+        for movement in (movement for movement in certificate.movements if movement.task == task):
+            kind = "important nodes" if movement.importance else "nodes"
+            total = f"{len(movement.nodes)} of {movement.counted} {kind}"
+            places = spans(movement.nodes, SPANS)
+            output.say(f"  {movement.layer}: {total} ({places}), by up to {movement.largest:.3g}")
     output.say(f"certificate: {file}")
 
 
 def _drifts(certificate: Certificate) -> list[list[str]]:
+    """A row for each task but the last."""
     rows = []
-    ordered = sorted(certificate.drifts, key=lambda drift: (drift.task, drift.after))
-    for task, group in groupby(ordered, key=lambda drift: drift.task):
-        drifts = list(group)
+    for task, name in enumerate(certificate.tasks[:-1]):
+        drifts = [drift for drift in certificate.drifts if drift.task == task]  # after one later task after the other
         first = next((f"task {drift.after + 1}" for drift in drifts if not drift.identical), "never")
-        end = drifts[-1]
-        rows.append([f"{task + 1}  {certificate.tasks[task]}", first, f"{end.largest:.3g}", f"{end.changed:.1%}"])
+        rows.append([f"{task + 1}  {name}", first, f"{drifts[-1].largest:.3g}", f"{drifts[-1].changed:.1%}"])
     return rows
-
-
-def _moved(certificate: Certificate) -> Iterator[str]:
-    """The nodes behind the largest drift."""
-    task = max((drift for drift in certificate.drifts if not drift.identical), key=lambda drift: drift.largest).task
-    yield f"nodes that moved since task {task + 1} was learned (for the other tasks see the certificate):"
-    for movement in certificate.movements:
-        if movement.task == task:
-            kind = "important nodes" if movement.importance else "nodes"
-            total = f"{len(movement.nodes)} of {movement.counted} {kind}"
-            yield f"  {movement.layer}: {total} ({spans(movement.nodes, SPANS)}), by up to {movement.largest:.3g}"

@@ -7,19 +7,16 @@ compared in float32, as its weights are stored: bfloat16 would round away that a
 from __future__ import annotations
 
 import hashlib
-import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 import torch
+from pydantic_core import to_json
 from torch import Tensor
 
 from agscl.experiments import Result
 from agscl.experiments.result_file import environment
 from agscl.experiments.supervised.run import LoadedRun
-from agscl.nodes import NodeLayer
 from agscl.nodes.slices import gather
 from agscl.runs import RunFolder
 from agscl.runs.machine import DTYPES, Machine
@@ -110,7 +107,7 @@ class Certificate:
     def to_json(self) -> bytes:
         """The certificate as JSON; a difference that is not finite is null."""
         content = {"format": FORMAT, "granted": self.granted, **asdict(self)}
-        return json.dumps(_finite(content), indent=2, allow_nan=False).encode() + b"\n"
+        return to_json(content, indent=2, inf_nan_mode="null") + b"\n"
 
 
 def certify(loaded: LoadedRun, folder: RunFolder) -> Certificate:
@@ -203,43 +200,28 @@ def _drift(task: int, after: int, then: Tensor, now: Tensor) -> Drift:
 
 def _movements(loaded: LoadedRun, folder: RunFolder, drifts: Sequence[Drift], last: int) -> Iterator[Movement]:
     """For each task that drifted, the nodes that moved since, until the last state."""
-    learner = loaded.learner
+    model, guard = loaded.learner.model, loaded.learner.guard
     _restore(loaded, folder, last)
-    now = snapshot(learner.model)
+    now = snapshot(model)
     for task in sorted({drift.task for drift in drifts if not drift.identical}):
         _restore(loaded, folder, task)
-        then, importance = learner.model.state_dict(), learner.guard.importance
-        for layer in learner.guard.graph.layers:
-            movement = _movement(task, layer, then, now, importance.get(layer.name))
-            if movement.nodes:
-                yield movement
-
-
-def _movement(
-    task: int, layer: NodeLayer, then: Mapping[str, Tensor], now: Mapping[str, Tensor], importance: Tensor | None
-) -> Movement:
-    pieces = layer.incoming + layer.statistics
-    change = (gather(pieces, now).cpu().double() - gather(pieces, then).cpu().double()).abs().amax(dim=1)
-    counted = torch.ones_like(change, dtype=torch.bool) if importance is None else importance.cpu() > 0
-    moved = (change > 0) & counted
-    return Movement(
-        task=task,
-        layer=layer.name,
-        counted=int(counted.sum()),
-        nodes=tuple(moved.nonzero().flatten().tolist()),
-        importance=() if importance is None else tuple(importance.cpu()[moved].tolist()),
-        largest=float(change[moved].max()) if moved.any() else 0.0,
-    )
+        then, ratings = model.state_dict(), guard.importance
+        for layer in guard.graph.layers:
+            pieces = layer.incoming + layer.statistics
+            change = (gather(pieces, now).cpu().double() - gather(pieces, then).cpu().double()).abs().amax(dim=1)
+            importance = ratings[layer.name].cpu() if layer.name in ratings else None
+            counted = torch.ones_like(change, dtype=torch.bool) if importance is None else importance > 0
+            moved = (change > 0) & counted
+            if moved.any():
+                yield Movement(
+                    task=task,
+                    layer=layer.name,
+                    counted=int(counted.sum()),
+                    nodes=tuple(moved.nonzero().flatten().tolist()),
+                    importance=() if importance is None else tuple(importance[moved].tolist()),
+                    largest=float(change[moved].max()),
+                )
 
 
 def _bytes(tensor: Tensor) -> Tensor:
     return tensor.contiguous().flatten().view(torch.uint8)
-
-
-def _finite(value: Any) -> Any:
-    """The same with null for every number that JSON cannot hold."""
-    if isinstance(value, Mapping):
-        return {name: _finite(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from functools import cache
 from typing import Annotated, Any, TypeVar
@@ -25,11 +25,7 @@ def by_name(*methods: AnyMethod) -> dict[str, AnyMethod]:
 
 
 def method_class(name: str) -> type[AnyMethod]:
-    """The method of that name.
-
-    Raises:
-        ValueError: If there is none.
-    """
+    """The method of that name; a `ValueError` lists the names if there is none."""
     if name not in METHODS:
         raise ValueError(f"unknown method {name!r}; there are: {', '.join(METHODS)}")
     return METHODS[name]
@@ -59,16 +55,15 @@ def method_from_options(name: str, options: Mapping[str, str], defaults: Mapping
         raise ValueError(explain(error, name, kind)) from error
 
 
-def method_to_json(method: AnyMethod) -> dict[str, Any]:
-    """A method as a JSON object: its name and its hyper-parameters, equal ones always written alike."""
-    typed = adapter(type(method)).validate_python(asdict(method))  # where a float belongs, 7 becomes 7.0
-    values = {key: INFINITY if value == math.inf else value for key, value in asdict(typed).items()}
-    return {"name": name_of(method), **values}
-
-
 def method_options(method: AnyMethod) -> dict[str, Any]:
-    """Hyper-parameters of a method by name, as `method_to_json` writes them."""
-    return {name: value for name, value in method_to_json(method).items() if name != "name"}
+    """Hyper-parameters of a method by name, as JSON has them: equal ones are always written alike."""
+    typed = adapter(type(method)).validate_python(asdict(method))  # where a float belongs, 7 becomes 7.0
+    return {key: INFINITY if value == math.inf else value for key, value in asdict(typed).items()}
+
+
+def method_to_json(method: AnyMethod) -> dict[str, Any]:
+    """A method as a JSON object: its name and its hyper-parameters."""
+    return {"name": name_of(method), **method_options(method)}
 
 
 def method_from_json(value: object) -> AnyMethod:
@@ -95,13 +90,10 @@ JsonMethod = Annotated[AnyMethod, PlainValidator(method_from_json), PlainSeriali
 
 def adapter(kind: type[Typed]) -> TypeAdapter[Typed]:
     """What turns a type into JSON and back; made once for each, since making one takes longer than using it."""
-    found: TypeAdapter[Typed] = _adapter(kind)  # type: ignore[arg-type] # types are hashable
-    return found
+    return _adapter(kind)
 
 
-@cache
-def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
+_adapter: Callable[[type], TypeAdapter[Any]] = cache(TypeAdapter)
 
 
 def explain(error: ValidationError, subject: str, kind: type) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import time
+import timeit
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,12 +29,7 @@ ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
 class Served(nn.Module):
-    """A trunk with the heads of the tasks that it serves.
-
-    Args:
-        trunk: Maps inputs to features.
-        heads: One for each task served.
-    """
+    """A trunk with the heads of the tasks that it serves."""
 
     def __init__(self, trunk: nn.Module, heads: Sequence[nn.Module]) -> None:
         super().__init__()
@@ -190,12 +185,7 @@ def _cost(model: Served, x: Tensor) -> Cost:
 
 @torch.no_grad()
 def _seconds(model: Served, x: Tensor) -> float:
-    times = []
-    for _ in range(LATENCY_ROUNDS):
-        start = time.perf_counter()
-        model(x)
-        times.append(time.perf_counter() - start)
-    return min(times)
+    return min(timeit.repeat(lambda: model(x), number=1, repeat=LATENCY_ROUNDS))
 
 
 def _description(exported: Exported, model: Served, loaded: LoadedRun) -> bytes:

@@ -7,11 +7,11 @@ compared on the same tasks, trained in the same way. The same holds for runs of 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from .kind import AnyExperiment, AnyResult
+from .kind import AnyResult
 from .words import value_of_option
 
 R = TypeVar("R", bound=AnyResult)
@@ -56,9 +56,7 @@ def groups(results: Iterable[R]) -> list[Group[R]]:
     """
     results = list(results)
     require_same_setting(results)
-    by_method: dict[str, list[R]] = {}
-    for result in results:
-        by_method.setdefault(_as_json([result.method, result.experiment.options]), []).append(result)
+    by_method = _sorted_by(lambda result: _as_json([result.method, result.experiment.options]), results)
     labels = _labels([(runs[0].method, runs[0].experiment.options) for runs in by_method.values()])
     return [Group(label, _ordered(label, runs)) for label, runs in zip(labels, by_method.values(), strict=True)]
 
@@ -84,18 +82,12 @@ def require_same_setting(results: Sequence[AnyResult]) -> None:
 
 def by_setting(results: Iterable[R]) -> list[list[R]]:
     """Results that may be compared with each other, in the order in which they come."""
-    alike: dict[str, list[R]] = {}
-    for result in results:
-        alike.setdefault(_as_json(result.experiment.setting()), []).append(result)
-    return list(alike.values())
+    return list(_sorted_by(lambda result: _as_json(result.experiment.setting()), results).values())
 
 
 def by_preset(results: Iterable[R]) -> dict[str, list[R]]:
     """Results by their preset, in the order in which they come."""
-    presets: dict[str, list[R]] = {}
-    for result in results:
-        presets.setdefault(result.experiment.preset, []).append(result)
-    return presets
+    return _sorted_by(lambda result: result.experiment.preset, results)
 
 
 def by_seed(results: Iterable[R], method: str) -> dict[int, R]:
@@ -103,10 +95,21 @@ def by_seed(results: Iterable[R], method: str) -> dict[int, R]:
     return {result.experiment.seed: result for result in results if result.method == method}
 
 
-def in_order(results: Iterable[R], experiments: Sequence[AnyExperiment]) -> list[R]:
-    """Results in the order of the experiments that they are of."""
-    order = {experiment: position for position, experiment in enumerate(experiments)}
-    return sorted(results, key=lambda result: order[result.experiment])
+def measured_in_all(runs: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
+    """The values of each measure that all of the runs have, by name.
+
+    >>> measured_in_all([{"accuracy": 0.5, "plasticity": 1.0}, {"accuracy": 0.7}])
+    {'accuracy': [0.5, 0.7]}
+    """
+    names = runs[0] if runs else {}
+    return {name: [run[name] for run in runs] for name in names if all(name in run for run in runs)}
+
+
+def _sorted_by(key: Callable[[R], str], results: Iterable[R]) -> dict[str, list[R]]:
+    found: dict[str, list[R]] = {}
+    for result in results:
+        found.setdefault(key(result), []).append(result)
+    return found
 
 
 def _as_json(values: object) -> str:

@@ -13,10 +13,12 @@ from torch import nn
 
 from agscl.guard import Guard
 from agscl.methods import AnyMethod
+from agscl.rl.history import PolicyHistory
 from agscl.runs import RunFolder
 from agscl.runs.checkpointer import Checkpointer
 from agscl.runs.events import Logger
 from agscl.runs.machine import Compute
+from agscl.training import History
 
 from .codec import adapter, explain, method_options, name_of
 from .overrides import AS_PUBLISHED, Overrides
@@ -60,8 +62,8 @@ class AnyExperiment(ABC):
     Attributes:
         preset: Name of the preset.
         method: The method with its hyper-parameters.
-        seed: Draws everything random.
-        compute: Device, precision and layout.
+        seed: Draws everything random: the tasks, the initial weights, the order of the examples, and all else.
+        compute: Device, precision and layout; they change the last digits of the results.
     """
 
     preset: str
@@ -83,9 +85,9 @@ class AnyExperiment(ABC):
         return {**method_options(self.method), **self.added_options}
 
     @property
-    @abstractmethod
     def added_options(self) -> Mapping[str, object]:
         """What is added to the method, by name."""
+        return {}
 
     def setting(self) -> dict[str, object]:
         """All but method and seed, by name: what runs must have in common to be compared."""
@@ -138,10 +140,12 @@ class AnyResult(ABC):
 
     Attributes:
         experiment: Its configuration.
+        history: The record of each task.
         environment: Versions and machine that it was run with.
     """
 
     experiment: AnyExperiment
+    history: History | PolicyHistory
     environment: Mapping[str, str]
 
     @property
@@ -150,17 +154,17 @@ class AnyResult(ABC):
         return self.experiment.method_name
 
     @property
-    @abstractmethod
     def names(self) -> list[str]:
         """Names of the tasks."""
+        return [task.name for task in self.history.tasks]
 
     @abstractmethod
     def outcome(self) -> object:
         """What two runs of one experiment must have in common."""
 
-    @abstractmethod
     def drawn(self) -> str:
-        """What the seed drew besides weights, as JSON: two runs of one seed are compared only if it is equal."""
+        """What the seed drew besides weights, as text: two runs of one seed are compared only if it is equal."""
+        return ""
 
     @abstractmethod
     def scale(self) -> Mapping[str, object]:

@@ -6,7 +6,7 @@ import multiprocessing
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,12 +24,7 @@ from .kinds import require, run
 
 @dataclass(frozen=True)
 class Failure:
-    """A run that did not finish.
-
-    Attributes:
-        experiment: Its configuration.
-        reason: Why, in one line.
-    """
+    """A run that did not finish, and the reason in one line."""
 
     experiment: AnyExperiment
     reason: str
@@ -68,7 +63,12 @@ def run_many(
         submitted = {pool.submit(work, experiment, place(experiment)): experiment for experiment in experiments}
         try:
             for done in as_completed(submitted):
-                yield _outcome(done, submitted[done])
+                outcome: AnyResult | Failure
+                try:
+                    outcome = done.result()
+                except (ValueError, OSError, RuntimeError, BrokenProcessPool) as error:
+                    outcome = Failure(submitted[done], " ".join(str(error).split()) or type(error).__name__)
+                yield outcome
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -90,10 +90,3 @@ def _passing_on_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _outcome(done: Future[AnyResult], experiment: AnyExperiment) -> AnyResult | Failure:
-    try:
-        return done.result()
-    except (ValueError, OSError, RuntimeError, BrokenProcessPool) as error:
-        return Failure(experiment, " ".join(str(error).split()) or type(error).__name__)

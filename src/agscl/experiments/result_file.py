@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,11 +37,7 @@ def parse_result(content: bytes, path: Path, parts: type[Parts]) -> Parts:
 
 
 def check_format(record: Mapping[str, Any], path: Path) -> None:
-    """Refuse a result of another version of the format; those written before it was counted are of format 1.
-
-    Raises:
-        ValueError: If it is.
-    """
+    """Refuse a result of another version of the format; those written before it was counted are of format 1."""
     if (version_found := record.get("format", 1)) != FORMAT:
         raise ValueError(
             f"{path.parent} was written in format {version_found!r}, this version of agscl reads format {FORMAT}: "
@@ -57,12 +54,8 @@ def environment(machine: Machine, packages: Iterable[str] = ()) -> dict[str, str
     """
     system = {"python": platform.python_version(), "machine": platform.machine(), "system": platform.system()}
     versions = {name: version(name) for name in ("agscl", "torch", "numpy")}
-    optional = {name: installed for name in packages if (installed := _version(name)) is not None}
-    return {**system, **versions, "compute": str(machine), "threads": str(torch.get_num_threads()), **optional}
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+    found = {**system, **versions, "compute": str(machine), "threads": str(torch.get_num_threads())}
+    for package in packages:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found

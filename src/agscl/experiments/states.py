@@ -21,13 +21,7 @@ from agscl.training import TaskFinished
 
 @dataclass(frozen=True)
 class TaskStates:
-    """A logger that writes the state after each finished task, in runs of every kind.
-
-    Attributes:
-        folder: Where.
-        model: Whose weights.
-        guard: Whose state.
-    """
+    """A logger that writes the state of a model and its guard after each finished task, in runs of every kind."""
 
     folder: RunFolder
     model: nn.Module
@@ -39,18 +33,15 @@ class TaskStates:
             path = self.folder.state_after(event.task)
             path.parent.mkdir(exist_ok=True)
             write_state(path, self.model, self.guard)
-            if self.guard.importance:
-                self._add_nodes(event.task)
+            if importance := self.guard.importance:
+                import polars
 
-    def _add_nodes(self, task: int) -> None:
-        """Add the nodes' ratings to the table; rows of this task or later ones are of a life that was lost."""
-        import polars
-
-        importance, path = self.guard.importance, self.folder.nodes
-        states = node_states(self.guard.graph.layers, importance, self.model.state_dict())
-        table = nodes(Rating(task, layer, values.tolist(), states[layer]) for layer, values in importance.items())
-        earlier = [read_nodes(path).filter(polars.col("after") < task)] if path.exists() else []
-        write_table(path, polars.concat([*earlier, table]))
+                states = node_states(self.guard.graph.layers, importance, self.model.state_dict())
+                rated = ((layer, values.tolist(), states[layer]) for layer, values in importance.items())
+                table, path = nodes(Rating(event.task, *layer) for layer in rated), self.folder.nodes
+                # rows of this task or later ones are of a life that was lost
+                earlier = [read_nodes(path).filter(polars.col("after") < event.task)] if path.exists() else []
+                write_table(path, polars.concat([*earlier, table]))
 
 
 @dataclass(frozen=True)

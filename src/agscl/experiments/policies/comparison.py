@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from agscl.experiments.groups import Group, by_seed, groups
+from agscl.experiments.groups import Group, by_seed, groups, measured_in_all
 from agscl.experiments.supervised.comparison import REFERENCE as REFERENCE
 from agscl.metrics import reinforcement
 from agscl.metrics.interval import Range
@@ -69,13 +69,9 @@ def summary(results: Sequence[PolicyResult]) -> dict[str, Mapping[str, Range]]:
     reference, alone = by_seed(results, REFERENCE), by_seed(results, ALONE)
     means: dict[str, Mapping[str, Range]] = {}
     for group in groups(results):
-        used = [result for result in group.results if result.experiment.seed in reference]
-        values: dict[str, list[float]] = {}
-        for result in used:
-            seed = result.experiment.seed
-            for name, value in measures(result, reference[seed], alone.get(seed)).items():
-                values.setdefault(name, []).append(value)
-        means[group.label] = {name: bootstrap_mean(own) for name, own in values.items() if len(own) == len(used)}
+        used = [(result.experiment.seed, result) for result in group.results if result.experiment.seed in reference]
+        runs = [measures(result, reference[seed], alone.get(seed)) for seed, result in used]
+        means[group.label] = {name: bootstrap_mean(values) for name, values in measured_in_all(runs).items()}
     return means
 
 

@@ -30,12 +30,8 @@ class PolicyExperiment(AnyExperiment):
     """Tasks and network by the preset's name, method, training, seed.
 
     Attributes:
-        preset: Name of the preset.
-        method: The method with its hyper-parameters.
         training: How each task is learned and evaluated.
-        seed: All that is random follows from it.
         tasks: Only the first so many tasks; `None` for all.
-        compute: Device and precision.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = {"extra": "forbid", "strict": True}
@@ -48,7 +44,6 @@ class PolicyExperiment(AnyExperiment):
     compute: Compute = AUTOMATIC
 
     def __post_init__(self) -> None:
-        """Refuse unknown presets, methods that cannot be used, and seeds and scales out of range."""
         policy_preset(self.preset)
         if (name := name_of(self.method)) in UNSUITED:
             raise ValueError(f"{name} cannot protect a policy: {UNSUITED[name]}")
@@ -65,11 +60,6 @@ class PolicyExperiment(AnyExperiment):
         return policy_preset(self.preset)
 
     @property
-    def added_options(self) -> dict[str, object]:
-        """Nothing: Stable-Baselines3 does not open the loss."""
-        return {}
-
-    @property
     def overrides(self) -> Overrides:
         """What is changed about the preset, other training settings than steps aside."""
         steps = self.training.steps
@@ -81,11 +71,7 @@ class PolicyExperiment(AnyExperiment):
     def of_preset(
         cls, preset: str, method: AnyMethod, seed: int, overrides: Overrides = AS_PUBLISHED
     ) -> PolicyExperiment:
-        """The preset with a method, scaled.
-
-        Raises:
-            ValueError: If something is unknown, out of range or not for reinforcement learning.
-        """
+        """The preset with a method, scaled; raises as `AnyExperiment.of_preset` does."""
         if overrides.cpr:
             raise ValueError("--cpr adds a term to the loss, which Stable-Baselines3 does not open")
         if overrides.epochs is not None or overrides.fraction != 1 or overrides.width != 1:
@@ -95,10 +81,5 @@ class PolicyExperiment(AnyExperiment):
         training = policy_preset(preset).training
         training = training if overrides.steps is None else replace(training, steps=overrides.steps)
         return cls(
-            preset=preset,
-            method=method,
-            training=training,
-            seed=seed,
-            tasks=overrides.tasks,
-            compute=overrides.compute,
+            preset=preset, method=method, training=training, seed=seed, tasks=overrides.tasks, compute=overrides.compute
         )

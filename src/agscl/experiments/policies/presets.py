@@ -125,6 +125,19 @@ ATARI_BASELINES = by_name(
     SingleTask(),
 )
 
+ATARI_ON_CPU = PolicyPreset(
+    description="8 Atari games, 10^5 agent steps each; the Nature network",
+    tasks=_games(8),
+    network=partial(_pixel_network, NATURE, 512),
+    training=SMALL_ATARI,
+    methods=ATARI_METHODS,
+    baselines=ATARI_BASELINES,
+    frames_per_step=4,
+)
+
+SMALL_METHODS = by_name(AGSCL(mu=0.1, lam=1000.0), FineTuning())
+SMALL_BASELINES = by_name(EWC(lam=100.0), MAS(lam=0.1), SI(c=1.0), RWalk(lam=1.0), WSN(), SingleTask())
+
 POLICY_PRESETS: Mapping[str, PolicyPreset] = {
     "atari8-paper": PolicyPreset(
         description="8 Atari games, 10^7 agent steps each; the paper's network: for a GPU",
@@ -136,23 +149,12 @@ POLICY_PRESETS: Mapping[str, PolicyPreset] = {
         frames_per_step=4,
         threads=None,
     ),
-    "atari8-cpu": PolicyPreset(
-        description="8 Atari games, 10^5 agent steps each; the Nature network",
-        tasks=_games(8),
-        network=partial(_pixel_network, NATURE, 512),
-        training=SMALL_ATARI,
-        methods=ATARI_METHODS,
-        baselines=ATARI_BASELINES,
-        frames_per_step=4,
-    ),
-    "atari2-smoke": PolicyPreset(
+    "atari8-cpu": ATARI_ON_CPU,
+    "atari2-smoke": replace(
+        ATARI_ON_CPU,
         description="StarGunner and Boxing, 20,000 agent steps each",
         tasks=_games(2),
-        network=partial(_pixel_network, NATURE, 512),
         training=replace(SMALL_ATARI, steps=20_000, evaluated="all"),
-        methods=ATARI_METHODS,
-        baselines=ATARI_BASELINES,
-        frames_per_step=4,
     ),
     "cartpole3": PolicyPreset(
         description="3 ways to see the same pole; an MLP: seconds",
@@ -171,8 +173,8 @@ POLICY_PRESETS: Mapping[str, PolicyPreset] = {
             episodes=10,
             max_episode=500,
         ),
-        methods=by_name(AGSCL(mu=0.1, lam=1000.0), FineTuning()),
-        baselines=by_name(EWC(lam=100.0), MAS(lam=0.1), SI(c=1.0), RWalk(lam=1.0), WSN(), SingleTask()),
+        methods=SMALL_METHODS,
+        baselines=SMALL_BASELINES,
     ),
     "pixels3": PolicyPreset(
         description="3 games on a 10x10 board with 3, 5 and 4 actions; convolutions",
@@ -181,19 +183,15 @@ POLICY_PRESETS: Mapping[str, PolicyPreset] = {
         training=PPOTraining(
             steps=60_000, num_envs=16, rollout=64, batch_size=256, learning_rate=1e-3, episodes=10, max_episode=200
         ),
-        methods=by_name(AGSCL(mu=0.1, lam=1000.0), FineTuning()),
-        baselines=by_name(EWC(lam=100.0), MAS(lam=0.1), SI(c=1.0), RWalk(lam=1.0), WSN(), SingleTask()),
+        methods=SMALL_METHODS,
+        baselines=SMALL_BASELINES,
     ),
 }
 """All of them; none but cartpole3 is tuned, and that by a few values on two seeds."""
 
 
 def policy_preset(name: str) -> PolicyPreset:
-    """The preset of that name.
-
-    Raises:
-        ValueError: If there is none.
-    """
+    """The preset of that name; a `ValueError` lists the names if there is none."""
     if name not in POLICY_PRESETS:
         raise ValueError(f"unknown preset {name!r}; of reinforcement learning there are: {', '.join(POLICY_PRESETS)}")
     return POLICY_PRESETS[name]

@@ -39,22 +39,11 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class PolicyResult(AnyResult):
-    """One finished run.
-
-    Attributes:
-        experiment: Its configuration.
-        history: Evaluations and tasks.
-        environment: Versions and machine that it was run with.
-    """
+    """One finished run; its history has all evaluations as well."""
 
     experiment: PolicyExperiment
     history: PolicyHistory
     environment: Mapping[str, str]
-
-    @property
-    def names(self) -> list[str]:
-        """Names of the tasks."""
-        return [task.name for task in self.history.tasks]
 
     def scores(self) -> list[list[float | None]]:
         """Score on each task after learning each task, ``[after][task]``; `None` where it was not measured."""
@@ -65,10 +54,6 @@ class PolicyResult(AnyResult):
     def outcome(self) -> list[Evaluation]:
         """All evaluations."""
         return self.history.evaluations
-
-    def drawn(self) -> str:
-        """Nothing that could differ: the tasks are those of the preset."""
-        return "{}"
 
     def scale(self) -> dict[str, JSON]:
         """How much of the preset was run, in tasks and agent steps a task, and whether that is all."""
@@ -119,7 +104,13 @@ class PolicyResult(AnyResult):
             evaluations=[Evaluation(**row) for row in read_table(folder.evaluations, COLUMNS).iter_rows(named=True)],
             resumed=list(written.resumed),
         )
-        _require_whole(history, experiment.training.steps_per_task, folder)
+        steps, tasks = experiment.training.steps_per_task, range(len(history.tasks))
+        ends = ((after, task, (after + 1) * steps) for after in tasks for task in range(after + 1))
+        made = {(e.after, e.task, e.time) for e in history.evaluations if e.after == e.training}
+        lacking = not tasks or len(history.random_scores) != len(tasks) or any(end not in made for end in ends)
+        foreign = {e.task for e in history.evaluations} - set(tasks) or any(t.steps != steps for t in history.tasks)
+        if lacking or foreign:
+            raise ValueError(f"{folder.path} is damaged: its evaluations and random scores are not those of its tasks")
         return cls(experiment, history, written.environment)
 
 
@@ -133,14 +124,3 @@ class _Written:
     tasks: Sequence[PolicyTaskFinished]
     resumed: Sequence[PolicyResumed]
     environment: dict[str, str]
-
-
-def _require_whole(history: PolicyHistory, steps: int, folder: RunFolder) -> None:
-    """Refuse a record that lacks what every run has: tasks of so many steps, each with its scores and evaluations."""
-    tasks = range(len(history.tasks))
-    ends = ((after, task, (after + 1) * steps) for after in tasks for task in range(after + 1))
-    made = {(e.after, e.task, e.time) for e in history.evaluations if e.after == e.training}
-    lacking = not tasks or len(history.random_scores) != len(tasks) or any(end not in made for end in ends)
-    foreign = {e.task for e in history.evaluations} - set(tasks) or any(t.steps != steps for t in history.tasks)
-    if lacking or foreign:
-        raise ValueError(f"{folder.path} is damaged: its evaluations and random scores are not those of its tasks")

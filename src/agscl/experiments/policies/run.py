@@ -21,11 +21,7 @@ PACKAGES = ("stable-baselines3", "gymnasium", "ale-py")
 
 
 def require(experiments: Sequence[PolicyExperiment], data_root: Path | None = None) -> None:
-    """Refuse experiments if Stable-Baselines3 is missing.
-
-    Raises:
-        ValueError: If it is.
-    """
+    """Refuse experiments if Stable-Baselines3 is missing."""
     if experiments:
         require_package("stable_baselines3", extra="rl")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from agscl.experiments.groups import by_seed, groups
+from agscl.experiments.groups import by_seed, groups, measured_in_all
 from agscl.metrics import (
     Difference,
     Interval,
@@ -24,7 +24,6 @@ REFERENCE = "fine-tuning"
 
 UPPER_BOUND = "joint"
 """The method whose accuracy on each task, learned with all before it, is what intransigence compares with."""
-
 
 COSTS = ("regularization_bytes", "memory_bytes", "seconds")
 """Measures of what a method takes, not of how well it learns."""
@@ -75,24 +74,17 @@ def aggregate(results: Sequence[Result]) -> list[Row]:
     free, joint = by_seed(results, REFERENCE), by_seed(results, UPPER_BOUND)
     rows = []
     for group in groups(results):
-        values: dict[str, list[float]] = {}
+        runs = []
         for result in group.results:
-            for name, value in _measures(result, free, joint).items():
-                values.setdefault(name, []).append(value)
-        complete = {name: measured for name, measured in values.items() if len(measured) == len(group.results)}
-        rows.append(Row(group.label, group.seeds, complete))
+            measures, seed, tasks = result.measures(), result.experiment.seed, result.history.tasks
+            if seed in free:
+                measures["plasticity"] = plasticity(result.accuracy, free[seed].accuracy)
+            if seed in joint:
+                measures["intransigence"] = intransigence(result.accuracy, joint[seed].accuracy).mean().item()
+            costs = (tasks[-1].regularization_bytes, tasks[-1].memory_bytes, sum(task.seconds for task in tasks))
+            runs.append({**measures, **dict(zip(COSTS, map(float, costs), strict=True))})
+        rows.append(Row(group.label, group.seeds, measured_in_all(runs)))
     return rows
-
-
-def _measures(result: Result, free: Mapping[int, Result], joint: Mapping[int, Result]) -> dict[str, float]:
-    """Measures of one run; those that compare need a run of the same seed."""
-    measures, seed, tasks = result.measures(), result.experiment.seed, result.history.tasks
-    if seed in free:
-        measures["plasticity"] = plasticity(result.accuracy, free[seed].accuracy)
-    if seed in joint:
-        measures["intransigence"] = intransigence(result.accuracy, joint[seed].accuracy).mean().item()
-    costs = (tasks[-1].regularization_bytes, tasks[-1].memory_bytes, sum(task.seconds for task in tasks))
-    return {**measures, **dict(zip(COSTS, map(float, costs), strict=True))}
 
 
 def compare(results: Sequence[Result]) -> dict[str, dict[str, float]]:

@@ -24,12 +24,8 @@ class Experiment(AnyExperiment):
     """Tasks and network by the preset's name, method, training, seed.
 
     Attributes:
-        preset: Name of the preset.
-        method: The method with its hyper-parameters.
         training: How each task is trained.
-        seed: Draws the tasks, the initial weights, the order of the examples, and all else.
         tasks: Only the first so many tasks of the drawn order; `None` for all.
-        compute: Device, precision and layout; they change the last digits of the results.
         cpr: Strength of the entropy term that `agscl.CPR` adds to the method.
         fraction: Share of each class's training and validation examples that is used; tests stay whole.
         width: What all widths of the preset's network are multiplied with; for ablations.
@@ -49,7 +45,6 @@ class Experiment(AnyExperiment):
     width: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse unknown presets, and seeds and scales that cannot be used."""
         supervised_preset(self.preset)
         self.load_options()
         if self.seed < 0:
@@ -84,11 +79,7 @@ class Experiment(AnyExperiment):
 
     @classmethod
     def of_preset(cls, preset: str, method: AnyMethod, seed: int, overrides: Overrides = AS_PUBLISHED) -> Experiment:
-        """The preset with a method, scaled.
-
-        Raises:
-            ValueError: If something is unknown, out of range or not for data sets.
-        """
+        """The preset with a method, scaled; raises as `AnyExperiment.of_preset` does."""
         if overrides.steps is not None:
             raise ValueError("--steps is for reinforcement learning; here there are --epochs and --fraction")
         training = supervised_preset(preset).training

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import prod
-from typing import Protocol
 
 from agscl.benchmarks.digits import digits, permuted_digits
 from agscl.benchmarks.options import LoadOptions
@@ -30,17 +29,9 @@ from agscl.training import Training
 
 from .published import AGS_CL, baselines, compared
 
-
-class Build(Protocol):
-    """Makes an untrained network."""
-
-    def __call__(self, sequence: TaskSequence, width: float = 1.0) -> MultiHead:
-        """A network with a head for each task, all its widths multiplied with a factor.
-
-        Raises:
-            ValueError: If the network is pretrained, so that its widths are what they are.
-        """
-        ...
+Sequence = Callable[[int, LoadOptions], TaskSequence]
+Network = MLP | ConvNet | OmniglotNet | AlexNet32 | Trunk
+Build = Callable[[TaskSequence, float], MultiHead]
 
 
 @dataclass(frozen=True)
@@ -49,13 +40,14 @@ class Preset(AnyPreset):
 
     Attributes:
         sequence: The tasks drawn by a seed, as much of them as the options say.
-        model: An untrained network for them, all its widths multiplied with a factor.
+        model: An untrained network with a head for each of them, all its widths multiplied with a factor; a pretrained
+            network refuses all but 1.
         training: How each task is trained.
         data: Names of the data sets it needs.
     """
 
     description: str
-    sequence: Callable[[int, LoadOptions], TaskSequence]
+    sequence: Sequence
     model: Build
     training: Training
     methods: Mapping[str, AnyMethod]
@@ -70,20 +62,13 @@ class Preset(AnyPreset):
 
 
 def supervised_preset(name: str) -> Preset:
-    """The preset of that name.
-
-    Raises:
-        ValueError: If there is none.
-    """
+    """The preset of that name; a `ValueError` lists the names if there is none."""
     if name not in SUPERVISED_PRESETS:
         raise ValueError(f"unknown preset {name!r} of data sets; there are: {', '.join(SUPERVISED_PRESETS)}")
     return SUPERVISED_PRESETS[name]
 
 
 SEVEN = tuple(name for name in EIGHT if name != "facescrub")
-
-Network = MLP | ConvNet | OmniglotNet | AlexNet32 | Trunk
-Sequence = Callable[[int, LoadOptions], TaskSequence]
 
 
 def _headed(build: Callable[[TaskSequence, float], Network]) -> Build:
@@ -98,6 +83,10 @@ def _headed(build: Callable[[TaskSequence, float], Network]) -> Build:
 
 def _mlp(*widths: int) -> Build:
     return _headed(lambda sequence, width: MLP(prod(sequence.input_shape), scaled(widths, width)))
+
+
+def _of_images(network: type[ConvNet | OmniglotNet | AlexNet32]) -> Build:
+    return _headed(lambda sequence, width: network(sequence.input_shape[0], sequence.input_shape[1], width=width))
 
 
 def _augmented(sequence: Sequence) -> Sequence:
@@ -122,11 +111,7 @@ def _alexnet() -> Trunk:
         ) from error
 
 
-CONV_NET = _headed(lambda sequence, width: ConvNet(sequence.input_shape[0], sequence.input_shape[1], width=width))
-OMNIGLOT_NET = _headed(
-    lambda sequence, width: OmniglotNet(sequence.input_shape[0], sequence.input_shape[1], width=width)
-)
-ALEX_NET_32 = _headed(lambda sequence, width: AlexNet32(sequence.input_shape[0], sequence.input_shape[1], width=width))
+CONV_NET, OMNIGLOT_NET, ALEX_NET_32 = _of_images(ConvNet), _of_images(OmniglotNet), _of_images(AlexNet32)
 ALEX_NET_224 = _as_pretrained(_alexnet)
 EFFICIENT_NET = _as_pretrained(lambda: efficientnet_lite0(pretrained=True))
 
@@ -157,6 +142,36 @@ DIGITS_BASELINES = by_name(
     WSN(c=0.3),
     Joint(),
     SingleTask(),
+)
+
+CIFAR100 = Preset(
+    description="10 tasks of 10 classes",
+    sequence=partial(cifar100, shuffle_classes=False),  # consecutive classes, as in the official code
+    model=CONV_NET,
+    training=PAPER,
+    methods=compared(AGS_CL["cifar100"]),
+    data=("cifar100",),
+    baselines=baselines("cifar100"),
+)
+
+CUB200 = Preset(
+    description="10 tasks of 20 birds; AlexNet from ImageNet; the official split",
+    sequence=_augmented(cub200),  # classes are shuffled, as in the official code
+    model=ALEX_NET_224,
+    training=CUB,
+    methods=compared(AGS_CL["cub200"]),
+    data=("cub200",),
+    baselines=baselines("cub200"),
+)
+
+EIGHT_SETS = Preset(
+    description="8 data sets, a task each, all as 32x32 colour images",
+    sequence=eight,
+    model=ALEX_NET_32,
+    training=PAPER,
+    methods=compared(AGS_CL["cifar100"]),  # not published for this benchmark
+    data=EIGHT,
+    baselines=baselines("eight"),
 )
 
 SUPERVISED_PRESETS: Mapping[str, Preset] = {
@@ -195,22 +210,11 @@ SUPERVISED_PRESETS: Mapping[str, Preset] = {
         data=("mnist",),
         baselines=baselines("permuted-mnist"),
     ),
-    "cifar100": Preset(
-        description="10 tasks of 10 classes",
-        sequence=partial(cifar100, shuffle_classes=False),  # consecutive classes, as in the official code
-        model=CONV_NET,
-        training=PAPER,
-        methods=compared(AGS_CL["cifar100"]),
-        data=("cifar100",),
-        baselines=baselines("cifar100"),
-    ),
-    "cifar100-20": Preset(
+    "cifar100": CIFAR100,
+    "cifar100-20": replace(
+        CIFAR100,  # AGS-CL's values are published for 10 tasks only
         description="20 tasks of 5 classes",
         sequence=partial(cifar100, num_tasks=20, shuffle_classes=False),
-        model=CONV_NET,
-        training=PAPER,
-        methods=compared(AGS_CL["cifar100"]),  # published for 10 tasks only
-        data=("cifar100",),
         baselines=baselines("cifar100-20"),
     ),
     "cifar10-100": Preset(
@@ -231,49 +235,23 @@ SUPERVISED_PRESETS: Mapping[str, Preset] = {
         data=("omniglot",),
         baselines=baselines("omniglot"),
     ),
-    "cub200": Preset(
-        description="10 tasks of 20 birds; AlexNet from ImageNet; the official split",
-        sequence=_augmented(cub200),  # classes are shuffled, as in the official code
-        model=ALEX_NET_224,
-        training=CUB,
-        methods=compared(AGS_CL["cub200"]),
-        data=("cub200",),
-        baselines=baselines("cub200"),
-    ),
-    "cub200-paper": Preset(
+    "cub200": CUB200,
+    "cub200-paper": replace(
+        CUB200,
         description="the same with 80 % of the images for training, as the paper has it",
         sequence=_augmented(partial(cub200, split="paper")),
-        model=ALEX_NET_224,
-        training=CUB,
-        methods=compared(AGS_CL["cub200"]),
-        data=("cub200",),
-        baselines=baselines("cub200"),
     ),
-    "cub200-lite": Preset(
+    "cub200-lite": replace(
+        CUB200,  # AGS-CL's values are published for AlexNet only
         description="the same birds; EfficientNet-Lite0, whose ImageNet weights come as a package",
-        sequence=_augmented(cub200),
         model=EFFICIENT_NET,
-        training=CUB,
-        methods=compared(AGS_CL["cub200"]),  # published for AlexNet only
-        data=("cub200",),
         baselines=baselines("cub200-lite"),
     ),
-    "eight": Preset(
-        description="8 data sets, a task each, all as 32x32 colour images",
-        sequence=eight,
-        model=ALEX_NET_32,
-        training=PAPER,
-        methods=compared(AGS_CL["cifar100"]),  # not published for this benchmark
-        data=EIGHT,
-        baselines=baselines("eight"),
-    ),
-    "seven": Preset(
+    "eight": EIGHT_SETS,
+    "seven": replace(
+        EIGHT_SETS,  # the baselines' values are published for all eight
         description="the same without FaceScrub, whose images are hard to come by",
         sequence=partial(eight, sets=SEVEN),
-        model=ALEX_NET_32,
-        training=PAPER,
-        methods=compared(AGS_CL["cifar100"]),  # not published for this benchmark
         data=SEVEN,
-        baselines=baselines("eight"),  # published for all eight
     ),
 }

@@ -75,20 +75,14 @@ BASELINES: Mapping[str, Mapping[str, AnyMethod]] = {
         official_rwalk(3_000.0, larger=66.0),  # CPR_CL, train_omniglot.sh
         HAT(gamma=0.75, smax=400.0),  # AGS-CL, arguments.py
     ),
-    "cub200": by_name(
-        HAT(gamma=0.75, smax=400.0),  # AGS-CL, LargeScale_AGS/arguments.py
-    ),
+    "cub200": by_name(HAT(gamma=0.75, smax=400.0)),  # AGS-CL, LargeScale_AGS/arguments.py
     "eight": by_name(
         official_ewc(5_000.0),  # HAT, approaches/ewc.py, best of its grid
         LwF(lam=2.0, temperature=1.0),  # HAT, approaches/lwf.py, best of its grid
         HAT(gamma=0.75, smax=400.0),  # HAT, section 4
     ),
-    "split-mnist": by_name(
-        SI(c=1.0, xi=0.001),  # SI, section 5.1
-    ),
-    "permuted-mnist": by_name(
-        SI(c=0.1, xi=0.1),  # SI, section 5.2
-    ),
+    "split-mnist": by_name(SI(c=1.0, xi=0.001)),  # SI, section 5.1
+    "permuted-mnist": by_name(SI(c=0.1, xi=0.1)),  # SI, section 5.2
 }
 """Other methods by benchmark."""
 

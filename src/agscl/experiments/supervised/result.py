@@ -31,21 +31,13 @@ class Result(AnyResult):
     """One finished run.
 
     Attributes:
-        experiment: Its configuration.
-        history: The record of each task.
         record: What the benchmark drew: order of tasks and classes, and the like.
-        environment: Versions and machine that it was run with.
     """
 
     experiment: Experiment
     history: History
     record: Mapping[str, JSON]
     environment: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def names(self) -> list[str]:
-        """Names of the tasks."""
-        return [task.name for task in self.history.tasks]
 
     @property
     def accuracy(self) -> Tensor:

@@ -26,13 +26,7 @@ from .result import Result
 
 @dataclass(frozen=True)
 class LoadedRun:
-    """The tasks and the learner of an experiment: untrained, as a run begins.
-
-    Attributes:
-        experiment: The configuration.
-        sequence: The tasks.
-        learner: Model, guard and settings.
-    """
+    """The tasks of an experiment and its learner (model, guard and settings): untrained, as a run begins."""
 
     experiment: Experiment
     sequence: TaskSequence
@@ -40,11 +34,7 @@ class LoadedRun:
 
 
 def load_run(experiment: Experiment, data_root: Path | None = None) -> LoadedRun:
-    """The tasks, model and guard of an experiment, drawn by its seed.
-
-    Args:
-        experiment: The configuration, such as what a run folder holds.
-        data_root: Folder of the data sets; default: the platform's cache folder.
+    """The tasks, model and guard of an experiment, such as what a run folder holds, drawn by its seed.
 
     Raises:
         ValueError: If data is missing, or the experiment cannot be run.
@@ -55,21 +45,13 @@ def load_run(experiment: Experiment, data_root: Path | None = None) -> LoadedRun
 
 
 def require(experiments: Sequence[Experiment], data_root: Path | None = None) -> None:
-    """Refuse experiments whose data sets are missing.
-
-    Raises:
-        ValueError: If one is; says how to get it.
-    """
+    """Refuse experiments whose data sets are missing, and say how to get them."""
     names = [name for experiment in experiments for name in supervised_preset(experiment.preset).data]
     require_sets(dict.fromkeys(names), data_root)
 
 
 def load(experiment: Experiment, data_root: Path | None = None) -> Ready:
-    """An experiment that can begin, drawn from the global generators.
-
-    Raises:
-        ValueError: If it cannot be run.
-    """
+    """An experiment that can begin, drawn from the global generators."""
     loaded = _load(experiment, data_root)
     learner, sequence = loaded.learner, loaded.sequence
 
