@@ -275,7 +275,7 @@ def test_the_model_itself_may_be_the_forward(method: Method) -> None:
     for _ in range(2):
         optimizer = torch.optim.SGD(model.train().parameters(), lr=0.1)
         with guard.attach(optimizer, steps_per_epoch=1):
-            terms = [guard.extra_loss(x, forward) for forward in (model, lambda batch: model(batch))]
+            terms = [guard.extra_loss(x, forward) for forward in (model, model.forward)]
             model(x).square().mean().backward()
             optimizer.step()
         assert terms[0] is terms[1] is None or torch.equal(*terms)
