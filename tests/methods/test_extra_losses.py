@@ -264,3 +264,21 @@ def test_a_shared_head_is_distilled_as_a_whole() -> None:
 def test_values_out_of_range_are_refused(make: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("method", [agscl.LwF(), agscl.CPR(agscl.FineTuning(), beta=0.5)])
+def test_the_model_itself_may_be_the_forward(method: Method) -> None:
+    """A model registered twice by a functional call would come back with other parameters."""
+    x, model = torch.randn(8, 3), nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2))
+    guard = agscl.protect(model, method, example_inputs=x, heads="3")
+    own = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    for _ in range(2):
+        optimizer = torch.optim.SGD(model.train().parameters(), lr=0.1)
+        with guard.attach(optimizer, steps_per_epoch=1):
+            terms = [guard.extra_loss(x, forward) for forward in (model, model.forward)]
+            model(x).square().mean().backward()
+            optimizer.step()
+        assert terms[0] is terms[1] is None or torch.equal(*terms)
+        model.eval()
+        guard.consolidate([x], predict=model)
+    assert all(t is own[n] for n, t in (*model.named_parameters(), *model.named_buffers()))

@@ -9,9 +9,9 @@ from typing import get_args
 
 from .agscl import AGSCL as AGSCL
 from .fine_tuning import FineTuning as FineTuning
+from .fine_tuning import Joint as Joint
 from .freezing import freeze as freeze
-from .frozen_statistics import freeze_statistics as freeze_statistics
-from .joint import Joint as Joint
+from .freezing import freeze_statistics as freeze_statistics
 from .method import Expandable as Expandable
 from .method import Learned as Learned
 from .method import LossTerm as LossTerm

@@ -1,4 +1,4 @@
-"""Fine-tuning: no protection, the baseline that forgets."""
+"""Fine-tuning and joint training, which protect nothing: the baseline that forgets, and the upper bound."""
 
 from __future__ import annotations
 
@@ -16,6 +16,20 @@ class FineTuning:
     """Learn task after task and protect nothing: the reference of the plasticity measure."""
 
     name: ClassVar[str] = "fine-tuning"
+
+    def protect(self, network: Network) -> Unprotected:
+        """A protection that does nothing."""
+        return Unprotected()
+
+
+@dataclass(frozen=True)
+class Joint:
+    """Learn each task together with the data of all tasks before: the upper bound, since it keeps old data.
+
+    The protection does nothing; a training loop gives each task's training the data of all tasks so far.
+    """
+
+    name: ClassVar[str] = "joint"
 
     def protect(self, network: Network) -> Unprotected:
         """A protection that does nothing."""

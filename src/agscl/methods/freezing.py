@@ -1,17 +1,20 @@
-"""Keeping weights still: masked gradients, restored weights, parameters out of training."""
+"""Keeping weights and statistics still while others learn."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, Optimizer, RAdam, RMSprop
 
-from .method import Network, RunningTask, StepHooks
+from .method import Network, RunningTask, Step, StepHooks
 
 _STILL_AT_ZERO_GRADIENT = (SGD, Adam, AdamW, NAdam, RAdam, Adamax, RMSprop, Adagrad, Adadelta)
+
+_STATISTICS = ("running_mean", "running_var")
 
 
 def moves_at_zero_gradient(optimizer: Optimizer) -> bool:
@@ -44,24 +47,18 @@ def freeze(network: Network, task: RunningTask, masks: Mapping[str, Tensor]) -> 
     """
     whole = {name for name, mask in masks.items() if mask.all()} | network.graph.own_heads(task.learned)
     part = {name: mask for name, mask in masks.items() if name not in whole}
-    mask_gradients = gradient_mask(network, part)
+    parameters = [network.parameters[name] for name in part]
+    free = [(~mask).to(p.dtype) for p, mask in zip(parameters, part.values(), strict=True)]
     restore = restoration(network, part if moves_at_zero_gradient(task.optimizer) else {})
-    with untrained(network.parameters[name] for name in whole):
-        yield StepHooks(before_step=lambda step: mask_gradients(), after_step=lambda step: restore())
-
-
-def gradient_mask(network: Network, masks: Mapping[str, Tensor]) -> Callable[[], None]:
-    """A function that takes the gradient away from frozen positions, wherever there is one."""
-    parameters = [network.parameters[name] for name in masks]
-    free = [(~mask).to(p.dtype) for p, mask in zip(parameters, masks.values(), strict=True)]
 
     @torch.no_grad()
-    def apply() -> None:
+    def mask_gradients(step: Step) -> None:
         pairs = [(p.grad, mask) for p, mask in zip(parameters, free, strict=True) if p.grad is not None]
         if pairs:
             torch._foreach_mul_([grad for grad, _ in pairs], [mask for _, mask in pairs])
 
-    return apply
+    with untrained(network.parameters[name] for name in whole):
+        yield StepHooks(mask_gradients, after_step=lambda step: restore())
 
 
 def restoration(network: Network, masks: Mapping[str, Tensor], *, to_zero: bool = False) -> Callable[[], None]:
@@ -96,3 +93,60 @@ def untrained(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
     finally:
         for parameter in chosen:
             parameter.requires_grad_(True)
+
+
+@contextmanager
+def freeze_statistics(model: nn.Module, channels: Mapping[str, Tensor]) -> Iterator[None]:
+    """Let channels of norm layers normalise with their current statistics in training too.
+
+    Without it the batch statistics of a new task would reach channels that old tasks rely on, and their running
+    statistics would drift although their weights do not.
+
+    Args:
+        model: The model.
+        channels: By module name, which channels are frozen: bool, shape ``(channels,)``.
+    """
+    modules = [model.get_submodule(name) for name in channels]
+    for module, frozen in zip(modules, channels.values(), strict=True):
+        module.forward = _forward(module, frozen)
+    try:
+        yield
+    finally:
+        for module in modules:
+            del module.forward
+
+
+def _forward(module: nn.Module, frozen: Tensor) -> Callable[..., Tensor]:
+    plain = module.forward
+    kept = {name: module.get_buffer(name).clone() for name in _STATISTICS}
+
+    def forward(*args: Any) -> Tensor:
+        if not module.training:
+            return plain(*args)  # type: ignore[no-any-return]
+        own = {name: module.get_buffer(name) for name in _STATISTICS}
+        learned = {name: tensor.clone() for name, tensor in own.items()}
+        output = _with_buffers(module, learned, plain, args)
+        with torch.no_grad():
+            for name, tensor in own.items():
+                tensor.copy_(torch.where(frozen, kept[name], learned[name]))
+        module.training = False
+        try:
+            still = _with_buffers(module, kept, plain, args)
+        finally:
+            module.training = True
+        shape = [-1 if dim == 1 else 1 for dim in range(output.ndim)]
+        return torch.where(frozen.reshape(shape), still, output)
+
+    return forward
+
+
+def _with_buffers(
+    module: nn.Module, buffers: Mapping[str, Tensor], call: Callable[..., Tensor], args: tuple[Any, ...]
+) -> Tensor:
+    """A call with other buffers in the place of the module's own: autograd keeps those, so its own may change."""
+    own = dict(module._buffers)
+    module._buffers.update(buffers)
+    try:
+        return call(*args)
+    finally:
+        module._buffers.update(own)

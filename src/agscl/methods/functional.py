@@ -11,15 +11,15 @@ from torch.func import functional_call
 from .method import Forward
 
 
-class _Caller(nn.Module):
-    """A function that calls the model, as a module, which `functional_call` wants."""
+class _Holder(nn.Module):
+    """Computes a function of the model as a module, which `functional_call` wants."""
 
-    def __init__(self, model: nn.Module, function: Forward) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.model, self.function = model, function
+        self.model = model
 
-    def forward(self, batch: Any) -> Any:
-        return self.function(batch)
+    def forward(self, function: Forward, batch: Any) -> Any:
+        return function(batch)
 
 
 def call_with(model: nn.Module, tensors: Mapping[str, Tensor], function: Forward, batch: Any) -> Any:
@@ -30,4 +30,4 @@ def call_with(model: nn.Module, tensors: Mapping[str, Tensor], function: Forward
     >>> call_with(model, {"weight": torch.tensor([[3.0]])}, lambda batch: model(batch) + 1, torch.ones(1, 1))
     tensor([[4.]])
     """
-    return functional_call(_Caller(model, function), {f"model.{name}": t for name, t in tensors.items()}, (batch,))
+    return functional_call(_Holder(model), {f"model.{name}": t for name, t in tensors.items()}, (function, batch))

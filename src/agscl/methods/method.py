@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -46,6 +47,10 @@ class Network:
         """Parameters that tasks have in common, by name: all but those of heads that serve one task each."""
         own = {name for head in self.graph.heads if head.tasks for name in head.parameters}
         return {name: p for name, p in self.parameters.items() if name not in own and p.requires_grad}
+
+    def zeros(self) -> dict[str, Tensor]:
+        """Zeros for every parameter that tasks have in common, by name."""
+        return {name: torch.zeros_like(p, requires_grad=False) for name, p in self.common.items()}
 
 
 @dataclass(frozen=True)
@@ -189,7 +194,11 @@ class Protection(ABC):
 
     @abstractmethod
     def finish(self, learned: Learned) -> None:
-        """Take over what was learned. Either all of it happens or an error is raised and nothing has changed."""
+        """Take over what was learned. Either all of it happens or an error is raised and nothing has changed.
+
+        Raises:
+            ValueError: If there is no data, labels are needed and missing, or what was learned is not finite.
+        """
 
     def use_task(self, task: int) -> None:
         """Get the model ready to answer for a task, learned or about to be.
@@ -256,14 +265,17 @@ class Method(Protocol):
     """Hyper-parameters, as a frozen dataclass, that protect a network from forgetting."""
 
     def protect(self, network: Network) -> Protection:
-        """A protection of the network, with nothing learned yet."""
+        """A protection of the network, with nothing learned yet.
+
+        Raises:
+            ValueError: If the method does not fit the network.
+        """
         ...
 
 
 def num_bytes(tensors: Iterable[Tensor]) -> int:
     """Size of tensors in bytes.
 
-    >>> import torch
     >>> num_bytes([torch.zeros(3), torch.zeros(2, dtype=torch.bool)])
     14
     """
@@ -290,11 +302,19 @@ def check_range(name: str, value: float, *, low: float, high: float = float("inf
 def named(**groups: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Groups of tensors as one, by ``group.name``.
 
-    >>> import torch
     >>> list(named(saved={"fc.weight": torch.zeros(1)}, origin={"fc.weight": torch.zeros(1)}))
     ['saved.fc.weight', 'origin.fc.weight']
     """
     return {f"{group}.{name}": tensor for group, tensors in groups.items() for name, tensor in tensors.items()}
+
+
+def group(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """One of the groups that `named` joined.
+
+    >>> list(group({"saved.fc.weight": torch.zeros(1), "origin.fc.weight": torch.zeros(1)}, "saved"))
+    ['fc.weight']
+    """
+    return {key.removeprefix(f"{name}."): tensor for key, tensor in tensors.items() if key.startswith(f"{name}.")}
 
 
 def same_shapes(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
@@ -310,3 +330,13 @@ def same_shapes(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> 
         if found[name].shape != tensor.shape:
             shapes = f"{tuple(found[name].shape)}, expected {tuple(tensor.shape)}"
             raise ValueError(f"the state does not belong to this guard: {name!r} has shape {shapes}")
+
+
+def restored(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies of saved tensors in the order, of the dtype and on the device of those that they replace.
+
+    Raises:
+        ValueError: If they do not fit, as `same_shapes` says.
+    """
+    same_shapes(found, expected)
+    return {name: found[name].to(tensor, copy=True) for name, tensor in expected.items()}

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from agscl.methods.digest import digest_of, frozen_tensors, require_unchanged
-from agscl.methods.freezing import freeze, restoration
-from agscl.methods.frozen_statistics import freeze_statistics
+from agscl.methods.freezing import freeze, freeze_statistics, restoration
 from agscl.methods.masks import FREE, frozen_channels, frozen_for_all, frozen_nodes, masked_connections
 from agscl.methods.method import (
     Expandable,
@@ -25,13 +24,12 @@ from agscl.methods.method import (
     StepHooks,
     check_range,
     num_bytes,
-    same_shapes,
+    restored,
 )
 from agscl.nodes import Expansion
 from agscl.nodes.slices import gather, scatter
 
 from .ablations import add_penalty_gradient
-from .growth import grow
 from .importance import accumulate, average_activation
 from .penalty import drift_penalty, sparsity_penalty
 from .proximal import attract, shrink
@@ -67,7 +65,6 @@ class AGSCL:
     cut: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse values out of range."""
         check_range("mu", self.mu, low=0)
         check_range("lam", self.lam, low=0)
         check_range("eta", self.eta, low=0, high=1, open_low=True)
@@ -83,11 +80,7 @@ class AGSCL:
         return math.isinf(self.lam)
 
     def protect(self, network: Network) -> AdaptiveGroupSparsity:
-        """A protection of the network, with nothing learned yet.
-
-        Raises:
-            ValueError: If a layer cannot be re-initialised although `rho` asks for it.
-        """
+        """A protection of the network, with nothing learned yet."""
         if self.rho > 0:
             check_initialisers(network.model, network.graph)
         return AdaptiveGroupSparsity(self, network)
@@ -107,11 +100,7 @@ class AdaptiveGroupSparsity(Expandable):
 
     @contextmanager
     def holding(self, task: RunningTask) -> Iterator[StepHooks]:
-        """Learn a task: freeze, keep masked connections at zero, and take the proximal step (5) after every epoch.
-
-        Raises:
-            ValueError: If frozen weights changed since the last task was taken over.
-        """
+        """Learn a task: freeze, keep masked connections at zero, and take the proximal step (5) after every epoch."""
         self.require_intact(task.learned)
         method, network, important = self._method, self._network, self._state.important()
         masks = frozen_for_all(network) if task.learned else {}
@@ -155,11 +144,7 @@ class AdaptiveGroupSparsity(Expandable):
                 scatter(layer.incoming, parameters, result)
 
     def finish(self, learned: Learned) -> None:
-        """Update importance (8), then re-initialise: first (I.1), then (I.2).
-
-        Raises:
-            ValueError: If there is no data, an activation is not finite, or frozen weights have changed.
-        """
+        """Update importance (8), then re-initialise: first (I.1), then (I.2)."""
         self.require_intact(learned.tasks[:-1])
         method, network, state = self._method, self._network, self._state
         for name, activation in average_activation(network, learned).items():
@@ -198,11 +183,7 @@ class AdaptiveGroupSparsity(Expandable):
         return self._state.important() if self._method.hard else {}
 
     def require_intact(self, learned: tuple[int, ...]) -> None:
-        """Refuse a network whose frozen weights have changed; without hard freezing nothing is promised.
-
-        Raises:
-            ValueError: If they have.
-        """
+        """Refuse a network whose frozen weights have changed; without hard freezing nothing is promised."""
         if learned and self._method.hard:
             require_unchanged(self._digest, self._promised(learned))
 
@@ -212,7 +193,7 @@ class AdaptiveGroupSparsity(Expandable):
 
     def expand(self, network: Network, expansion: Expansion, learned: tuple[int, ...]) -> None:
         """New nodes are unimportant."""
-        grow(self._state, self._network, expansion)
+        self._state.grow(self._network, expansion)
         self._network = network
         self._digest = digest_of(self._promised(learned)) if learned and self._method.hard else self._digest
 
@@ -221,15 +202,11 @@ class AdaptiveGroupSparsity(Expandable):
         return {**self._state.tensors(), "digest": self._digest}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take a saved state.
-
-        Raises:
-            ValueError: If a tensor does not fit.
-        """
+        """Take a saved state."""
         expected = self._state.blank(tensors, anchored=not self._method.hard)
-        same_shapes(tensors, {**expected, "digest": self._digest})
-        self._state.load(tensors)
-        self._digest = tensors["digest"].clone()
+        state = restored(tensors, {**expected, "digest": self._digest})
+        self._state.load(state)
+        self._digest = state["digest"]
 
     def memory(self) -> Memory:
         """Importance is the regularization parameter; ages and anchors come on top."""

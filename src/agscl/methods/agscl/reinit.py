@@ -40,7 +40,11 @@ def rand_init(network: Network, free: Mapping[str, Tensor], rho: float) -> None:
     """
     if rho == 0:
         return
-    fresh = _initialised(network)
+    fresh: dict[str, Tensor] = {}
+    for owner in _owners(network.graph):
+        module = copy.deepcopy(network.model.get_submodule(owner))
+        module.reset_parameters()  # type: ignore[operator]
+        fresh.update({f"{owner}.{name}".lstrip("."): tensor for name, tensor in module.state_dict().items()})
     state = network.state
     for layer in network.graph.layers:
         drawn = free[layer.name] & (torch.rand(layer.num_nodes, device=free[layer.name].device) < rho)
@@ -61,16 +65,6 @@ def check_initialisers(model: nn.Module, graph: NodeGraph) -> None:
                 f"{name or 'the model'!r} ({kind}) has no reset_parameters() to draw its nodes anew; "
                 "give it one, or set rho=0"
             )
-
-
-def _initialised(network: Network) -> dict[str, Tensor]:
-    """Freshly drawn tensors of every module that owns nodes, by name."""
-    fresh: dict[str, Tensor] = {}
-    for owner in _owners(network.graph):
-        module = copy.deepcopy(network.model.get_submodule(owner))
-        module.reset_parameters()  # type: ignore[operator]
-        fresh.update({f"{owner}.{name}".lstrip("."): tensor for name, tensor in module.state_dict().items()})
-    return fresh
 
 
 def _owners(graph: NodeGraph) -> list[str]:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from agscl.methods.masks import FREE
-from agscl.methods.method import Network, named
-from agscl.nodes.slices import gather
+from agscl.methods.method import Network, group, named
+from agscl.nodes import Expansion
+from agscl.nodes.slices import gather, scatter
 
 
 class NodeState:
@@ -35,12 +36,33 @@ class NodeState:
         """Which nodes are not, by layer."""
         return {name: omega == 0 for name, omega in self.importance.items()}
 
+    def grow(self, network: Network, expansion: Expansion) -> None:
+        """Take new nodes, which are free; anchors get zeros for connections from them.
+
+        Args:
+            network: The network in its old shape.
+            expansion: How it grew.
+        """
+        important = self.important()
+        for layer, later in zip(network.graph.layers, expansion.graph.layers, strict=True):
+            anchor = self.anchors[layer.name]
+            anchored = important[layer.name] & (len(anchor) > 0)  # hard freezing keeps no anchors
+            tensors = {piece.parameter: torch.zeros_like(network.state[piece.parameter]) for piece in layer.incoming}
+            rows = gather(layer.incoming, tensors)
+            rows[anchored] = anchor
+            scatter(layer.incoming, tensors, rows)
+            grown = {name: expansion.grown(name, tensor) for name, tensor in tensors.items()}
+            self.anchors[layer.name] = gather(later.incoming, grown)[: layer.num_nodes][anchored]
+        name, new = expansion.layer, (expansion.num_new,)
+        self.importance[name] = torch.cat([self.importance[name], self.importance[name].new_zeros(new)])
+        self.since[name] = torch.cat([self.since[name], self.since[name].new_full(new, FREE)])
+
     def tensors(self) -> dict[str, Tensor]:
         """All of it by name, to be saved."""
         return named(importance=self.importance, since=self.since, anchor=self.anchors)
 
     def blank(self, tensors: Mapping[str, Tensor], *, anchored: bool) -> dict[str, Tensor]:
-        """What a saved state with this importance must look like, for `same_shapes`."""
+        """What a saved state with this importance must look like, for `restored`."""
         expected = self.tensors()
         for name, anchor in self.anchors.items():
             omega = tensors.get(f"importance.{name}", self.importance[name])
@@ -49,5 +71,5 @@ class NodeState:
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Take a saved state that fits."""
-        for group, own in (("importance", self.importance), ("since", self.since), ("anchor", self.anchors)):
-            own.update({name: tensors[f"{group}.{name}"].to(tensor, copy=True) for name, tensor in own.items()})
+        self.importance, self.since = group(tensors, "importance"), group(tensors, "since")
+        self.anchors = group(tensors, "anchor")

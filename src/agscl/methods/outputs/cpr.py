@@ -30,21 +30,12 @@ class CPR:
     beta: float
 
     def __post_init__(self) -> None:
-        """Refuse values out of range.
-
-        Raises:
-            ValueError: If a value is out of range, or the method is CPR itself.
-        """
         check_range("beta", self.beta, low=0, high=torch.finfo(torch.float32).max)
         if isinstance(self.method, CPR):
             raise ValueError("CPR of CPR is one with both betas added: give it another method")
 
     def protect(self, network: Network) -> Protection:
-        """The other method's protection, with the term beside what it adds to the loss.
-
-        Raises:
-            ValueError: If the other method does not fit the network.
-        """
+        """The other method's protection, with the term beside what it adds to the loss."""
         protection = self.method.protect(network)
         protection.loss_terms = (*protection.loss_terms, Projection(self.beta))
         return protection
@@ -61,11 +52,7 @@ class Projection(LossTerm):
         return self._beta > 0
 
     def value(self, network: Network, task: RunningTask, batch: Any, forward: Forward) -> Tensor:
-        """The term, shape ``()``.
-
-        Raises:
-            ValueError: If the outputs are not those of all heads.
-        """
+        """The term, shape ``()``."""
         outputs = current_outputs(network, forward, batch)
         return self._beta * divergence_from_uniform(outputs_of(network.graph, outputs, task.task))
 

@@ -23,7 +23,7 @@ from agscl.methods.method import (
     StepHooks,
     check_range,
     num_bytes,
-    same_shapes,
+    restored,
 )
 from agscl.nodes.tracing.trace import eval_mode
 
@@ -50,7 +50,6 @@ class LwF:
     temperature: float = 2.0
 
     def __post_init__(self) -> None:
-        """Refuse values out of range."""
         largest = torch.finfo(torch.float32).max
         check_range("lam", self.lam, low=0, high=largest)
         check_range("temperature", self.temperature, low=0, high=largest, open_low=True)
@@ -60,27 +59,24 @@ class LwF:
         return Distillation(self, network)
 
 
-class OldAnswers(LossTerm):
-    """The distillation loss, and the old weights that it needs.
+class Distillation(Protection, LossTerm):
+    """LwF on one network: the distillation loss, and a copy of the model after the last task, which it needs.
 
     Attributes:
-        weights: The model's tensors after the last task by name, without heads not yet learned.
+        weights: The copy by name, without heads not yet learned.
     """
 
-    def __init__(self, method: LwF) -> None:
-        self._method = method
+    def __init__(self, method: LwF, network: Network) -> None:
+        self._method, self._network = method, network
         self.weights: dict[str, Tensor] = {}
+        self.loss_terms = (self,)
 
     def applies(self, task: RunningTask | None) -> bool:
         """From the second task on, unless ``lam=0``."""
         return task is not None and bool(task.learned) and self._method.lam > 0
 
     def value(self, network: Network, task: RunningTask, batch: Any, forward: Forward) -> Tensor:
-        """The term, shape ``()``: the sum over heads of learned tasks.
-
-        Raises:
-            ValueError: If the outputs are not those of all heads.
-        """
+        """The term, shape ``()``: the sum over heads of learned tasks."""
         with torch.no_grad(), eval_mode(network.model):
             answers = call_with(network.model, self.weights, forward, batch)
         outputs = current_outputs(network, forward, batch)
@@ -88,6 +84,30 @@ class OldAnswers(LossTerm):
         pairs = [(outputs_of(network.graph, outputs, t), outputs_of(network.graph, answers, t)) for t in heads]
         losses = [distillation(new, old, self._method.temperature) for new, old in pairs]
         return self._method.lam * torch.stack(losses).sum()
+
+    def holding(self, task: RunningTask) -> AbstractContextManager[StepHooks]:
+        """Nothing is held: the loss is all there is."""
+        return nullcontext(StepHooks())
+
+    def finish(self, learned: Learned) -> None:
+        """Copy the model."""
+        graph, state = self._network.graph, self._network.state
+        unseen = graph.head_parameters - {name for task in learned.tasks for name in graph.head_of(task)}
+        self.weights = {name: t.detach().clone() for name, t in state.items() if name not in unseen}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The copy, by name."""
+        return dict(self.weights)
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take a saved state."""
+        state = self._network.state
+        self.weights = restored(tensors, {name: tensor for name, tensor in state.items() if name in tensors})
+
+    def memory(self) -> Memory:
+        """The old model is what regularizes."""
+        size = num_bytes(self.weights.values())
+        return Memory(size, size)
 
 
 def distillation(logits: Tensor, old_logits: Tensor, temperature: float) -> Tensor:
@@ -102,41 +122,3 @@ def distillation(logits: Tensor, old_logits: Tensor, temperature: float) -> Tens
     tensor(0.6931)
     """
     return cross_entropy(logits / temperature, (old_logits / temperature).softmax(1))
-
-
-class Distillation(Protection):
-    """LwF on one network. It keeps a copy of the model after the last task."""
-
-    def __init__(self, method: LwF, network: Network) -> None:
-        self._network = network
-        self._old = OldAnswers(method)
-        self.loss_terms = (self._old,)
-
-    def holding(self, task: RunningTask) -> AbstractContextManager[StepHooks]:
-        """Nothing is held: the loss is all there is."""
-        return nullcontext(StepHooks())
-
-    def finish(self, learned: Learned) -> None:
-        """Copy the model."""
-        graph, state = self._network.graph, self._network.state
-        unseen = graph.head_parameters - {name for task in learned.tasks for name in graph.head_of(task)}
-        self._old.weights = {name: t.detach().clone() for name, t in state.items() if name not in unseen}
-
-    def tensors(self) -> dict[str, Tensor]:
-        """The copy, by name."""
-        return dict(self._old.weights)
-
-    def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take a saved state.
-
-        Raises:
-            ValueError: If a tensor does not fit.
-        """
-        state = self._network.state
-        same_shapes(tensors, {name: tensor for name, tensor in state.items() if name in tensors})
-        self._old.weights = {name: tensor.to(state[name], copy=True) for name, tensor in tensors.items()}
-
-    def memory(self) -> Memory:
-        """The old model is what regularizes."""
-        size = num_bytes(self._old.weights.values())
-        return Memory(size, size)

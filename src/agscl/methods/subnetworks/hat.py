@@ -11,8 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from agscl.methods.freezing import freeze
-from agscl.methods.frozen_statistics import freeze_statistics
+from agscl.methods.freezing import freeze, freeze_statistics
 from agscl.methods.masks import frozen_between, frozen_channels
 from agscl.methods.method import (
     Learned,
@@ -23,13 +22,11 @@ from agscl.methods.method import (
     Step,
     StepHooks,
     check_range,
-    named,
-    num_bytes,
-    same_shapes,
+    restored,
 )
 from agscl.nodes import Slice
 
-from .kept import add_parameters, require_known, tasks_in
+from .kept import TaskTensors, add_parameters, tasks_in
 from .replaced_tensors import replace_tensors_in_forward
 
 PREFIX = "hat_embedding"
@@ -66,16 +63,11 @@ class HAT:
     smax: float = 400.0
 
     def __post_init__(self) -> None:
-        """Refuse values out of range."""
         check_range("gamma", self.gamma, low=0, high=torch.finfo(torch.float32).max)
         check_range("smax", self.smax, low=1, high=torch.finfo(torch.float32).max)
 
     def protect(self, network: Network) -> HardAttention:
-        """A protection of the network; the model gets the embedding as parameters.
-
-        Raises:
-            ValueError: If it has one already.
-        """
+        """A protection of the network; the model gets the embedding as parameters."""
         return HardAttention(self, network)
 
     def scale(self, step: int, steps_per_epoch: int) -> float:
@@ -96,8 +88,7 @@ class HardAttention(Protection):
         first = (torch.randn_like(like.new_empty(layer.num_nodes)) for layer in layers)
         self._added = add_parameters(network.model, PREFIX, first)
         self._embedding = {layer.name: p for layer, p in zip(layers, self._added.values(), strict=True)}
-        self._gates: dict[int, dict[str, Tensor]] = {}
-        self._task: int | None = None
+        self._gates = TaskTensors("gate")
         self._drawn = torch.tensor(True)
         self._scale: float | None = None
         outgoing = {piece.parameter for layer in layers for piece in layer.outgoing}
@@ -105,11 +96,7 @@ class HardAttention(Protection):
 
     @contextmanager
     def holding(self, task: RunningTask) -> Iterator[StepHooks]:
-        """Draw the task's embedding and freeze what earlier tasks use; gates are soft within the context.
-
-        Raises:
-            ValueError: If the optimizer does not hold the embedding.
-        """
+        """Draw the task's embedding and freeze what earlier tasks use; gates are soft within the context."""
         task.require_held(self._added)
         if not self._drawn:
             self._draw(task)
@@ -134,7 +121,7 @@ class HardAttention(Protection):
                     embedding.clamp_(-LARGEST_EMBEDDING, LARGEST_EMBEDDING)
                 self._scale = self._method.scale(step.number + 1, task.steps_per_epoch)
 
-            self._task, self._scale = None, self._method.scale(task.first_step, task.steps_per_epoch)
+            self._gates.shown, self._scale = {}, self._method.scale(task.first_step, task.steps_per_epoch)
             try:
                 yield StepHooks(before_step, after_step)
             finally:
@@ -142,17 +129,12 @@ class HardAttention(Protection):
 
     def finish(self, learned: Learned) -> None:
         """Keep the task's gates."""
-        self._gates[learned.task] = {name: e.detach() > 0 for name, e in self._embedding.items()}
+        self._gates.keep(learned.task, self._hard())
         self._drawn = torch.tensor(False)
 
     def use_task(self, task: int) -> None:
-        """Answer with a learned task's gates, or go on with the current ones.
-
-        Raises:
-            ValueError: If the task is neither learned nor the next.
-        """
-        require_known(task, self._gates, self._network)
-        self._task = task if task in self._gates else None
+        """Answer with a learned task's gates, or go on with the current ones."""
+        self._gates.show(task, self._network)
 
     def penalty(self) -> Tensor:
         """The regularizer (6) of the current gates, shape ``()``, times its strength."""
@@ -163,45 +145,43 @@ class HardAttention(Protection):
 
     def tensors(self) -> dict[str, Tensor]:
         """The gates of each learned task by layer, and whether the embedding is that of a task in progress."""
-        return {**named(**{f"gate.{task}": gates for task, gates in self._gates.items()}), "drawn": self._drawn}
+        return {**self._gates.tensors(), "drawn": self._drawn}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take a saved state.
-
-        Raises:
-            ValueError: If a tensor does not fit.
-        """
+        """Take a saved state."""
         tasks = sorted(tasks_in(tensors, "gate"))
-        expected = named(**{f"gate.{task}": self._embedding for task in tasks})
-        same_shapes(tensors, {**expected, "drawn": self._drawn})
-        device = next(iter(self._network.parameters.values())).device
-        self._gates = {t: {n: tensors[f"gate.{t}.{n}"].to(device, torch.bool) for n in self._embedding} for t in tasks}
-        self._drawn, self._task = tensors["drawn"].clone(), None
+        state = restored(tensors, {**self._gates.blank(tasks, self._hard()), "drawn": self._drawn})
+        self._gates.load(state, tasks)
+        self._drawn = state["drawn"]
 
     def memory(self) -> Memory:
         """The gates of the learned tasks."""
-        size = num_bytes(gate for gates in self._gates.values() for gate in gates.values())
+        size = self._gates.num_bytes()
         return Memory(size, size)
 
     def _gated(self, name: str, module: nn.Module, own: Tensor) -> Tensor:
+        """A weight times the gates of the nodes that it leaves: soft while training, hard otherwise."""
         for layer in self._network.graph.layers:
             for piece in [piece for piece in layer.outgoing if piece.parameter == name]:
-                gate = self._gate(layer.name, module.training).to(own.dtype)
-                own = torch.mul(own, spread(gate, piece, own))
+                embedding = self._embedding[layer.name]
+                if layer.name in self._gates.shown:
+                    gate = self._gates.shown[layer.name]
+                elif module.training and self._scale is not None:
+                    gate = torch.sigmoid(self._scale * embedding)
+                else:
+                    gate = embedding.detach() > 0
+                own = torch.mul(own, spread(gate.to(own.dtype), piece, own))
         return own
 
-    def _gate(self, layer: str, training: bool) -> Tensor:
-        """Current gates of a layer, shape ``(num_nodes,)``: soft while training, hard otherwise."""
-        if self._task is not None:
-            return self._gates[self._task][layer]
-        if training and self._scale is not None:
-            return torch.sigmoid(self._scale * self._embedding[layer])
-        return torch.gt(self._embedding[layer].detach(), 0)
+    def _hard(self) -> dict[str, Tensor]:
+        """The current gates, by layer."""
+        return {name: embedding.detach() > 0 for name, embedding in self._embedding.items()}
 
     def _used(self) -> dict[str, Tensor]:
         """By layer, which nodes an earlier task uses."""
+        kept = self._gates.kept.values()
         nobody = {name: torch.zeros_like(e, dtype=torch.bool) for name, e in self._embedding.items()}
-        return {n: reduce(torch.logical_or, [g[n] for g in self._gates.values()], mask) for n, mask in nobody.items()}
+        return {name: reduce(torch.logical_or, [gates[name] for gates in kept], mask) for name, mask in nobody.items()}
 
     def _draw(self, task: RunningTask) -> None:
         """A new embedding, without what the optimizer remembers of the old one."""

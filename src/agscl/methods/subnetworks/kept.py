@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from torch import Tensor, nn
 
-from agscl.methods.method import Network, named, num_bytes
+from agscl.methods.method import Network, group, named, num_bytes
 
 
 def add_parameters(model: nn.Module, prefix: str, tensors: Iterable[Tensor]) -> dict[str, nn.Parameter]:
@@ -27,68 +27,54 @@ def add_parameters(model: nn.Module, prefix: str, tensors: Iterable[Tensor]) -> 
     return added
 
 
-class OwnTensors:
-    """Tensors of the model that each learned task keeps for itself.
+class TaskTensors:
+    """Tensors that each learned task keeps, saved as ``{group}.{task}.{name}``.
 
-    Args:
-        tensors: The model's own by name.
+    Attributes:
+        kept: The tensors by task and name.
+        shown: Those of the task to be answered; empty while the model's own are to be used.
     """
 
-    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
-        self._own = {name: tensor.detach() for name, tensor in tensors.items()}
-        self._kept: dict[int, dict[str, Tensor]] = {}
-        self._shown: int | None = None
+    def __init__(self, group: str) -> None:
+        self._group = group
+        self.kept: dict[int, dict[str, Tensor]] = {}
+        self.shown: dict[str, Tensor] = {}
 
-    @property
-    def names(self) -> list[str]:
-        """Names of the tensors."""
-        return list(self._own)
+    def keep(self, task: int, tensors: Mapping[str, Tensor]) -> None:
+        """Copy a task's tensors."""
+        self.kept[task] = {name: tensor.clone() for name, tensor in tensors.items()}
 
-    @property
-    def tasks(self) -> list[int]:
-        """Tasks that keep theirs."""
-        return list(self._kept)
+    def show(self, task: int, network: Network) -> None:
+        """Answer with a learned task's tensors from now on, or with the model's own for the next task.
 
-    def keep(self, task: int) -> None:
-        """Copy the model's own tensors for a task."""
-        self._kept[task] = {name: tensor.clone() for name, tensor in self._own.items()}
+        Raises:
+            ValueError: If the task is neither learned nor about to be.
+        """
+        known = sorted(self.kept)
+        if task not in known and network.graph.num_tasks is None and task != len(known):
+            raise ValueError(f"task {task} is not learned: learned are {known}, and the next is {len(known)}")
+        self.shown = self.kept.get(task, {})
 
-    def show(self, task: int | None) -> None:
-        """From now on give a task's tensors; the model's own for `None` or a task that kept none."""
-        self._shown = task if task in self._kept else None
-
-    def shown(self, name: str, module: nn.Module, own: Tensor) -> Tensor:
+    def in_place_of(self, name: str, module: nn.Module, own: Tensor) -> Tensor:
         """What a module computes with in the place of its own tensor."""
-        return own if self._shown is None else self._kept[self._shown][name].clone()
+        return self.shown[name].clone() if name in self.shown else own
 
     def tensors(self) -> dict[str, Tensor]:
-        """All that is kept, as ``kept.{task}.{name}``."""
-        return named(**{f"kept.{task}": tensors for task, tensors in self._kept.items()})
+        """All that is kept, to be saved."""
+        return named(**{f"{self._group}.{task}": tensors for task, tensors in self.kept.items()})
 
-    def blank(self, tasks: Iterable[int]) -> dict[str, Tensor]:
-        """What a state with these tasks must look like, for `same_shapes`."""
-        return named(**{f"kept.{task}": self._own for task in tasks})
+    def blank(self, tasks: Iterable[int], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What a state with these tasks must look like, for `restored`."""
+        return named(**{f"{self._group}.{task}": like for task in tasks})
 
-    def load(self, tensors: Mapping[str, Tensor], tasks: Iterable[int]) -> None:
+    def load(self, state: Mapping[str, Tensor], tasks: Iterable[int]) -> None:
         """Take a state that fits; the model's own tensors are shown."""
-        own = self._own.items()
-        self._kept = {t: {n: tensors[f"kept.{t}.{n}"].to(x, copy=True) for n, x in own} for t in tasks}
-        self._shown = None
+        self.kept = {task: group(state, f"{self._group}.{task}") for task in tasks}
+        self.shown = {}
 
     def num_bytes(self) -> int:
         """Size of all that is kept."""
         return num_bytes(self.tensors().values())
-
-
-def require_known(task: int, learned: Iterable[int], network: Network) -> None:
-    """Refuse a task that cannot be answered.
-
-    Raises:
-        ValueError: If it is neither learned nor about to be.
-    """
-    known = sorted(learned)
-    if task not in known and network.graph.num_tasks is None and task != len(known):
-        raise ValueError(f"task {task} is not learned: learned are {known}, and the next is {len(known)}")
 
 
 def tasks_in(tensors: Mapping[str, Tensor], group: str) -> set[int]:

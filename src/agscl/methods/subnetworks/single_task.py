@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from agscl.methods.freezing import untrained
-from agscl.methods.method import Learned, Memory, Network, Protection, RunningTask, StepHooks, same_shapes
+from agscl.methods.method import Learned, Memory, Network, Protection, RunningTask, StepHooks, group, named, restored
 
-from .kept import OwnTensors, require_known, tasks_in
+from .kept import TaskTensors, tasks_in
 from .replaced_tensors import replace_tensors_in_forward
 
 
@@ -37,20 +37,21 @@ class SeparateModels(Protection):
 
     def __init__(self, network: Network) -> None:
         self._network = network
-        self._own = OwnTensors({**network.common, **network.buffers})
-        self._first = {name: tensor.detach().clone() for name, tensor in self._common().items()}
+        self._own = {name: tensor.detach() for name, tensor in {**network.common, **network.buffers}.items()}
+        self._first = {name: tensor.clone() for name, tensor in self._own.items()}
+        self._models = TaskTensors("kept")
         self._begun = torch.tensor(True)
-        replace_tensors_in_forward(network.model, self._own.names, self._own.shown)
+        replace_tensors_in_forward(network.model, self._own, self._models.in_place_of)
 
     @contextmanager
     def holding(self, task: RunningTask) -> Iterator[StepHooks]:
         """Begin with a fresh model, and without what the optimizer remembers of the old one."""
-        self._own.show(None)
+        self._models.shown = {}
         heads = self._network.graph.own_heads(task.learned)
         with untrained(self._network.parameters[name] for name in heads):
             if not self._begun:
                 with torch.no_grad():
-                    for name, tensor in self._common().items():
+                    for name, tensor in {**self._network.common, **self._network.buffers}.items():
                         tensor.copy_(self._first[name])
                 for parameter in self._network.parameters.values():
                     task.optimizer.state.pop(parameter, None)
@@ -59,39 +60,25 @@ class SeparateModels(Protection):
 
     def finish(self, learned: Learned) -> None:
         """Keep the task's model."""
-        self._own.keep(learned.task)
+        self._models.keep(learned.task, self._own)
         self._begun = torch.tensor(False)
 
     def use_task(self, task: int) -> None:
-        """Answer with a learned task's model, or go on with the current one.
-
-        Raises:
-            ValueError: If the task is neither learned nor the next.
-        """
-        require_known(task, self._own.tasks, self._network)
-        self._own.show(task)
+        """Answer with a learned task's model, or go on with the current one."""
+        self._models.show(task, self._network)
 
     def tensors(self) -> dict[str, Tensor]:
         """The models of the learned tasks, the first weights, and whether the current ones are a task in progress."""
-        first = {f"first.{name}": tensor for name, tensor in self._first.items()}
-        return {**self._own.tensors(), **first, "begun": self._begun}
+        return {**self._models.tensors(), **named(first=self._first), "begun": self._begun}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take a saved state.
-
-        Raises:
-            ValueError: If a tensor does not fit.
-        """
+        """Take a saved state."""
         tasks = sorted(tasks_in(tensors, "kept"))
-        expected = {f"first.{name}": tensor for name, tensor in self._first.items()}
-        same_shapes(tensors, {**self._own.blank(tasks), **expected, "begun": self._begun})
-        self._own.load(tensors, tasks)
-        self._first = {name: tensors[f"first.{name}"].to(t, copy=True) for name, t in self._first.items()}
-        self._begun = tensors["begun"].clone()
+        models, first = self._models.blank(tasks, self._own), named(first=self._first)
+        state = restored(tensors, {**models, **first, "begun": self._begun})
+        self._models.load(state, tasks)
+        self._first, self._begun = group(state, "first"), state["begun"]
 
     def memory(self) -> Memory:
         """The models of the learned tasks."""
-        return Memory(0, self._own.num_bytes())
-
-    def _common(self) -> dict[str, Tensor]:
-        return {**self._network.common, **self._network.buffers}
+        return Memory(0, self._models.num_bytes())

@@ -13,20 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from agscl.methods.freezing import freeze
-from agscl.methods.method import (
-    Learned,
-    Memory,
-    Network,
-    Protection,
-    RunningTask,
-    StepHooks,
-    check_range,
-    named,
-    num_bytes,
-    same_shapes,
-)
+from agscl.methods.method import Learned, Memory, Network, Protection, RunningTask, StepHooks, check_range, restored
 
-from .kept import OwnTensors, add_parameters, require_known, tasks_in
+from .kept import TaskTensors, add_parameters, tasks_in
 from .replaced_tensors import replace_tensors_in_forward
 
 PREFIX = "wsn_scores"
@@ -55,15 +44,10 @@ class WSN:
     c: float = 0.5
 
     def __post_init__(self) -> None:
-        """Refuse values out of range."""
         check_range("c", self.c, low=0, high=1, open_low=True)
 
     def protect(self, network: Network) -> WinningSubnetworks:
-        """A protection of the network; the model gets the scores as parameters.
-
-        Raises:
-            ValueError: If it has some already.
-        """
+        """A protection of the network; the model gets the scores as parameters."""
         return WinningSubnetworks(self, network)
 
 
@@ -77,69 +61,54 @@ class WinningSubnetworks(Protection):
         first = (nn.init.kaiming_uniform_(torch.empty_like(w), a=math.sqrt(5)) for w in weights.values())
         self._added = add_parameters(network.model, PREFIX, first)
         self._scores = dict(zip(weights, self._added.values(), strict=True))
-        small = {name: p for name, p in network.common.items() if name not in weights}
-        self._small = OwnTensors({**small, **network.buffers})
-        self._masks: dict[int, dict[str, Tensor]] = {}
+        small = {**network.common, **network.buffers}
+        self._own = {name: tensor.detach() for name, tensor in small.items() if name not in weights}
+        self._small, self._masks = TaskTensors("kept"), TaskTensors("mask")
         self._shown: dict[str, Tensor] = {}
-        replace_tensors_in_forward(network.model, [*self._scores, *self._small.names], self._chosen)
+        replace_tensors_in_forward(network.model, [*self._scores, *self._own], self._chosen)
 
     @contextmanager
     def holding(self, task: RunningTask) -> Iterator[StepHooks]:
-        """Freeze what earlier tasks compute with.
-
-        Raises:
-            ValueError: If the optimizer does not hold the scores.
-        """
+        """Freeze what earlier tasks compute with."""
         task.require_held(self._added)
         with freeze(self._network, task, self._used()) as held:
-            self._shown = {}
-            self._small.show(None)
+            self._shown, self._small.shown = {}, {}
             yield held
 
     def finish(self, learned: Learned) -> None:
         """Keep the task's mask and its small tensors."""
-        self._masks[learned.task] = {n: pack(best(s.detach(), self._method.c)) for n, s in self._scores.items()}
-        self._small.keep(learned.task)
+        masks = {name: pack(best(scores.detach(), self._method.c)) for name, scores in self._scores.items()}
+        self._masks.keep(learned.task, masks)
+        self._small.keep(learned.task, self._own)
 
     def use_task(self, task: int) -> None:
-        """Answer with a learned task's subnetwork, or go on with the current one.
-
-        Raises:
-            ValueError: If the task is neither learned nor the next.
-        """
-        require_known(task, self._masks, self._network)
-        masks = self._masks.get(task, {})
-        self._shown = {name: unpack(bits, self._scores[name].shape) for name, bits in masks.items()}
-        self._small.show(task)
+        """Answer with a learned task's subnetwork, or go on with the current one."""
+        self._masks.show(task, self._network)
+        self._small.show(task, self._network)
+        self._shown = {name: unpack(bits, self._scores[name].shape) for name, bits in self._masks.shown.items()}
 
     def tensors(self) -> dict[str, Tensor]:
         """The masks of each learned task, packed, and its small tensors."""
-        masks = named(**{f"mask.{task}": packed for task, packed in self._masks.items()})
-        return {**masks, **self._small.tensors()}
+        return {**self._masks.tensors(), **self._small.tensors()}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take a saved state.
-
-        Raises:
-            ValueError: If a tensor does not fit.
-        """
+        """Take a saved state."""
         tasks = sorted(tasks_in(tensors, "mask"))
         like = {name: pack(torch.empty_like(s, dtype=torch.bool)) for name, s in self._scores.items()}
-        masks = named(**{f"mask.{task}": like for task in tasks})
-        same_shapes(tensors, {**masks, **self._small.blank(tasks)})
-        self._masks = {t: {n: tensors[f"mask.{t}.{n}"].to(bits, copy=True) for n, bits in like.items()} for t in tasks}
-        self._small.load(tensors, tasks)
+        state = restored(tensors, {**self._masks.blank(tasks, like), **self._small.blank(tasks, self._own)})
+        self._masks.load(state, tasks)
+        self._small.load(state, tasks)
         self._shown = {}
 
     def memory(self) -> Memory:
         """Masks; on top each task's small tensors."""
-        masks = num_bytes(bits for packed in self._masks.values() for bits in packed.values())
+        masks = self._masks.num_bytes()
         return Memory(masks, masks + self._small.num_bytes())
 
     def _chosen(self, name: str, module: nn.Module, own: Tensor) -> Tensor:
         """What a module computes with in the place of its own tensor."""
         if name not in self._scores:
-            return self._small.shown(name, module, own)
+            return self._small.in_place_of(name, module, own)
         if name in self._shown:
             return own * self._shown[name].to(own.dtype)
         scores = self._scores[name]
@@ -148,10 +117,11 @@ class WinningSubnetworks(Protection):
 
     def _used(self) -> dict[str, Tensor]:
         """Which weights an earlier task computes with, by parameter name."""
+        kept = self._masks.kept.values()
         return {
-            name: reduce(torch.logical_or, [unpack(packed[name], scores.shape) for packed in self._masks.values()])
+            name: reduce(torch.logical_or, [unpack(packed[name], scores.shape) for packed in kept])
             for name, scores in self._scores.items()
-            if self._masks
+            if kept
         }
 
 

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor
 
-from agscl.methods.method import Learned, Memory, Network, Protection, RunningTask, StepHooks, same_shapes
+from agscl.methods.method import Learned, Memory, Network, Protection, RunningTask, StepHooks, restored
 
 from .quadratic import QuadraticPenalty, require_finite
 
@@ -38,11 +38,7 @@ class MeasuredPenalty(Protection):
         return self._penalty.holding(task)
 
     def finish(self, learned: Learned) -> None:
-        """Measure the importance and make the current weights an anchor.
-
-        Raises:
-            ValueError: If there is no data, labels are needed and missing, or the importance is not finite.
-        """
+        """Measure the importance and make the current weights an anchor."""
         importance = self._measure(self._network, learned)
         require_finite(importance)
         self._merge(self._penalty, importance, len(learned.tasks))
@@ -56,13 +52,8 @@ class MeasuredPenalty(Protection):
         return self._penalty.tensors()
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take a saved state.
-
-        Raises:
-            ValueError: If a tensor does not fit.
-        """
-        same_shapes(tensors, self._penalty.blank(tensors))
-        self._penalty.load(tensors)
+        """Take a saved state."""
+        self._penalty.load(restored(tensors, self._penalty.blank(tensors)))
 
     def memory(self) -> Memory:
         """Importance, and the anchor on top."""

@@ -40,11 +40,6 @@ class EWC:
     fisher: Kind = "empirical"
 
     def __post_init__(self) -> None:
-        """Refuse values out of range.
-
-        Raises:
-            ValueError: If a value is out of range or two do not go together.
-        """
         check_range("lam", self.lam, low=0)
         check_range("decay", self.decay, low=0, high=1)
         if self.fisher not in KINDS:

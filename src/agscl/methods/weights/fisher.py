@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from agscl.methods.method import Learned, Network
 
-from .per_sample import Objective, Targets, TargetsOf, mean_magnitudes, require_samples
+from .per_sample import Targets, TargetsOf, mean_magnitudes, require_samples
 
 Kind = Literal["empirical", "sampled", "exact", "batched"]
 """Whose labels, and whether samples are told apart: see `fisher_diagonal`."""
@@ -33,8 +33,8 @@ def fisher_diagonal(network: Network, learned: Learned, kind: Kind) -> dict[str,
     """
     if kind == "batched":
         return _batched(network, learned)
-    choices: dict[Kind, TargetsOf] = {"empirical": _own_labels, "sampled": _Sampler(), "exact": _all_labels}
-    return mean_magnitudes(network, learned, Objective(choices[kind], _weighted_loss), torch.square)
+    choices: dict[Kind, TargetsOf] = {"empirical": _own_labels, "sampled": _sampler(), "exact": _all_labels}
+    return mean_magnitudes(network, learned, choices[kind], _weighted_loss, torch.square)
 
 
 def labels_of(batch: Any, outputs: Tensor) -> Tensor:
@@ -79,24 +79,23 @@ def _all_labels(batch: Any, outputs: Tensor) -> Iterator[Targets]:
         yield torch.full((len(outputs),), label, device=outputs.device), roots[:, label]
 
 
-class _Sampler:
+def _sampler() -> TargetsOf:
     """One label a sample from the model; global random numbers are left as they are."""
+    generator = torch.Generator()
+    generator.set_state(torch.get_rng_state())
 
-    def __init__(self) -> None:
-        self._generator = torch.Generator()
-        self._generator.set_state(torch.get_rng_state())
-
-    def __call__(self, batch: Any, outputs: Tensor) -> Iterator[Targets]:
+    def sampled(batch: Any, outputs: Tensor) -> Iterator[Targets]:
         """One draw a sample, so that the labels do not depend on the sizes of batches."""
-        draws = torch.rand(len(outputs), generator=self._generator, dtype=torch.float64).to(outputs.device)
+        draws = torch.rand(len(outputs), generator=generator, dtype=torch.float64).to(outputs.device)
         below = outputs.double().softmax(1).cumsum(1) < draws.unsqueeze(1)
         yield below.sum(1).clamp_max(_num_classes(outputs) - 1), outputs.new_ones(len(outputs))
+
+    return sampled
 
 
 def _batched(network: Network, learned: Learned) -> dict[str, Tensor]:
     parameters = network.common
-    sums = {name: torch.zeros_like(p, requires_grad=False) for name, p in parameters.items()}
-    samples = 0
+    sums, samples = network.zeros(), 0
     for batch in learned.batches:
         with torch.enable_grad():
             outputs = learned.predict(batch)

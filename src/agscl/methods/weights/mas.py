@@ -11,7 +11,7 @@ from torch import Tensor
 from agscl.methods.method import Learned, Network, check_range
 
 from .consolidated_penalty import MeasuredPenalty, accumulate
-from .per_sample import Objective, mean_magnitudes
+from .per_sample import mean_magnitudes
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,6 @@ class MAS:
     lam: float
 
     def __post_init__(self) -> None:
-        """Refuse values out of range."""
         check_range("lam", self.lam, low=0)
 
     def protect(self, network: Network) -> MeasuredPenalty:
@@ -44,8 +43,10 @@ def sensitivity(network: Network, learned: Learned) -> dict[str, Tensor]:
     Raises:
         ValueError: If there is no data.
     """
-    objective = Objective(
-        targets=lambda batch, outputs: [()],  # one differentiation, which needs nothing but the outputs
-        losses=lambda outputs: outputs.square().flatten(1).sum(1),
+    return mean_magnitudes(
+        network,
+        learned,
+        lambda batch, outputs: [()],  # one differentiation, which needs nothing but the outputs
+        lambda outputs: outputs.square().flatten(1).sum(1),
+        torch.abs,
     )
-    return mean_magnitudes(network, learned, objective, torch.abs)

@@ -10,34 +10,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from agscl.methods.method import (
-    Learned,
-    Memory,
-    Network,
-    Protection,
-    RunningTask,
-    Step,
-    StepHooks,
-    named,
-    same_shapes,
-)
+from agscl.methods.method import Learned, Memory, Network, Protection, RunningTask, Step, StepHooks, named, restored
 
 from .quadratic import QuadraticPenalty
 
 
 class StepRecorder:
-    """Records the clean gradient and the movement of every step.
+    """Records the clean gradient and the movement of every step, for the weights that tasks have in common."""
 
-    Args:
-        parameters: The weights to record, by name.
-    """
-
-    def __init__(self, parameters: Mapping[str, nn.Parameter]) -> None:
-        self._parameters = parameters
-        self._gradients = {name: torch.empty_like(p, requires_grad=False) for name, p in parameters.items()}
-        self._before = {name: torch.empty_like(p, requires_grad=False) for name, p in parameters.items()}
+    def __init__(self, network: Network) -> None:
+        self._parameters = network.common
+        self._gradients, self._before = network.zeros(), network.zeros()
         self._names: list[str] = []
 
     def before(self, step: Step) -> None:
@@ -87,7 +72,7 @@ class Path:
     def restart(self) -> None:
         """Begin a new path at the current weights."""
         self.begun = torch.tensor(False)
-        self.saved = zeros(self._network)
+        self.saved = self._network.zeros()
         self.origin = {name: p.detach().clone() for name, p in self._network.common.items()}
 
     def advance(self) -> None:
@@ -155,7 +140,7 @@ class PathPenalty(Protection):
         if not self._path.begun:
             self._path.restart()
             self._observer.start()
-        recorder = StepRecorder(self._network.common)
+        recorder = StepRecorder(self._network)
         with self._penalty.holding(task) as held:
 
             def before_step(step: Step) -> None:
@@ -170,11 +155,7 @@ class PathPenalty(Protection):
             yield StepHooks(before_step, after_step)
 
     def finish(self, learned: Learned) -> None:
-        """Turn the path into importance and make the current weights the anchor.
-
-        Raises:
-            ValueError: If the importance is not finite.
-        """
+        """Turn the path into importance and make the current weights the anchor."""
         self._observer.consolidate(self._path, self._penalty, len(learned.tasks))
         self._path.restart()
 
@@ -187,23 +168,14 @@ class PathPenalty(Protection):
         return {**self._penalty.tensors(), **self._path.tensors(), **self._observer.tensors()}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take a saved state.
-
-        Raises:
-            ValueError: If a tensor does not fit.
-        """
+        """Take a saved state."""
         path = {**self._path.tensors(), **self._observer.tensors()}
-        same_shapes(tensors, {**self._penalty.blank(tensors), **path})
-        self._penalty.load(tensors)
+        state = restored(tensors, {**self._penalty.blank(tensors), **path})
+        self._penalty.load(state)
         for name, tensor in path.items():
-            tensor.copy_(tensors[name])
+            tensor.copy_(state[name])
 
     def memory(self) -> Memory:
         """Importance, and the anchor on top; the path ends with its task."""
         memory = self._penalty.memory()
         return Memory(memory.regularization, memory.total + (self._observer.num_bytes() if memory.total else 0))
-
-
-def zeros(network: Network) -> dict[str, Tensor]:
-    """Zeros for every parameter that tasks have in common, by name."""
-    return {name: torch.zeros_like(p, requires_grad=False) for name, p in network.common.items()}

@@ -29,32 +29,23 @@ Targets = tuple[Tensor, ...]
 TargetsOf = Callable[[Any, Tensor], Iterable[Targets]]
 """Maps a batch and its outputs to the targets of each differentiation."""
 
+Losses = Callable[..., Tensor]
+"""Maps outputs and targets to one value a sample, shape ``(B,)``."""
+
 CHUNK = 32
 """Samples at once where per-sample gradients are held in memory."""
 
 
-@dataclass(frozen=True)
-class Objective:
-    """What is differentiated for every sample.
-
-    Attributes:
-        targets: Maps a batch and the outputs to the targets of each differentiation; their magnitudes are summed.
-        losses: Maps outputs and targets to one value a sample, shape ``(B,)``.
-    """
-
-    targets: TargetsOf
-    losses: Callable[..., Tensor]
-
-
 def mean_magnitudes(
-    network: Network, learned: Learned, objective: Objective, magnitude: Magnitude
+    network: Network, learned: Learned, targets_of: TargetsOf, losses: Losses, magnitude: Magnitude
 ) -> dict[str, Tensor]:
     """Mean over all samples of the magnitude of every common parameter's per-sample gradient.
 
     Args:
         network: The network, in eval mode.
         learned: The task with its data.
-        objective: What is differentiated.
+        targets_of: Gives the targets of each differentiation; their magnitudes are summed.
+        losses: What is differentiated.
         magnitude: `torch.square` or `torch.abs`; it must be multiplicative.
 
     Returns:
@@ -63,16 +54,14 @@ def mean_magnitudes(
     Raises:
         ValueError: If there is no data, or a batch does not fit.
     """
-    parameters = network.common
-    sums = {name: torch.zeros_like(p, requires_grad=False) for name, p in parameters.items()}
-    samples = 0
+    sums, samples = network.zeros(), 0
+    differentiation = _Differentiation(network, learned.predict, losses, magnitude)
     for batch in learned.batches:
         with torch.enable_grad(), _recorded(network.model) as records:
             outputs = learned.predict(batch)
         samples += len(outputs)
-        for targets in objective.targets(batch, outputs.detach()):
-            pass_ = _Pass(network, learned.predict, objective.losses, magnitude)
-            for name, total in pass_.sums(batch, outputs, targets, records).items():
+        for targets in targets_of(batch, outputs.detach()):
+            for name, total in differentiation.sums(batch, outputs, targets, records).items():
                 sums[name] += total
     require_samples(samples)
     return {name: total / samples for name, total in sums.items()}
@@ -115,12 +104,12 @@ def _recorded(model: nn.Module) -> Iterator[list[_Record]]:
 
 
 @dataclass(frozen=True)
-class _Pass:
-    """One differentiation of one batch."""
+class _Differentiation:
+    """Differentiates the losses of a batch for every sample."""
 
     network: Network
     predict: Callable[[Any], Tensor]
-    losses: Callable[..., Tensor]
+    losses: Losses
     magnitude: Magnitude
 
     def sums(self, batch: Any, outputs: Tensor, targets: Targets, calls: list[_Record]) -> dict[str, Tensor]:
@@ -153,7 +142,16 @@ class _Pass:
         return sums
 
     def _general(self, batch: Any, targets: Targets, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Per-sample gradients by `torch.func`, for layers of any kind."""
+        """Per-sample gradients by `torch.func`, for layers of any kind.
+
+        Raises:
+            ValueError: If the batch does not consist of tensors with one entry a sample.
+        """
+        found: list[Tensor] = [*targets]
+        _map(found.append, batch)
+        total = {len(tensor) for tensor in found}
+        if len(total) != 1:
+            raise ValueError(f"all tensors of a batch need one entry a sample, these have {sorted(total)}")
 
         def loss(weights: dict[str, Tensor], sample: Any, target: Targets) -> Tensor:
             outputs = call_with(self.network.model, weights, self.predict, _map(torch.unsqueeze, sample, 0))
@@ -161,7 +159,9 @@ class _Pass:
 
         weights = {name: p.detach() for name, p in parameters.items()}
         sums = {name: torch.zeros_like(weight) for name, weight in weights.items()}
-        for part, target in _chunks(batch, targets):
+        for start in range(0, total.pop(), CHUNK):
+            chosen = itemgetter(slice(start, start + CHUNK))
+            part, target = _map(chosen, batch), tuple(map(chosen, targets))
             with sdpa_kernel(SDPBackend.MATH):  # the one attention that vmap can take apart
                 gradients = vmap(grad(loss), in_dims=(None, 0, 0))(weights, part, target)
             for name, gradient in gradients.items():
@@ -190,26 +190,6 @@ def _is_alone(record: _Record, records: list[_Record], uses: Mapping[int, int]) 
     """Whether a layer was called once and nothing else uses its parameters."""
     once = all(uses.get(id(p), 1) == 1 for p in record.layer.parameters(recurse=False))
     return once and sum(other.layer is record.layer for other in records) == 1
-
-
-def _chunks(batch: Any, targets: Targets) -> Iterator[tuple[Any, Targets]]:
-    """Parts of a batch with their targets.
-
-    Raises:
-        ValueError: If the batch does not consist of tensors with one entry a sample.
-    """
-    total = {len(tensor) for tensor in (*_leaves(batch), *targets)}
-    if len(total) != 1:
-        raise ValueError(f"all tensors of a batch need one entry a sample, these have {sorted(total)}")
-    for start in range(0, total.pop(), CHUNK):
-        chosen = slice(start, start + CHUNK)
-        yield _map(itemgetter(chosen), batch), tuple(target[chosen] for target in targets)
-
-
-def _leaves(batch: Any) -> Iterator[Tensor]:
-    found: list[Tensor] = []
-    _map(found.append, batch)
-    yield from found
 
 
 def _map(function: Callable[..., Any], batch: Any, *args: Any) -> Any:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from agscl.methods.freezing import freeze
-from agscl.methods.method import Memory, Network, RunningTask, Step, StepHooks, named, num_bytes
+from agscl.methods.method import Memory, Network, RunningTask, Step, StepHooks, group, named, num_bytes
 
 
 class QuadraticPenalty:
@@ -107,18 +107,15 @@ class QuadraticPenalty:
         return {**named(importance=self._importance, anchor=self._anchor), "constant": self._constant}
 
     def blank(self, names: Iterable[str]) -> dict[str, Tensor]:
-        """What a state that holds these names must look like, for `same_shapes`."""
-        saved = {name.partition(".")[2] for name in names if name.startswith("importance.")}
-        known = {name: p for name, p in self._network.common.items() if name in saved}
+        """What a state that holds these names must look like, for `restored`."""
+        saved = set(names)
+        known = {name: p for name, p in self._network.common.items() if f"importance.{name}" in saved}
         return {**named(importance=known, anchor=known), "constant": self._constant}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Take a state that fits."""
-        names = [name.removeprefix("importance.") for name in tensors if name.startswith("importance.")]
-        parameters = self._network.parameters
-        self._importance = {name: tensors[f"importance.{name}"].to(parameters[name], copy=True) for name in names}
-        self._anchor = {name: tensors[f"anchor.{name}"].to(parameters[name], copy=True) for name in names}
-        self._constant = tensors["constant"].clone()
+        self._importance, self._anchor = group(tensors, "importance"), group(tensors, "anchor")
+        self._constant = tensors["constant"]
 
     def memory(self) -> Memory:
         """Importance is the regularization parameter; the anchor comes on top."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from agscl.methods.method import Network, Step, check_range, named, num_bytes
 
-from .path_penalty import Path, PathObserver, PathPenalty, zeros
+from .path_penalty import Path, PathObserver, PathPenalty
 from .quadratic import QuadraticPenalty, require_finite
 
 
@@ -37,7 +37,6 @@ class RWalk:
     epsilon: float = 1e-7
 
     def __post_init__(self) -> None:
-        """Refuse values out of range."""
         check_range("lam", self.lam, low=0)
         check_range("alpha", self.alpha, low=0, high=1, open_low=True)
         check_range("interval", self.interval, low=1)
@@ -56,12 +55,12 @@ class FisherAndScore(PathObserver):
 
     def __init__(self, method: RWalk, network: Network) -> None:
         self._method, self._network = method, network
-        self._fisher, self._score, self._total = zeros(network), zeros(network), zeros(network)
+        self._fisher, self._score, self._total = network.zeros(), network.zeros(), network.zeros()
 
     def start(self) -> None:
         """A new score; parameters that tasks have in common only now get a Fisher and scores as well."""
-        self._fisher, self._score = zeros(self._network) | self._fisher, zeros(self._network) | self._score
-        self._total = zeros(self._network)
+        self._fisher, self._score = self._network.zeros() | self._fisher, self._network.zeros() | self._score
+        self._total = self._network.zeros()
 
     def observe(self, path: Path, gradients: Mapping[str, Tensor], step: Step) -> None:
         """Update the running Fisher; every `interval` steps the score."""
@@ -75,17 +74,13 @@ class FisherAndScore(PathObserver):
             path.advance()
 
     def consolidate(self, path: Path, penalty: QuadraticPenalty, tasks: int) -> None:
-        """Average the scores, scale them and the Fisher to [0, 1], and make their sum the importance.
-
-        Raises:
-            ValueError: If the importance is not finite; nothing is changed then.
-        """
+        """Average the scores, scale them and the Fisher to [0, 1], and make their sum the importance."""
         newest = {name: total + self._since_update(path, name) for name, total in self._total.items()}
         require_finite({**newest, **self._fisher})
         newest, fisher = scaled(newest), scaled(self._fisher)
         self._score = newest if tasks == 1 else {name: (self._score[name] + s) / 2 for name, s in newest.items()}
         penalty.replace({name: fisher[name] + s for name, s in self._score.items()})
-        self._total = zeros(self._network)
+        self._total = self._network.zeros()
 
     def tensors(self) -> dict[str, Tensor]:
         """Fisher, scores of learned tasks and score so far, by name."""

@@ -30,7 +30,6 @@ class SI:
     xi: float = 0.1
 
     def __post_init__(self) -> None:
-        """Refuse values out of range."""
         check_range("c", self.c, low=0)
         check_range("xi", self.xi, low=0, open_low=True)
 
@@ -46,11 +45,7 @@ class SavedLoss(PathObserver):
         self._xi = xi
 
     def consolidate(self, path: Path, penalty: QuadraticPenalty, tasks: int) -> None:
-        """Add the path integral by the squared distance, equation (5), to the importance.
-
-        Raises:
-            ValueError: If the importance is not finite; nothing is changed then.
-        """
+        """Add the path integral by the squared distance, equation (5), to the importance."""
         importance = {n: saved.relu() / (path.moved(n).square() + self._xi) for n, saved in path.saved.items()}
         require_finite(importance)
         accumulate(penalty, importance, tasks)
