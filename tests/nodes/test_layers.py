@@ -14,7 +14,7 @@ from agscl.guard.sparse_backward import FreeParts, is_sparable, spared
 from agscl.nodes.layers import CLOSED_FORMS, KINDS, PRODUCTS, WIDENED, kind_of
 from agscl.nodes.layers.widened import Widened, make_plain, widen
 from agscl.nodes.rules import MODULES
-from agscl.nodes.surgery.resize import replace_tensors
+from agscl.nodes.surgery.copies import replace_tensors
 
 LAYERS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "linear": (nn.Linear(3, 4), (5, 3)),

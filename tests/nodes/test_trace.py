@@ -149,6 +149,14 @@ def test_an_unknown_operation_is_refused_and_a_rule_of_ones_own_helps() -> None:
     assert trace(model, x, rules={torch.special.erf: activation}).num_nodes == 4
 
 
+def test_a_rule_that_fails_without_a_word_is_named_by_the_kind_of_its_error() -> None:
+    def rule(call: Call) -> None:
+        raise ValueError
+
+    with pytest.raises(TraceError, match="'1': Squash: ValueError; give a rule"):
+        trace(nn.Sequential(nn.Linear(3, 4), Squash(), nn.Linear(4, 2)), torch.randn(2, 3), rules={Squash: rule})
+
+
 def test_what_flows_into_an_ignored_module_is_no_node() -> None:
     model = nn.Sequential(nn.Linear(3, 4), Squash(), nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 2))
     graph = trace(model, torch.randn(2, 3), ignore=("1",))

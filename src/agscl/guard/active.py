@@ -8,7 +8,7 @@ a dense step would give them, up to the order of summation.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -221,7 +221,7 @@ def inactive_nodes(network: Network, optimizer: Optimizer, inputs: tuple[Any, ..
     silent = zero_readings(plain_copy(network.model), network.graph, inputs)
     state, momentum = network.state, _momentum(network, optimizer)
 
-    def still(slices: Iterable[Slice]) -> Tensor:
+    def still(slices: Sequence[Slice]) -> Tensor:
         moving = [piece for piece in slices if piece.parameter in momentum]
         zero = all_zero(slices, state)
         return zero & all_zero(moving, momentum) if moving else zero

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,10 +12,9 @@ from torch.nn import functional as F
 
 from agscl.nodes.tracing.call import Call
 from agscl.nodes.tracing.labels import HEAD, AnyLabel, Label
-from agscl.nodes.tracing.units import NO_UNIT
+from agscl.nodes.tracing.ledger import NO_UNIT
 
-from .kind import LayerKind, Magnitude, Product, Sums
-from .per_sample import FLOATS_AT_ONCE, products
+from .kind import FLOATS_AT_ONCE, LayerKind, Magnitude, Product, Sums, products
 from .widened import Widened
 
 _Conv = nn.modules.conv._ConvNd
@@ -81,16 +81,11 @@ def _consume_groups(call: Call, label: Label, weight: Tensor, channel_dim: int, 
     call.watch(label, ids.flatten(), channel_dim)
 
 
-def _fit(layer: _Conv) -> None:
+def _fit(layer: _Conv) -> dict[str, int]:
     rows, width = layer.weight.shape[:2]
-    layer.groups = layer.groups * rows // layer.out_channels if layer.groups > 1 else 1
-    layer.in_channels, layer.out_channels = width * layer.groups, rows
-
-
-def _fit_transposed(layer: _Conv) -> None:
-    rows, width = layer.weight.shape[:2]
-    layer.groups = layer.groups * rows // layer.in_channels if layer.groups > 1 else 1
-    layer.in_channels, layer.out_channels = rows, width * layer.groups
+    made, read = ("in_channels", "out_channels") if layer.transposed else ("out_channels", "in_channels")
+    groups = layer.groups * rows // getattr(layer, made) if layer.groups > 1 else 1
+    return {"groups": groups, made: rows, read: width * groups}
 
 
 def _per_sample(layer: nn.Conv1d | nn.Conv2d, x: Tensor, g: Tensor, magnitude: Magnitude) -> Sums:
@@ -120,22 +115,20 @@ def _compute(layer: _Conv, x: Tensor, weight: Tensor, bias: Tensor | None) -> Te
     return output
 
 
-def _gradients(layer: _Conv, g: Tensor, x: Tensor, weight: Tensor, *wanted: bool) -> tuple[Tensor, Tensor, Tensor]:
+def _gradient(layer: _Conv, g: Tensor, x: Tensor, weight: Tensor, *, of: int) -> Tensor:
+    """The gradient of the input (0), of whose values only the shape matters, or of the weight (1)."""
     geometry = (layer.stride, layer.padding, layer.dilation, False, layer.output_padding, 1)
-    result: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(g, x, weight, None, *geometry, wanted)
+    read = x.narrow(1, 0, weight.shape[1])
+    gradients = torch.ops.aten.convolution_backward(g, read, weight, None, *geometry, [of == 0, of == 1, False])
+    result: Tensor = gradients[of]
     return result
-
-
-def _input_gradient(layer: _Conv, g: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-    shaped = x.narrow(1, 0, weight.shape[1])  # only its shape matters
-    return _gradients(layer, g, shaped, weight, True, False, False)[0]
 
 
 _PRODUCT = Product(
     dim=1,
     compute=_compute,
-    weight_gradient=lambda layer, g, x, weight: _gradients(layer, g, x, weight, False, True, False)[1],
-    input_gradient=_input_gradient,
+    weight_gradient=partial(_gradient, of=1),
+    input_gradient=partial(_gradient, of=0),
     has_gradients=lambda layer: layer.groups == 1 and layer.padding_mode == "zeros" and type(layer.padding) is not str,
 )
 
@@ -171,5 +164,5 @@ TRANSPOSED_CONVOLUTION = LayerKind(
     types=(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
     rule=transposed_convolution,
     functions="conv_transpose1d conv_transpose2d conv_transpose3d",
-    fit=_fit_transposed,
+    fit=_fit,
 )

@@ -20,8 +20,6 @@ def prelu(call: Call) -> AnyLabel:
     return call.elementwise()
 
 
-def _fit(layer: nn.PReLU) -> None:
-    layer.num_parameters = len(layer.weight)
-
-
-PRELU = LayerKind(types=(nn.PReLU,), rule=prelu, functions="prelu", fit=_fit)
+PRELU = LayerKind(
+    types=(nn.PReLU,), rule=prelu, functions="prelu", fit=lambda layer: {"num_parameters": len(layer.weight)}
+)

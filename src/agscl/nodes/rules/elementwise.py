@@ -10,7 +10,7 @@ from torch import nn
 
 from agscl.nodes.tracing.call import Call, Rule
 from agscl.nodes.tracing.labels import AnyLabel, HeadLabel, Label, ParameterLabel, compress, fill
-from agscl.nodes.tracing.units import NO_UNIT
+from agscl.nodes.tracing.ledger import NO_UNIT
 
 
 def activation(call: Call) -> AnyLabel:

@@ -15,8 +15,7 @@ from agscl.nodes.layers import kind_of
 from agscl.nodes.slices import fill, mark
 from agscl.nodes.tracing.trace import arguments, eval_mode
 
-from .copies import plain_copy, random_like
-from .resize import replace_tensors
+from .copies import plain_copy, random_like, replace_tensors, tensors_of
 
 Nodes = Mapping[str, Tensor]
 """Chosen nodes: by layer, bool, shape ``(num_nodes,)``; layers without any may be left out."""
@@ -51,24 +50,24 @@ def compact(model: nn.Module, graph: NodeGraph, drop: Nodes, example_inputs: Any
         ValueError: If nodes cannot be removed; the message names their layers.
     """
     whole = _structural(model, graph, drop)
-    if refused := [name for name, nodes in drop.items() if not torch.equal(nodes, whole[name])]:
+    if refused := [repr(name) for name, nodes in drop.items() if not torch.equal(nodes, whole[name])]:
         raise ValueError(
-            f"cannot remove these nodes of {_quoted(refused)}: a tensor must keep one position, and channels of a "
+            f"cannot remove these nodes of {', '.join(refused)}: a tensor must keep one position, and channels of a "
             "grouped convolution go by whole groups; drop what `removable` leaves of them"
         )
     if not _agrees(model, graph, drop, example_inputs):
         guilty = [name for name in drop if not _agrees(model, graph, {name: drop[name]}, example_inputs)]
         raise ValueError(
-            f"cannot remove nodes of {_quoted(guilty or drop)}: the forward relies on their number (a constant in a "
-            "view, split or functional call, say); drop what `removable` leaves of them"
+            f"cannot remove nodes of {', '.join(map(repr, guilty or drop))}: the forward relies on their number (a "
+            "constant in a view, split or functional call, say); drop what `removable` leaves of them"
         )
-    return cut_out(model, kept_positions(graph, drop, _state(model)))
+    return cut_out(model, kept_positions(graph, drop, tensors_of(model)))
 
 
 def cut_out(model: nn.Module, positions: Positions) -> nn.Module:
     """A deep copy of a model with parts of its tensors, unchecked."""
     copied = plain_copy(model)
-    tensors = _state(copied)
+    tensors = tensors_of(copied)
     replace_tensors(copied, {name: part(tensors[name].detach(), kept) for name, kept in positions.items()})
     return copied
 
@@ -92,9 +91,8 @@ def kept_positions(graph: NodeGraph, drop: Nodes, tensors: Mapping[str, Tensor])
 def _dropped(graph: NodeGraph, drop: Nodes, tensors: Mapping[str, Tensor]) -> dict[tuple[str, int], Tensor]:
     """Which positions go, by tensor and dimension: bool."""
     layers = [layer for layer in graph.layers if layer.name in drop]
-    return mark(
-        ((piece, drop[la.name]) for la in layers for piece in la.incoming + la.outgoing + la.statistics), tensors
-    )
+    pieces = [(layer.name, layer.incoming + layer.outgoing + layer.statistics) for layer in layers]
+    return mark(((piece, drop[name]) for name, owned in pieces for piece in owned), tensors)
 
 
 def removable(model: nn.Module, graph: NodeGraph, drop: Nodes, example_inputs: Any) -> dict[str, Tensor]:
@@ -104,16 +102,12 @@ def removable(model: nn.Module, graph: NodeGraph, drop: Nodes, example_inputs: A
     on the number of their nodes, which is found by trying.
     """
     left = _structural(model, graph, drop)
-    if _agrees(model, graph, left, example_inputs):
-        return left
-    fits = {
-        name: nodes
-        for name, nodes in left.items()
-        if nodes.any() and _agrees(model, graph, _structural(model, graph, {name: nodes}), example_inputs)
-    }
-    left = _structural(model, graph, fits)
     if not _agrees(model, graph, left, example_inputs):
-        left = {}
+        alone = {name: _structural(model, graph, {name: nodes}) for name, nodes in left.items() if nodes.any()}
+        fits = {name: left[name] for name, own in alone.items() if _agrees(model, graph, own, example_inputs)}
+        left = _structural(model, graph, fits)
+        if not _agrees(model, graph, left, example_inputs):
+            left = {}
     return {name: left.get(name, torch.zeros_like(nodes)) for name, nodes in drop.items()}
 
 
@@ -124,7 +118,7 @@ def _structural(model: nn.Module, graph: NodeGraph, drop: Nodes) -> dict[str, Te
     convolution reads in two groups are to go. It would keep no input, so channel 0 stays; now its group does not go as
     a whole, so channel 1 stays as well.
     """
-    tensors = _state(model)
+    tensors = tensors_of(model)
     left = {name: nodes.clone() for name, nodes in drop.items()}
     while True:
         stay = {(name, 0): rows for name, rows in _torn_groups(model, graph, left).items()}
@@ -143,7 +137,7 @@ def _torn_groups(model: nn.Module, graph: NodeGraph, drop: Nodes) -> dict[str, T
     """Rows of grouped convolutions that are in a group of which not everything goes, by name of the weight."""
     torn: dict[str, Tensor] = {}
     layers = [layer for layer in graph.layers if layer.name in drop]
-    rows = mark(((piece, drop[layer.name]) for layer in layers for piece in layer.incoming), _state(model))
+    rows = mark(((piece, drop[layer.name]) for layer in layers for piece in layer.incoming), tensors_of(model))
     for path, module in model.named_modules():
         groups, name = kind_of(module).num_groups(module), f"{path}.weight"
         if groups > 1:
@@ -168,16 +162,18 @@ def _agrees(model: nn.Module, graph: NodeGraph, drop: Nodes, example_inputs: Any
     whole = plain_copy(model).double()
     inputs = [random_like(value, generator) for value in arguments(example_inputs)]
     inputs = [x.double() if isinstance(x, Tensor) and x.is_floating_point() else x for x in inputs]
-    for tensor in _state(whole).values():
-        if tensor.is_floating_point():
-            tensor.copy_(_drawn(tensor, generator))
-    for layer in graph.layers:
-        if layer.name in drop:
-            fill(layer.outgoing, _state(whole), drop[layer.name], 0.0)
+    state = tensors_of(whole)
+    for tensor in [tensor for tensor in state.values() if tensor.is_floating_point()]:
+        if tensor.ndim > 1:  # a weight, of size one over the root of its inputs
+            tensor.copy_(torch.randn(tensor.shape, generator=generator) / math.sqrt(max(1, tensor[0].numel())))
+        else:
+            tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
+    for layer in [layer for layer in graph.layers if layer.name in drop]:
+        fill(layer.outgoing, state, drop[layer.name], 0.0)
     with eval_mode(whole):
         expected = _flat(whole(*inputs))
         try:
-            actual = _flat(cut_out(whole, kept_positions(graph, drop, _state(whole)))(*inputs))
+            actual = _flat(cut_out(whole, kept_positions(graph, drop, state))(*inputs))
         except (RuntimeError, ValueError, TypeError, IndexError, AssertionError):
             return False
     return all(
@@ -186,24 +182,9 @@ def _agrees(model: nn.Module, graph: NodeGraph, drop: Nodes, example_inputs: Any
     )
 
 
-def _drawn(tensor: Tensor, generator: torch.Generator) -> Tensor:
-    """Weights of size one over the root of the inputs, everything else between 0.5 and 1.5."""
-    if tensor.ndim > 1:
-        return torch.randn(tensor.shape, generator=generator) / math.sqrt(max(1, tensor[0].numel()))
-    return torch.rand(tensor.shape, generator=generator) + 0.5
-
-
 def _flat(outputs: Any) -> list[Tensor]:
     """All tensors of nested outputs."""
     if isinstance(outputs, Tensor):
         return [outputs]
     members: Iterable[Any] = outputs.values() if isinstance(outputs, Mapping) else outputs
     return [tensor for member in members for tensor in _flat(member)]
-
-
-def _state(model: nn.Module) -> dict[str, Tensor]:
-    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
-
-
-def _quoted(names: Iterable[str]) -> str:
-    return ", ".join(repr(name) for name in names)

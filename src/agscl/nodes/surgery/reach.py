@@ -13,7 +13,7 @@ The words for nodes without effect:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -100,18 +100,16 @@ def read_nodes(graph: NodeGraph, state: Mapping[str, Tensor], tasks: Iterable[in
     while True:
         reading = {name: tensor != 0 for name, tensor in state.items() if name not in ignored}
         for layer in graph.layers:
-            for piece in [piece for piece in layer.incoming if piece.parameter in reading]:
-                reading[piece.parameter].index_fill_(piece.dim, piece.index[~read[layer.name]].flatten(), False)
+            fill([piece for piece in layer.incoming if piece.parameter in reading], reading, ~read[layer.name], False)
         reached = {layer.name: _touched(layer.outgoing, reading) for layer in graph.layers}
         if _equal(reached, read):
             return read
         read = reached
 
 
-def all_zero(slices: Iterable[Slice], state: Mapping[str, Tensor]) -> Tensor:
+def all_zero(slices: Sequence[Slice], state: Mapping[str, Tensor]) -> Tensor:
     """Nodes for which all of the slices are exactly zero: bool, shape ``(num_nodes,)``."""
-    used = [_any_along(state[piece.parameter].detach() != 0, piece.dim)[piece.index].any(dim=1) for piece in slices]
-    return ~torch.stack(used).any(dim=0)
+    return ~_touched(slices, {piece.parameter: state[piece.parameter].detach() != 0 for piece in slices})
 
 
 def zero_readings(model: nn.Module, graph: NodeGraph, inputs: tuple[Any, ...]) -> dict[str, Tensor]:
@@ -137,26 +135,22 @@ def sealed_nodes(graph: NodeGraph, state: Mapping[str, Tensor], frozen: Mapping[
         return {name: torch.zeros_like(nodes) for name, nodes in frozen.items()}
     sealed = {name: nodes.clone() for name, nodes in frozen.items()}
     while True:
-        reading: dict[str, Tensor] = {}  # weights other than zero that read a node which is not sealed
+        reading = {name: torch.zeros_like(tensor, dtype=torch.bool) for name, tensor in state.items()}
         for layer in graph.layers:
-            for piece in layer.outgoing:
-                mask = torch.zeros_like(state[piece.parameter], dtype=torch.bool)
-                mask.index_fill_(piece.dim, piece.index[~sealed[layer.name]].flatten(), True)
-                reading[piece.parameter] = reading.get(piece.parameter, False) | (mask & (state[piece.parameter] != 0))
+            fill(layer.outgoing, reading, ~sealed[layer.name], True)
+        reading = {name: mask & (state[name] != 0) for name, mask in reading.items()}
         remaining = {layer.name: sealed[layer.name] & ~_touched(layer.incoming, reading) for layer in graph.layers}
         if _equal(remaining, sealed):
             return sealed
         sealed = remaining
 
 
-def _touched(slices: Iterable[Slice], marked: Mapping[str, Tensor]) -> Tensor:
-    """Nodes with a marked position in one of the slices: bool, shape ``(num_nodes,)``."""
-    touched = [
-        _any_along(marked[piece.parameter], piece.dim)[piece.index].any(dim=1)
-        if piece.parameter in marked
-        else torch.zeros_like(piece.index[:, 0], dtype=torch.bool)
-        for piece in slices
-    ]
+def _touched(slices: Sequence[Slice], marked: Mapping[str, Tensor]) -> Tensor:
+    """Nodes with a marked entry in one of the slices: bool, shape ``(num_nodes,)``."""
+    touched = [torch.zeros_like(slices[0].index[:, 0], dtype=torch.bool)]
+    for piece in [piece for piece in slices if piece.parameter in marked]:
+        entries = marked[piece.parameter].movedim(piece.dim, 0)
+        touched.append(entries.reshape(len(entries), -1).any(dim=1)[piece.index].any(dim=1))
     return torch.stack(touched).any(dim=0)
 
 
@@ -182,7 +176,3 @@ def _no_nodes(graph: NodeGraph) -> dict[str, Tensor]:
 
 def _equal(nodes: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> bool:
     return all(torch.equal(nodes[name], others[name]) for name in nodes)
-
-
-def _any_along(mask: Tensor, dim: int) -> Tensor:
-    return mask.movedim(dim, 0).flatten(1).any(dim=1) if mask.ndim > 1 else mask

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from .labels import HEAD, AnyLabel, HeadLabel, Label, along, labels_in, spread
+from .labels import HEAD, AnyLabel, HeadLabel, Label, labels_in
 from .ledger import Ledger, Place
 
 
@@ -93,12 +93,12 @@ class Call:
         """Ids along one dimension of an input, shape ``(size,)``.
 
         Raises:
-            TraceError: If positions along that dimension do not tell units apart.
+            TraceError: If they depend on the position along another.
         """
-        ids = along(label, dim, size)
-        if ids is None:
+        dim %= label.ids.ndim
+        if any(n != 1 for other, n in enumerate(label.ids.shape) if other != dim):
             raise self.refusal("it mixes positions that hold different nodes")
-        return ids
+        return label.ids.flatten().expand(size)
 
     def elementwise(self) -> AnyLabel:
         """The label of a result computed element by element: units pass, and their activation can be read here."""
@@ -106,7 +106,9 @@ class Call:
 
     def made(self, ids: Tensor, dim: int) -> AnyLabel:
         """The label of a result whose dimension `dim` holds the given new units; in a head there are none."""
-        return HEAD if self.in_head else Label(spread(ids, self.value.ndim, dim), frozenset({self.node}))
+        shape = [1] * self.value.ndim
+        shape[dim] = -1
+        return HEAD if self.in_head else Label(ids.reshape(shape), frozenset({self.node}))
 
     def consume(self, weight: Tensor, column_dim: int, input_dim: int) -> None:
         """Enter that a weight's positions along `column_dim` read the units along `input_dim` of the first input.
