@@ -18,10 +18,6 @@ def gather(slices: Iterable[Slice], tensors: Mapping[str, Tensor]) -> Tensor:
     >>> gather([Slice("weight", 0, nodes), Slice("bias", 0, nodes)], state)
     tensor([[1., 2., 5.],
             [3., 4., 6.]])
-
-    Args:
-        slices: What belongs to the nodes, such as `NodeLayer.incoming`.
-        tensors: The tensors by name, such as a state dict.
     """
     vectors = []
     for piece in slices:
@@ -51,24 +47,13 @@ def scatter(slices: Iterable[Slice], tensors: Mapping[str, Tensor], rows: Tensor
 
 @torch.no_grad()
 def fill(slices: Iterable[Slice], tensors: Mapping[str, Tensor], nodes: Tensor, value: float) -> None:
-    """Set everything in the slices that belongs to the chosen nodes.
-
-    Args:
-        slices: What belongs to the nodes.
-        tensors: The tensors by name, changed in place.
-        nodes: Chosen nodes, bool, shape ``(num_nodes,)``, or their positions.
-        value: What to write.
-    """
+    """Set everything in the slices that belongs to the chosen nodes: bool, shape ``(num_nodes,)``, or positions."""
     for piece in slices:
         tensors[piece.parameter].detach().index_fill_(piece.dim, piece.index[nodes].flatten(), value)
 
 
 def mark(chosen: Iterable[tuple[Slice, Tensor]], tensors: Mapping[str, Tensor]) -> dict[tuple[str, int], Tensor]:
-    """Which positions belong to chosen nodes.
-
-    Args:
-        chosen: Slices, each with the chosen ones of its nodes: bool, shape ``(num_nodes,)``.
-        tensors: The tensors by name.
+    """Which positions belong to chosen nodes; each slice comes with those of its own: bool, shape ``(num_nodes,)``.
 
     Returns:
         By tensor name and dimension: bool, one entry a position.
@@ -84,12 +69,9 @@ def mark(chosen: Iterable[tuple[Slice, Tensor]], tensors: Mapping[str, Tensor]) 
 def lay_out(
     pieces: Iterable[tuple[Slice, Tensor]], tensors: Mapping[str, Tensor], default: float
 ) -> dict[tuple[str, int], Tensor]:
-    """Spread one value per node over the positions that belong to it.
+    """Spread one value per node over the positions that belong to it, and a default over all others.
 
-    Args:
-        pieces: Slices, each with its nodes' values, shape ``(num_nodes,)``.
-        tensors: The tensors by name.
-        default: Value of positions that belong to no node.
+    Each slice comes with its nodes' values, shape ``(num_nodes,)``.
 
     Returns:
         By tensor name and dimension, a tensor that broadcasts to the named one.

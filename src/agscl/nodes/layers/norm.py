@@ -1,4 +1,4 @@
-"""Norm layers: batch, instance, group, layer, and RMS."""
+"""Layers with a weight a channel: norms (batch, instance, group, layer, RMS), and ReLUs with learned slopes."""
 
 from __future__ import annotations
 
@@ -43,6 +43,16 @@ def layer_norm(call: Call) -> AnyLabel:
         for tensor in [tensor for tensor in pair if tensor is not None]:
             ids = label.ids.flatten()[:1].expand(tensor.shape[0])
             call.ledger.enter(call.ledger.incoming, call.place(tensor, 0), ids)
+    return call.elementwise()
+
+
+def prelu(call: Call) -> AnyLabel:
+    """A ReLU with learned slopes: one for each channel, or one for all."""
+    slopes = call.argument("weight", 1)
+    if slopes.numel() > 1:
+        call.own(call.ledger.incoming, slopes)
+    else:
+        call.ledger.shared.add(call.place(slopes, 0)[0])
     return call.elementwise()
 
 
@@ -108,3 +118,6 @@ LAYER_NORM = LayerKind(
     types=(nn.LayerNorm,), rule=layer_norm, functions="layer_norm", per_sample=_layer_norm_per_sample
 )
 RMS_NORM = LayerKind(types=(nn.RMSNorm,), rule=layer_norm, functions="rms_norm")
+PRELU = LayerKind(
+    types=(nn.PReLU,), rule=prelu, functions="prelu", fit=lambda layer: {"num_parameters": len(layer.weight)}
+)

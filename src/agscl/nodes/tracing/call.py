@@ -19,7 +19,7 @@ class TraceError(ValueError):
 
 @dataclass(frozen=True)
 class Call:
-    """One operation with its values and labels.
+    """One operation with its values and labels; what is not clear about its units is refused with a `TraceError`.
 
     Attributes:
         node: The operation in the fx graph.
@@ -70,11 +70,7 @@ class Call:
         return self.kwargs.get(name, self.args[position] if len(self.args) > position else None)
 
     def place(self, tensor: Tensor, dim: int) -> tuple[str, int]:
-        """Where a parameter's positions are entered in the ledger.
-
-        Raises:
-            TraceError: If the tensor is no parameter or buffer of the model (a parametrized weight, say).
-        """
+        """Where the positions of a parameter or buffer are entered in the ledger."""
         name = self.name_of(tensor)
         if name is None:
             raise self.refusal("its weight is computed and not a parameter of the model")
@@ -90,11 +86,7 @@ class Call:
         )
 
     def along(self, label: Label, dim: int, size: int) -> Tensor:
-        """Ids along one dimension of an input, shape ``(size,)``.
-
-        Raises:
-            TraceError: If they depend on the position along another.
-        """
+        """Ids along one dimension of an input, shape ``(size,)``; they must not vary along the others."""
         dim %= label.ids.ndim
         if any(n != 1 for other, n in enumerate(label.ids.shape) if other != dim):
             raise self.refusal("it mixes positions that hold different nodes")
@@ -111,11 +103,7 @@ class Call:
         return HEAD if self.in_head else Label(ids.reshape(shape), frozenset({self.node}))
 
     def consume(self, weight: Tensor, column_dim: int, input_dim: int) -> None:
-        """Enter that a weight's positions along `column_dim` read the units along `input_dim` of the first input.
-
-        Raises:
-            TraceError: If the input is a parameter or a head's output, or mixes units.
-        """
+        """Enter that a weight's positions along `column_dim` read the units along `input_dim` of the first input."""
         label = self.label
         if isinstance(label, Label):
             ids = self.along(label, input_dim, weight.shape[column_dim])

@@ -121,7 +121,12 @@ class _Labeller(fx.Interpreter):
             return None
         if not _has_tensors(call.value):
             return None
-        rule = _rule(call, self._rules)
+        if call.node.op == "call_module":
+            rule = _module_rule(call.operation, self._rules)
+        else:
+            table: Mapping[Any, Rule] = METHODS if call.node.op == "call_method" else FUNCTIONS
+            key = call.operation
+            rule = self._rules.get(key) or table.get(key) or QUALIFIED.get(_qualified(key))
         if rule is None:
             has_parameters = isinstance(call.operation, nn.Module) and any(True for _ in call.operation.parameters())
             if has_parameters or any(isinstance(label, Label | ParameterLabel) for label in call.labels):
@@ -172,14 +177,6 @@ def _module_rule(module: nn.Module, rules: Rules) -> Rule | None:
             return rule if kind in rules or keeps_forward else None
         keeps_forward &= "forward" not in vars(kind) or kind.__module__.startswith("torch.nn")
     return None
-
-
-def _rule(call: Call, rules: Rules) -> Rule | None:
-    operation = call.operation
-    if call.node.op == "call_module":
-        return _module_rule(operation, rules)
-    table: Mapping[Any, Rule] = METHODS if call.node.op == "call_method" else FUNCTIONS
-    return rules.get(operation) or table.get(operation) or QUALIFIED.get(_qualified(operation))
 
 
 def _cause(error: Exception) -> str:
