@@ -8,7 +8,7 @@ a dense step would give them, up to the order of summation.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -24,14 +24,11 @@ from agscl.methods.method import Network, Protection, RunningTask
 from agscl.nodes import Slice, removable
 from agscl.nodes.layers import kind_of
 from agscl.nodes.slices import mark
-from agscl.nodes.surgery.compact import cut_out, kept_positions, part
-from agscl.nodes.surgery.copies import plain_copy, random_like
+from agscl.nodes.surgery.compact import Nodes, cut_out, kept_positions, part
+from agscl.nodes.surgery.copies import plain_copy, random_inputs
 from agscl.nodes.surgery.reach import all_zero, sealed_nodes, zero_readings
 
 from .sparse_backward import is_sparable, spared
-
-Nodes = Mapping[str, Tensor]
-"""Chosen nodes: by layer, bool, shape ``(num_nodes,)``."""
 
 _RELU_MODULES = (nn.ReLU, nn.ReLU6)
 _RELU_FUNCTIONS = {F.relu, F.relu6, F.relu_, torch.relu, torch.relu_, "relu", "relu_"}
@@ -145,7 +142,7 @@ class ActiveNetwork:
         """Find out what is active now."""
         network = self._network
         generator = torch.Generator().manual_seed(0)
-        inputs = tuple(random_like(value[:2], generator) if isinstance(value, Tensor) else value for value in args)
+        inputs = random_inputs((value[:2] if isinstance(value, Tensor) else value for value in args), generator)
         inactive = self._interrupted
         if not inactive and self._unpenalised:
             found = inactive_nodes(network, self._task.optimizer, inputs)

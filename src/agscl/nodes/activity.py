@@ -24,10 +24,6 @@ class Activity:
     >>> activity.observe((torch.tensor([[1.0], [3.0]]),), {})
     >>> activity.means()
     {'0': tensor([2., 0.])}
-
-    Args:
-        model: The traced model, with its present weights.
-        graph: Its node graph.
     """
 
     def __init__(self, model: nn.Module, graph: NodeGraph) -> None:

@@ -22,7 +22,7 @@ def gather(slices: Iterable[Slice], tensors: Mapping[str, Tensor]) -> Tensor:
     vectors = []
     for piece in slices:
         moved = tensors[piece.parameter].detach().movedim(piece.dim, 0)
-        vectors.append(moved[_positions(piece)].reshape(len(piece.index), -1))
+        vectors.append(moved[piece.positions].reshape(len(piece.index), -1))
     return torch.cat(vectors, dim=1)
 
 
@@ -41,7 +41,7 @@ def scatter(slices: Iterable[Slice], tensors: Mapping[str, Tensor], rows: Tensor
         moved = tensors[piece.parameter].detach().movedim(piece.dim, 0)
         width = piece.index.shape[1] * moved[0].numel()
         part = rows[:, start : start + width].reshape(-1, *moved.shape[1:])
-        moved[_positions(piece)] = part.to(moved.dtype)
+        moved[piece.positions] = part.to(moved.dtype)
         start += width
 
 
@@ -53,10 +53,9 @@ def fill(slices: Iterable[Slice], tensors: Mapping[str, Tensor], nodes: Tensor, 
 
 
 def mark(chosen: Iterable[tuple[Slice, Tensor]], tensors: Mapping[str, Tensor]) -> dict[tuple[str, int], Tensor]:
-    """Which positions belong to chosen nodes; each slice comes with those of its own: bool, shape ``(num_nodes,)``.
+    """Which positions belong to chosen nodes, by tensor name and dimension: bool, one entry a position.
 
-    Returns:
-        By tensor name and dimension: bool, one entry a position.
+    Each slice comes with the chosen ones of its nodes: bool, shape ``(num_nodes,)``.
     """
     marked: dict[tuple[str, int], Tensor] = {}
     for piece, nodes in chosen:
@@ -71,10 +70,8 @@ def lay_out(
 ) -> dict[tuple[str, int], Tensor]:
     """Spread one value per node over the positions that belong to it, and a default over all others.
 
-    Each slice comes with its nodes' values, shape ``(num_nodes,)``.
-
-    Returns:
-        By tensor name and dimension, a tensor that broadcasts to the named one.
+    Each slice comes with its nodes' values, shape ``(num_nodes,)``; what comes back, by tensor name and dimension,
+    broadcasts to the named tensor.
     """
     spread: dict[tuple[str, int], Tensor] = {}
     for piece, values in pieces:
@@ -84,8 +81,3 @@ def lay_out(
         full = torch.full(shape, default, dtype=values.dtype, device=values.device)
         spread.setdefault((piece.parameter, piece.dim), full).view(-1)[piece.index] = values[:, None]
     return spread
-
-
-def _positions(piece: Slice) -> Tensor | slice:
-    """The positions of all nodes; as a Python slice, which copies nothing, where they are in order."""
-    return slice(piece.index.numel()) if piece.in_order else piece.index.flatten()

@@ -21,15 +21,29 @@ _Conv = nn.modules.conv._ConvNd
 
 
 def convolution(call: Call) -> AnyLabel:
-    """A convolution over any number of dimensions; a depthwise one belongs to the node that it filters."""
+    """A convolution over any number of dimensions; a depthwise one belongs to the node that it filters.
+
+    In groups, a column serves all of them and a row one, so inputs are tied by one of the two: the inputs of a group
+    (cut by its rows) or those at the same position in every group (cut by their column), whichever leaves more nodes.
+    """
     weight, groups = call.argument("weight", 1), call.argument("groups", 6) or 1
-    channel_dim = 1 - weight.ndim
+    label, channel_dim, width = call.label, 1 - weight.ndim, weight.shape[1]
     if groups == 1:
         call.consume(weight, column_dim=1, input_dim=channel_dim)
-    elif isinstance(call.label, Label):
-        if weight.shape[1] == 1:
-            return _filter(call, call.label, weight, channel_dim, groups)
-        _consume_groups(call, call.label, weight, channel_dim, groups)
+    elif isinstance(label, Label):
+        if width == 1:
+            return _filter(call, label, weight, channel_dim, groups)
+        ids = call.along(label, channel_dim, groups * width).reshape(groups, width)
+        if (ids == NO_UNIT).any():
+            raise call.refusal("one group reads nodes and the model's input together")
+        by_group = groups >= width
+        for tied in ids if by_group else ids.T:
+            call.ledger.units.tie(tied)
+        if by_group:
+            call.read(call.place(weight, 0), ids[:, 0].repeat_interleave(weight.shape[0] // groups))
+        else:
+            call.read(call.place(weight, 1), ids[0])
+        call.watch(label)
     return call.produce(weight, row_dim=0, output_dim=channel_dim)
 
 
@@ -51,34 +65,13 @@ def _filter(call: Call, label: Label, weight: Tensor, channel_dim: int, channels
     rows = ids.repeat_interleave(weight.shape[0] // channels)
     if call.in_head:
         call.read(call.place(weight, 0), rows)
-        call.watch(label, ids, channel_dim)
+        call.watch(label)
         return HEAD
     call.ledger.enter(call.ledger.incoming, call.place(weight, 0), rows)
-    bias = call.argument("bias", 2)
     outputs = ids.repeat_interleave(call.value.shape[channel_dim] // channels)
-    if bias is not None:
+    if (bias := call.argument("bias", 2)) is not None:
         call.ledger.enter(call.ledger.incoming, call.place(bias, 0), outputs)
     return call.made(outputs, channel_dim)
-
-
-def _consume_groups(call: Call, label: Label, weight: Tensor, channel_dim: int, groups: int) -> None:
-    """Grouped convolution: a column serves all groups and a row one group, so inputs are tied by one of the two.
-
-    Tied are the inputs of a group (cut by its rows) or those at the same position in every group (cut by their
-    column), whichever leaves more nodes.
-    """
-    width = weight.shape[1]
-    ids = call.along(label, channel_dim, groups * width).reshape(groups, width)
-    if (ids == NO_UNIT).any():
-        raise call.refusal("one group reads nodes and the model's input together")
-    by_group = groups >= width
-    for tied in ids if by_group else ids.T:
-        call.ledger.units.tie(tied)
-    if by_group:
-        call.read(call.place(weight, 0), ids[:, 0].repeat_interleave(weight.shape[0] // groups))
-    else:
-        call.read(call.place(weight, 1), ids[0])
-    call.watch(label, ids.flatten(), channel_dim)
 
 
 def _fit(layer: _Conv) -> dict[str, int]:

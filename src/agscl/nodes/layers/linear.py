@@ -45,7 +45,7 @@ LINEAR = LayerKind(
     types=(nn.Linear, WidenedLinear),
     rule=linear,
     functions="linear",
-    fit=lambda layer: dict(zip(("out_features", "in_features"), layer.weight.shape, strict=True)),
+    fit=lambda layer: {"out_features": layer.weight.shape[0], "in_features": layer.weight.shape[1]},
     grows=lambda layer: True,
     per_sample=_per_sample,
     product=_PRODUCT,

@@ -56,28 +56,11 @@ def prelu(call: Call) -> AnyLabel:
     return call.elementwise()
 
 
-def _affine(layer: nn.Module, normal: Tensor, g: Tensor, magnitude: Magnitude, *, positions: int) -> Sums:
-    """Scale and shift behind a normalised value, whose positions are along one dimension."""
-    if layer.weight is not None:
-        yield "weight", magnitude((g * normal).sum(positions)).sum(0)
-    if layer.bias is not None:
-        yield "bias", magnitude(g.sum(positions)).sum(0)
-
-
-def _batch_norm_per_sample(layer: Any, x: Tensor, g: Tensor, magnitude: Magnitude) -> Sums:
-    normal = F.batch_norm(x, layer.running_mean, layer.running_var, eps=layer.eps)
-    return _affine(layer, normal.unsqueeze(-1).flatten(2), g.unsqueeze(-1).flatten(2), magnitude, positions=2)
-
-
-def _group_norm_per_sample(layer: nn.GroupNorm, x: Tensor, g: Tensor, magnitude: Magnitude) -> Sums:
-    normal = F.group_norm(x, layer.num_groups, eps=layer.eps)
-    return _affine(layer, normal.unsqueeze(-1).flatten(2), g.unsqueeze(-1).flatten(2), magnitude, positions=2)
-
-
-def _layer_norm_per_sample(layer: nn.LayerNorm, x: Tensor, g: Tensor, magnitude: Magnitude) -> Sums:
-    normal = F.layer_norm(x, layer.normalized_shape, eps=layer.eps)
-    shape = (len(x), -1, *layer.normalized_shape)
-    return _affine(layer, normal.reshape(shape), g.reshape(shape), magnitude, positions=1)
+def _affine(layer: Any, normal: Tensor, g: Tensor, magnitude: Magnitude, positions: range) -> Sums:
+    """Scale and shift behind a normalised value; positions are dimensions."""
+    for name, each in (("weight", g * normal), ("bias", g)):
+        if getattr(layer, name) is not None:
+            yield name, magnitude(each.sum(tuple(positions)) if positions else each).sum(0)
 
 
 def _on_all_channels(layer: Any, channels: Tensor | None, x: Tensor) -> Tensor:
@@ -94,7 +77,9 @@ BATCH_NORM = LayerKind(
     elsewhere=("torchvision.ops.misc.FrozenBatchNorm2d",),
     fit=lambda layer: {"num_features": len(layer.running_mean if layer.weight is None else layer.weight)},
     grows=lambda layer: True,
-    per_sample=_batch_norm_per_sample,
+    per_sample=lambda layer, x, g, magnitude: _affine(
+        layer, F.batch_norm(x, layer.running_mean, layer.running_var, eps=layer.eps), g, magnitude, range(2, x.ndim)
+    ),
     on_all_channels=_on_all_channels,
 )
 INSTANCE_NORM = replace(
@@ -112,10 +97,21 @@ GROUP_NORM = LayerKind(
         "num_groups": layer.num_groups * len(layer.weight) // layer.num_channels,
         "num_channels": len(layer.weight),
     },
-    per_sample=_group_norm_per_sample,
+    per_sample=lambda layer, x, g, magnitude: _affine(
+        layer, F.group_norm(x, layer.num_groups, eps=layer.eps), g, magnitude, range(2, x.ndim)
+    ),
 )
 LAYER_NORM = LayerKind(
-    types=(nn.LayerNorm,), rule=layer_norm, functions="layer_norm", per_sample=_layer_norm_per_sample
+    types=(nn.LayerNorm,),
+    rule=layer_norm,
+    functions="layer_norm",
+    per_sample=lambda layer, x, g, magnitude: _affine(
+        layer,
+        F.layer_norm(x, layer.normalized_shape, eps=layer.eps),
+        g,
+        magnitude,
+        range(1, x.ndim - len(layer.normalized_shape)),
+    ),
 )
 RMS_NORM = LayerKind(types=(nn.RMSNorm,), rule=layer_norm, functions="rms_norm")
 PRELU = LayerKind(

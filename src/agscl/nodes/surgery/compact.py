@@ -15,7 +15,8 @@ from agscl.nodes.layers import kind_of
 from agscl.nodes.slices import fill, mark
 from agscl.nodes.tracing.trace import arguments, eval_mode
 
-from .copies import plain_copy, random_like, replace_tensors, tensors_of
+from .copies import plain_copy, random_inputs, replace_tensors, tensors_of
+from .reach import no_nodes
 
 Nodes = Mapping[str, Tensor]
 """Chosen nodes: by layer, bool, shape ``(num_nodes,)``; layers without any may be left out."""
@@ -33,12 +34,8 @@ def compact(model: nn.Module, graph: NodeGraph, drop: Nodes, example_inputs: Any
 
     >>> from agscl import trace
     >>> model, x = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), torch.ones(2, 3)
-    >>> compact(model, trace(model, x), {"0": torch.tensor([True, False, False, True])}, x)
-    Sequential(
-      (0): Linear(in_features=3, out_features=2, bias=True)
-      (1): ReLU()
-      (2): Linear(in_features=2, out_features=2, bias=True)
-    )
+    >>> compact(model, trace(model, x), {"0": torch.tensor([True, False, False, True])}, x)[0]
+    Linear(in_features=3, out_features=2, bias=True)
 
     Args:
         model: The traced model; it is not changed.
@@ -81,18 +78,13 @@ def part(tensor: Tensor, kept: Mapping[int, Tensor]) -> Tensor:
 
 def kept_positions(graph: NodeGraph, drop: Nodes, tensors: Mapping[str, Tensor]) -> dict[str, dict[int, Tensor]]:
     """What stays of each tensor that is touched when nodes go."""
+    layers = [layer for layer in graph.layers if layer.name in drop]
+    owned = [(layer.name, layer.incoming + layer.outgoing + layer.statistics) for layer in layers]
     positions: dict[str, dict[int, Tensor]] = defaultdict(dict)
-    for (name, dim), dropped in _dropped(graph, drop, tensors).items():
+    for (name, dim), dropped in mark(((piece, drop[of]) for of, pieces in owned for piece in pieces), tensors).items():
         if dropped.any():
             positions[name][dim] = (~dropped).nonzero().flatten()
     return dict(positions)
-
-
-def _dropped(graph: NodeGraph, drop: Nodes, tensors: Mapping[str, Tensor]) -> dict[tuple[str, int], Tensor]:
-    """Which positions go, by tensor and dimension: bool."""
-    layers = [layer for layer in graph.layers if layer.name in drop]
-    pieces = [(layer.name, layer.incoming + layer.outgoing + layer.statistics) for layer in layers]
-    return mark(((piece, drop[name]) for name, owned in pieces for piece in owned), tensors)
 
 
 def removable(model: nn.Module, graph: NodeGraph, drop: Nodes, example_inputs: Any) -> dict[str, Tensor]:
@@ -122,9 +114,9 @@ def _structural(model: nn.Module, graph: NodeGraph, drop: Nodes) -> dict[str, Te
     left = {name: nodes.clone() for name, nodes in drop.items()}
     while True:
         stay = {(name, 0): rows for name, rows in _torn_groups(model, graph, left).items()}
-        for entry, dropped in _dropped(graph, left, tensors).items():
-            if dropped.all():
-                stay[entry] = torch.arange(len(dropped), device=dropped.device) == 0
+        for name, kept in kept_positions(graph, left, tensors).items():
+            for dim in [dim for dim, positions in kept.items() if not len(positions)]:
+                stay[name, dim] = torch.arange(tensors[name].shape[dim], device=tensors[name].device) == 0
         before = {name: nodes.clone() for name, nodes in left.items()}
         for layer in [layer for layer in graph.layers if layer.name in left]:
             for piece in [piece for piece in layer.incoming + layer.outgoing if (piece.parameter, piece.dim) in stay]:
@@ -136,22 +128,21 @@ def _structural(model: nn.Module, graph: NodeGraph, drop: Nodes) -> dict[str, Te
 def _torn_groups(model: nn.Module, graph: NodeGraph, drop: Nodes) -> dict[str, Tensor]:
     """Rows of grouped convolutions that are in a group of which not everything goes, by name of the weight."""
     torn: dict[str, Tensor] = {}
-    layers = [layer for layer in graph.layers if layer.name in drop]
-    rows = mark(((piece, drop[layer.name]) for layer in layers for piece in layer.incoming), tensors_of(model))
+    nodes, tensors = {**no_nodes(graph), **drop}, tensors_of(model)
+    made = mark(((piece, nodes[layer.name]) for layer in graph.layers for piece in layer.incoming), tensors)
+    read = mark(((piece, nodes[layer.name]) for layer in graph.layers for piece in layer.outgoing), tensors)
     for path, module in model.named_modules():
         groups, name = kind_of(module).num_groups(module), f"{path}.weight"
         if groups > 1:
             weight = module.get_parameter("weight")
-            num_rows, width = weight.shape[:2]
-            read = any(site.module == path for layer in graph.layers for site in layer.sites)
-            # a depthwise filter between a node's parts reads no node of its own and goes with its rows
-            inputs = torch.full((groups * width,), not read and width == 1, device=weight.device)
-            for layer in layers:
-                for site in [site for site in layer.sites if site.module == path]:
-                    inputs[site.index[drop[layer.name]].flatten()] = True
-            made = rows.get((name, 0), torch.zeros(num_rows, dtype=torch.bool, device=weight.device))
-            whole = made.view(groups, -1).all(dim=1) & inputs.view(groups, width).all(dim=1)
-            torn[name] = ~whole.repeat_interleave(num_rows // groups)
+            none = torch.zeros(len(weight), dtype=torch.bool, device=weight.device)
+            whole = made.get((name, 0), none).view(groups, -1).all(dim=1)
+            if (name, 0) in read:  # what a group reads is one node, cut by the rows of the group
+                whole &= read[name, 0].view(groups, -1).all(dim=1)
+            elif weight.shape[1] > 1:  # every group reads the same nodes, cut by their columns
+                whole &= read.get((name, 1), none).all()
+            # else a depthwise filter between a node's parts, which goes with its rows
+            torn[name] = ~whole.repeat_interleave(len(weight) // groups)
     return torn
 
 
@@ -160,8 +151,8 @@ def _agrees(model: nn.Module, graph: NodeGraph, drop: Nodes, example_inputs: Any
     """Whether the copy without the nodes computes the same on random weights and inputs, in double precision."""
     generator = torch.Generator().manual_seed(0)
     whole = plain_copy(model).double()
-    inputs = [random_like(value, generator) for value in arguments(example_inputs)]
-    inputs = [x.double() if isinstance(x, Tensor) and x.is_floating_point() else x for x in inputs]
+    drawn = random_inputs(arguments(example_inputs), generator)
+    inputs = [x.double() if isinstance(x, Tensor) and x.is_floating_point() else x for x in drawn]
     state = tensors_of(whole)
     for tensor in [tensor for tensor in state.values() if tensor.is_floating_point()]:
         if tensor.ndim > 1:  # a weight, of size one over the root of its inputs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -13,11 +13,14 @@ from agscl.nodes.layers import kind_of
 from agscl.nodes.layers.widened import make_plain
 
 
-def random_like(value: Any, generator: torch.Generator) -> Any:
-    """Random numbers in the place of a tensor's, where it holds numbers and not indices."""
-    if not isinstance(value, Tensor) or not value.is_floating_point():
-        return value
-    return torch.randn(value.shape, generator=generator, dtype=value.dtype).to(value.device)
+def random_inputs(inputs: Iterable[Any], generator: torch.Generator) -> tuple[Any, ...]:
+    """Inputs with random numbers in the place of a tensor's, where it holds numbers and not indices."""
+    return tuple(
+        torch.randn(value.shape, generator=generator, dtype=value.dtype).to(value.device)
+        if isinstance(value, Tensor) and value.is_floating_point()
+        else value
+        for value in inputs
+    )
 
 
 def plain_copy(model: nn.Module) -> nn.Module:

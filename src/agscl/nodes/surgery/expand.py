@@ -85,8 +85,7 @@ def expand(model: nn.Module, graph: NodeGraph, layer: str, nodes: int, retrace: 
                 f"cannot add nodes to {layer!r}: {path!r} ({type(module).__name__}) is none of the modules that "
                 "grow: Linear, Conv1d, Conv2d without groups or depthwise, batch and instance norm"
             )
-    grown = _enlarged(model, chosen, nodes)
-    new = _retraced(grown, graph, chosen, nodes, retrace)
+    grown, new = _grown(model, graph, chosen, nodes, retrace)
     state, old = dict(grown.state_dict()), model.state_dict()
     places = _places(graph, new, chosen, state)
     expansion = Expansion(new, layer, nodes, places, {name: state[name].shape for name in places})
@@ -110,8 +109,10 @@ def _modules(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(name.rpartition(".")[0] for name in names))
 
 
-def _enlarged(model: nn.Module, layer: NodeLayer, nodes: int) -> nn.Module:
-    """A copy whose layers that grow have tensors of the new sizes, re-initialised."""
+def _grown(
+    model: nn.Module, graph: NodeGraph, layer: NodeLayer, nodes: int, retrace: Retrace
+) -> tuple[nn.Module, NodeGraph]:
+    """A copy in the new sizes, re-initialised there, and its graph: it must be the old one with more nodes."""
     grown, state = plain_copy(model), model.state_dict()
     sizes: dict[str, list[int]] = {}
     for piece in layer.incoming + layer.outgoing + layer.statistics:
@@ -120,20 +121,15 @@ def _enlarged(model: nn.Module, layer: NodeLayer, nodes: int) -> nn.Module:
     replace_tensors(grown, {name: state[name].new_zeros(size) for name, size in sizes.items()})
     for path in _modules(sizes):
         grown.get_submodule(path).reset_parameters()  # type: ignore[operator]
-    return grown
-
-
-def _retraced(model: nn.Module, graph: NodeGraph, layer: NodeLayer, nodes: int, retrace: Retrace) -> NodeGraph:
-    """The new graph; it must be the old one with more nodes in the layer."""
     refusal = f"cannot add nodes to {layer.name!r}: the forward relies on their number (a constant in a view, say)"
     try:
-        new = retrace(model)
+        new = retrace(grown)
     except ValueError as error:
         raise ValueError(f"{refusal}: {error}") from error
     expected = {old.name: old.num_nodes + nodes * (old.name == layer.name) for old in graph.layers}
     if {later.name: later.num_nodes for later in new.layers} != expected:
         raise ValueError(refusal)
-    return new
+    return grown, new
 
 
 def _places(

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import fx, nn
 
-from agscl.nodes.graph import Head, NodeGraph, NodeLayer, Reading, Site, Slice
+from agscl.nodes.graph import Head, NodeGraph, NodeLayer, Reading, Slice
 
 from .call import TraceError
 from .ledger import NO_UNIT, Ledger
 
-_ROLES = ("incoming", "outgoing", "statistics", "sites")
+_ROLES = ("incoming", "outgoing", "statistics")
 
 _Unit = dict[tuple[str, Any, int], list[int]]
 """Where one unit occurs: positions by role, tensor (for readings: operation) and dimension."""
@@ -36,9 +37,11 @@ def assemble(
         tasks = [[f"{name}.{child}.{local}" for local, _ in member.named_parameters()] for child, member in members]
         whole = tuple(f"{name}.{local}" for local, _ in module.named_parameters())
         heads.append(Head(name, tuple(map(tuple, tasks)), whole))
-    layers = _layers([units[unit] for unit in sorted(makers - exposed)], ledger, next(model.parameters()).device)
     called = {name for name, _ in ledger.outgoing}
-    layers = [replace(layer, outgoing=_outgoing(model, layer, heads, called)) for layer in layers]
+    nodes, device = [units[unit] for unit in sorted(makers - exposed)], next(model.parameters()).device
+    layers = [
+        replace(layer, outgoing=_outgoing(model, layer, heads, called)) for layer in _layers(nodes, ledger, device)
+    ]
     reached = {piece.parameter for layer in layers for piece in layer.incoming + layer.outgoing} | ledger.shared
     reached |= {name for head in heads for name in head.parameters} | {name for name, _ in ledger.incoming}
     return NodeGraph(
@@ -65,12 +68,12 @@ def _collect(ledger: Ledger) -> dict[int, _Unit]:
     return units
 
 
-def _layers(units: list[_Unit], ledger: Ledger, device: torch.device) -> list[NodeLayer]:
+def _layers(units: list[_Unit], ledger: Ledger, device: torch.device) -> Iterator[NodeLayer]:
     """Layers of units that occur alike, each named after the module of its first producer."""
     alike: dict[tuple[object, ...], list[_Unit]] = defaultdict(list)
     for unit in units:
         alike[tuple((entry, len(positions)) for entry, positions in unit.items())].append(unit)
-    sources, layers_of, layers = list(ledger.readings), Counter[str](), []
+    sources, layers_of = list(ledger.readings), Counter[str]()
     for members in alike.values():
         entries: dict[str, list[Any]] = defaultdict(list)
         for role, source, dim in members[0]:
@@ -79,20 +82,17 @@ def _layers(units: list[_Unit], ledger: Ledger, device: torch.device) -> list[No
         first = entries["incoming"][0][0]
         module = first.rpartition(".")[0] or first
         layers_of[module] += 1
-        layer = NodeLayer(
+        yield NodeLayer(
             name=module if layers_of[module] == 1 else f"{module}#{layers_of[module]}",
             num_nodes=len(members),
             incoming=tuple(Slice(*entry) for entry in entries["incoming"]),
             outgoing=tuple(Slice(*entry) for entry in entries["outgoing"]),
             statistics=tuple(Slice(*entry) for entry in entries["statistics"]),
-            sites=tuple(Site(*entry) for entry in entries["sites"]),
             readings=tuple(
                 Reading(sources.index(node), tuple(d for d, n in enumerate(ledger.labels[node].shape) if n > 1), index)
                 for node, _, index in entries["readings"]
             ),
         )
-        layers.append(layer)
-    return layers
 
 
 def _head_modules(model: nn.Module, outputs: list[_Unit]) -> tuple[str, ...]:

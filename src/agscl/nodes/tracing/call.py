@@ -108,7 +108,7 @@ class Call:
         if isinstance(label, Label):
             ids = self.along(label, input_dim, weight.shape[column_dim])
             self.read(self.place(weight, column_dim), ids)
-            self.watch(label, ids, input_dim)
+            self.watch(label)
         elif label is not None and not (isinstance(label, HeadLabel) and self.in_head):
             raise self.refusal("it works on a parameter, or on a head's output without being part of a head")
 
@@ -134,10 +134,8 @@ class Call:
         """Enter the units that a weight's positions read."""
         self.ledger.enter(self.ledger.outgoing, place, ids)
 
-    def watch(self, label: Label, site_ids: Tensor, site_dim: int) -> None:
-        """Note where the units that this module reads can be gated and measured."""
-        if self.node.op == "call_module":
-            self.ledger.enter(self.ledger.sites, (str(self.node.target), site_dim), site_ids)
+    def watch(self, label: Label) -> None:
+        """Note where the activation of the units that this operation reads can be measured."""
         if label.ids.shape[0] != 1:
             raise self.refusal("the first dimension must be that of the samples")
         for source in label.sources:

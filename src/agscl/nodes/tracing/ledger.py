@@ -60,7 +60,6 @@ class Ledger:
         incoming: What units receive: rows of weights, biases, the affine pair of a norm layer.
         outgoing: What reads units: columns of weights.
         statistics: Running statistics of norm layers.
-        sites: Inputs of the modules that read units; the name is the module's.
         readings: Ids that are read from an operation's output.
         labels: Ids at every position of such an output, shaped as its label.
         shared: Names in the state that no unit owns but every unit behind them depends on.
@@ -72,7 +71,6 @@ class Ledger:
         self.incoming: dict[Place, Tensor] = {}
         self.outgoing: dict[Place, Tensor] = {}
         self.statistics: dict[Place, Tensor] = {}
-        self.sites: dict[Place, Tensor] = {}
         self.readings: dict[fx.Node, Tensor] = {}
         self.labels: dict[fx.Node, Tensor] = {}
         self.shared: set[str] = set()
@@ -88,7 +86,7 @@ class Ledger:
         """Write down which units a tensor's positions serve; positions used twice tie the units that use them.
 
         Args:
-            entries: In which sense: one of `incoming`, `outgoing`, `statistics`, `sites`.
+            entries: In which sense: one of `incoming`, `outgoing`, `statistics`.
             place: The tensor's name and the dimension of the positions.
             ids: The unit of each position, shape ``(positions,)``.
 
