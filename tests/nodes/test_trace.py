@@ -241,6 +241,25 @@ def test_a_user_rule_can_write_in_the_ledger() -> None:
     assert [piece.parameter for piece in layer.incoming] == ["0.weight", "0.bias", "1.factor"]
 
 
+class Concatenated(nn.Module):
+    """Many branches that one layer reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.branches, self.last = nn.ModuleList(nn.Linear(3, 4) for _ in range(12)), nn.Linear(48, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(torch.cat([F.relu(branch(x)) for branch in self.branches], dim=1))
+
+
+def test_every_trace_of_a_model_reads_activations_in_the_same_order() -> None:
+    def read() -> list[str]:
+        return [str(source) for source in trace(model, torch.randn(2, 3)).probe.output_node().args[0]]
+
+    model = Concatenated()
+    assert all(read() == read() for _ in range(5))
+
+
 def test_group_vectors_come_back_where_they_were_taken_from() -> None:
     model = TwoHeads()
     state = model.state_dict()

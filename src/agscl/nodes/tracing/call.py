@@ -138,7 +138,7 @@ class Call:
         """Note where the activation of the units that this operation reads can be measured."""
         if label.ids.shape[0] != 1:
             raise self.refusal("the first dimension must be that of the samples")
-        for source in label.sources:
+        for source in sorted(label.sources):  # in the graph's order, so that means over them keep their bits
             before = self.ledger.readings.get(source, label.ids.flatten()[:0])
             self.ledger.readings[source] = torch.cat([before, label.ids.flatten()]).unique()
 
