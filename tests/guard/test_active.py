@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 import agscl
 from agscl.guard.active import ActiveNetwork
-from agscl.guard.sparse_backward import FreeParts, spared
+from agscl.guard.sparse_backward import spared
 from agscl.models import ConvNet, MultiHead
 from laws.sequences import MLP, OPTIMIZERS, TASKS, MobileNet, tasks
 
@@ -207,7 +207,7 @@ def test_spared_gradients_are_autograds_where_they_are_wanted_and_zero_elsewhere
     shape = {nn.Linear: (5, 4), nn.Conv1d: (5, 4, 6), nn.Conv2d: (5, 4, 7, 7)}[type(layer)]
     x, dim = torch.randn(shape, requires_grad=True), -1 if isinstance(layer, nn.Linear) else 1
     rows, columns = torch.tensor(free), torch.tensor([True, False, True, True])
-    output = spared(layer, FreeParts(rows.nonzero().flatten(), columns.nonzero().flatten()))(x)
+    output = spared(layer, rows.nonzero().flatten(), columns.nonzero().flatten())(x)
     assert torch.equal(output, layer(x))
     upstream = torch.randn_like(output)
     wanted = [layer.weight, layer.bias, x]

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import agscl
-from agscl.guard.sparse_backward import FreeParts, is_sparable, spared
+from agscl.guard.sparse_backward import is_sparable, spared
 from agscl.nodes.layers import CLOSED_FORMS, KINDS, PRODUCTS, WIDENED, kind_of
 from agscl.nodes.layers.widened import Widened, make_plain, widen
 from agscl.nodes.rules import MODULES
-from agscl.nodes.surgery.resize import replace_tensors
+from agscl.nodes.surgery.copies import replace_tensors
 
 LAYERS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "linear": (nn.Linear(3, 4), (5, 3)),
@@ -65,7 +65,7 @@ def test_training_with_active_nodes_only_leaves_a_layer_its_own_forward() -> Non
 @pytest.mark.parametrize("layer", [nn.Conv3d(2, 3, 2, padding=1), nn.Linear(2, 3)])
 def test_spared_layers_compute_the_same_with_gradients_for_the_free_rows_alone(layer: nn.Module) -> None:
     x = torch.randn(4, *([2, 3, 3, 3] if isinstance(layer, nn.Conv3d) else [2]), requires_grad=True)
-    output = spared(layer, FreeParts(torch.tensor([1]), None))(x)
+    output = spared(layer, torch.tensor([1]), None)(x)
     assert torch.equal(output, layer(x))
     upstream = torch.randn_like(output)
     found = torch.autograd.grad(output, [layer.weight, layer.bias], upstream)

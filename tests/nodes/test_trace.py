@@ -149,6 +149,14 @@ def test_an_unknown_operation_is_refused_and_a_rule_of_ones_own_helps() -> None:
     assert trace(model, x, rules={torch.special.erf: activation}).num_nodes == 4
 
 
+def test_a_rule_that_fails_without_a_word_is_named_by_the_kind_of_its_error() -> None:
+    def rule(call: Call) -> None:
+        raise ValueError
+
+    with pytest.raises(TraceError, match="'1': Squash: ValueError; give a rule"):
+        trace(nn.Sequential(nn.Linear(3, 4), Squash(), nn.Linear(4, 2)), torch.randn(2, 3), rules={Squash: rule})
+
+
 def test_what_flows_into_an_ignored_module_is_no_node() -> None:
     model = nn.Sequential(nn.Linear(3, 4), Squash(), nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 2))
     graph = trace(model, torch.randn(2, 3), ignore=("1",))
@@ -231,6 +239,25 @@ def test_a_user_rule_can_write_in_the_ledger() -> None:
     model = nn.Sequential(nn.Linear(3, 4), Scale(4), nn.Linear(4, 2))
     (layer,) = trace(model, torch.randn(2, 3), rules={Scale: scale}).layers
     assert [piece.parameter for piece in layer.incoming] == ["0.weight", "0.bias", "1.factor"]
+
+
+class Concatenated(nn.Module):
+    """Many branches that one layer reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.branches, self.last = nn.ModuleList(nn.Linear(3, 4) for _ in range(12)), nn.Linear(48, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(torch.cat([F.relu(branch(x)) for branch in self.branches], dim=1))
+
+
+def test_every_trace_of_a_model_reads_activations_in_the_same_order() -> None:
+    def read() -> list[str]:
+        return [str(source) for source in trace(model, torch.randn(2, 3)).probe.output_node().args[0]]
+
+    model = Concatenated()
+    assert all(read() == read() for _ in range(5))
 
 
 def test_group_vectors_come_back_where_they_were_taken_from() -> None:

@@ -8,7 +8,7 @@ a dense step would give them, up to the order of summation.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -21,20 +21,17 @@ from torch.optim import Optimizer
 
 from agscl.methods.freezing import stays_at_zero
 from agscl.methods.method import Network, Protection, RunningTask
-from agscl.nodes import NodeLayer, Slice, removable
+from agscl.nodes import Slice, removable
 from agscl.nodes.layers import kind_of
 from agscl.nodes.slices import mark
-from agscl.nodes.surgery.compact import cut_out, kept_positions, part
-from agscl.nodes.surgery.copies import plain_copy, random_like
+from agscl.nodes.surgery.compact import Nodes, cut_out, kept_positions, part
+from agscl.nodes.surgery.copies import plain_copy, random_inputs
 from agscl.nodes.surgery.reach import all_zero, sealed_nodes, zero_readings
 
-from .sparse_backward import FreeParts, is_sparable, spared
-
-Nodes = Mapping[str, Tensor]
-"""Chosen nodes: by layer, bool, shape ``(num_nodes,)``."""
+from .sparse_backward import is_sparable, spared
 
 _RELU_MODULES = (nn.ReLU, nn.ReLU6)
-_RELU_FUNCTIONS = {F.relu, F.relu6, F.relu_, torch.relu, torch.relu_}
+_RELU_FUNCTIONS = {F.relu, F.relu6, F.relu_, torch.relu, torch.relu_, "relu", "relu_"}
 
 
 class ActiveNodes:
@@ -93,7 +90,12 @@ class ActiveNetwork:
     """
 
     def __init__(self, network: Network, task: RunningTask, protection: Protection, interrupted: Nodes) -> None:
-        _refuse_hooks(network.model)
+        for name, module in network.model.named_modules():
+            if name and (module._forward_hooks or module._forward_pre_hooks):
+                raise ValueError(
+                    f"{name!r} has forward hooks, which would see the shapes of the active sub-network; "
+                    "remove them while a task is learned, or attach without live=True"
+                )
         self._network, self._task = network, task
         self._unpenalised, self._frozen = protection.unpenalised_nodes(), protection.frozen_nodes()
         self._plain, self._signature = network.model.forward, inspect.signature(network.model.forward)
@@ -114,10 +116,18 @@ class ActiveNetwork:
     @contextmanager
     def computing(self) -> Iterator[None]:
         """The model computes so within the context."""
+
+        def after_step(*_: Any) -> None:
+            self._steps += 1
+            self._stale |= self._steps % self._task.steps_per_epoch == 0
+
+        def after_load(*_: Any) -> None:
+            self._stale = True
+
         model = self._network.model
         handles = [
-            self._task.optimizer.register_step_post_hook(self._count),
-            model.register_load_state_dict_post_hook(self._forget),
+            self._task.optimizer.register_step_post_hook(after_step),
+            model.register_load_state_dict_post_hook(after_load),
         ]
         model.forward = self._forward
         try:
@@ -126,13 +136,6 @@ class ActiveNetwork:
             del model.forward
             for handle in handles:
                 handle.remove()
-
-    def _count(self, *_: Any) -> None:
-        self._steps += 1
-        self._stale |= self._steps % self._task.steps_per_epoch == 0
-
-    def _forget(self, *_: Any) -> None:
-        self._stale = True
 
     def _forward(self, *args: Any, **kwargs: Any) -> Any:
         if self._stale and self._network.model.training:
@@ -149,7 +152,7 @@ class ActiveNetwork:
         """Find out what is active now."""
         network = self._network
         generator = torch.Generator().manual_seed(0)
-        inputs = tuple(random_like(value[:2], generator) if isinstance(value, Tensor) else value for value in args)
+        inputs = random_inputs((value[:2] if isinstance(value, Tensor) else value for value in args), generator)
         inactive = self._interrupted
         if not inactive and self._unpenalised:
             found = inactive_nodes(network, self._task.optimizer, inputs)
@@ -172,13 +175,20 @@ class _Small:
         self._model = cut_out(network.model, self._kept)
         self._names = [name for name, _ in (*self._model.named_parameters(), *self._model.named_buffers())]
         self._pairs = list(zip(network.model.modules(), self._model.modules(), strict=True))
-        free = _free_places(network, frozen)
+        layers = [layer for layer in network.graph.layers if layer.name in frozen]
+        pieces = ((piece, frozen[layer.name]) for layer in layers for piece in layer.incoming + layer.outgoing)
+        held = mark(pieces, network.state)
         for name, module in network.model.named_modules():
-            small = self._model.get_submodule(name)
+            small, weight = self._model.get_submodule(name), f"{name}.weight"
+            kept = self._kept.get(weight, {})
             if (on_all_channels := kind_of(module).on_all_channels) is not None:
-                small.forward = partial(on_all_channels, module, self._along(f"{name}.weight", f"{name}.running_mean"))
-            elif is_sparable(module) and (parts := self._parts(f"{name}.weight", free)) is not None:
-                small.forward = spared(small, parts)
+                channels = (kept or self._kept.get(f"{name}.running_mean", {})).get(0)
+                small.forward = partial(on_all_channels, module, channels)
+            elif is_sparable(module):
+                masks = [~held[weight, dim][kept.get(dim, ...)] if (weight, dim) in held else None for dim in (0, 1)]
+                free = [None if mask is None or mask.all() else mask.nonzero().flatten() for mask in masks]
+                if any(positions is not None for positions in free):
+                    small.forward = spared(small, *free)
 
     def fits(self, inactive: Nodes) -> bool:
         """Whether this was made for these nodes."""
@@ -191,37 +201,25 @@ class _Small:
         tensors = {name: part(state[name], self._kept.get(name, {})) for name in self._names}
         return functional_call(self._model, tensors, args, kwargs)
 
-    def _along(self, *names: str) -> Tensor | None:
-        """Channels of a norm layer that are kept; `None` for all."""
-        return next((self._kept[name][0] for name in names if name in self._kept), None)
-
-    def _parts(self, name: str, free: Mapping[tuple[str, int], Tensor]) -> FreeParts | None:
-        """Which rows and columns of a weight need gradients, counted in the small model."""
-        kept = self._kept.get(name, {})
-        masks = {dim: free[name, dim][kept.get(dim, slice(None))] for dim in (0, 1) if (name, dim) in free}
-        if all(mask.all() for mask in masks.values()):
-            return None
-        positions = {dim: None if mask.all() else mask.nonzero().flatten() for dim, mask in masks.items()}
-        return FreeParts(positions.get(0), positions.get(1))
-
 
 def inactive_nodes(network: Network, optimizer: Optimizer, inputs: tuple[Any, ...]) -> dict[str, Tensor]:
     """Nodes that are exactly zero and stay so: nothing comes in, no gradient arrives, the optimizer does not move them.
 
     No gradient arrives where a ReLU's output is read, which has slope zero at zero, or where nothing reads the node.
 
-    Args:
-        network: The network.
-        optimizer: What moves its weights.
-        inputs: Random inputs of the model.
-
     Returns:
         By layer, bool, shape ``(num_nodes,)``.
     """
     silent = zero_readings(plain_copy(network.model), network.graph, inputs)
-    state, momentum = network.state, _momentum(network, optimizer)
+    sources: Any = network.graph.probe.output_node().args[0]
+    state = network.state
+    momentum: dict[str, Tensor] = {}  # the largest magnitude in the optimizer's memory of past gradients, if it has any
+    for name, parameter in network.parameters.items():
+        kept = [tensor for tensor in optimizer.state.get(parameter, {}).values() if isinstance(tensor, Tensor)]
+        if like := [tensor.abs() for tensor in kept if tensor.shape == parameter.shape and tensor.ndim]:
+            momentum[name] = torch.stack(like).amax(dim=0)
 
-    def still(slices: Iterable[Slice]) -> Tensor:
+    def still(slices: Sequence[Slice]) -> Tensor:
         moving = [piece for piece in slices if piece.parameter in momentum]
         zero = all_zero(slices, state)
         return zero & all_zero(moving, momentum) if moving else zero
@@ -229,51 +227,16 @@ def inactive_nodes(network: Network, optimizer: Optimizer, inputs: tuple[Any, ..
     inactive = {}
     for layer in network.graph.layers:
         nodes = silent[layer.name] & still(layer.incoming) & stays_at_zero(optimizer)
-        inactive[layer.name] = nodes if _read_behind_relu(network, layer) else nodes & still(layer.outgoing)
+        behind_relu = all(_is_relu(network.model, sources[reading.output]) for reading in layer.readings)
+        inactive[layer.name] = nodes if behind_relu else nodes & still(layer.outgoing)
     return inactive
 
 
-def _momentum(network: Network, optimizer: Optimizer) -> dict[str, Tensor]:
-    """By parameter, where the optimizer has any memory of past gradients: the largest magnitude in its state."""
-    found: dict[str, Tensor] = {}
-    for name, parameter in network.parameters.items():
-        kept = [t for t in optimizer.state.get(parameter, {}).values() if isinstance(t, Tensor)]
-        like = [tensor.abs() for tensor in kept if tensor.shape == parameter.shape and tensor.ndim]
-        if like:
-            found[name] = torch.stack(like).amax(dim=0)
-    return found
-
-
-def _read_behind_relu(network: Network, layer: NodeLayer) -> bool:
-    """Whether all readers of a layer's nodes get the output of a ReLU, pooled or moved at most."""
-    sources: Any = network.graph.probe.output_node().args[0]
-    for reading in layer.readings:
-        source: fx.Node = sources[reading.output]
-        if source.op == "call_module":
-            behind = isinstance(network.model.get_submodule(str(source.target)), _RELU_MODULES)
-        else:
-            behind = source.target in _RELU_FUNCTIONS or source.target in ("relu", "relu_")
-        if not behind:
-            return False
-    return True
-
-
-def _free_places(network: Network, frozen: Nodes) -> dict[tuple[str, int], Tensor]:
-    """Positions of weights that need gradients, by tensor and dimension."""
-    layers = [layer for layer in network.graph.layers if layer.name in frozen]
-    pieces = ((piece, frozen[layer.name]) for layer in layers for piece in layer.incoming + layer.outgoing)
-    return {place: ~mask for place, mask in mark(pieces, network.state).items()}
+def _is_relu(model: nn.Module, operation: fx.Node) -> bool:
+    if operation.op == "call_module":
+        return isinstance(model.get_submodule(str(operation.target)), _RELU_MODULES)
+    return operation.target in _RELU_FUNCTIONS
 
 
 def _any(nodes: Nodes) -> bool:
     return any(bool(chosen.any()) for chosen in nodes.values())
-
-
-def _refuse_hooks(model: nn.Module) -> None:
-    for name, module in model.named_modules():
-        hooks: list[Callable[..., Any]] = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
-        if name and hooks:
-            raise ValueError(
-                f"{name!r} has forward hooks, which would see the shapes of the active sub-network; "
-                "remove them while a task is learned, or attach without live=True"
-            )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,14 +35,7 @@ class Progress:
 
 @contextmanager
 def guarded_steps(network: Network, task: RunningTask, hooks: StepHooks, progress: Progress) -> Iterator[None]:
-    """Call hooks around every step of a task's optimizer, and count the steps.
-
-    Args:
-        network: The network.
-        task: The task that is learned.
-        hooks: What the protection does.
-        progress: Its steps are counted.
-    """
+    """Call a protection's hooks around every step of a task's optimizer, and count the steps in `progress`."""
     steps = _GuardedSteps(network, task, hooks, progress)
     handles = [
         task.optimizer.register_step_pre_hook(steps.before),
@@ -71,7 +64,13 @@ class _GuardedSteps:
         if closure is None:
             self._prepare()
             return None
-        return (args[0], self._wrapped(closure), *args[2:]), {k: v for k, v in kwargs.items() if k != "closure"}
+
+        def prepared() -> Any:
+            loss = closure()
+            self._prepare()
+            return loss
+
+        return (args[0], prepared, *args[2:]), {k: v for k, v in kwargs.items() if k != "closure"}
 
     @torch.no_grad()
     def after(self, optimizer: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -83,21 +82,20 @@ class _GuardedSteps:
         if self._progress.steps % self._task.steps_per_epoch == 0:
             self._hooks.after_epoch()
 
-    def _wrapped(self, closure: Callable[[], Any]) -> Callable[[], Any]:
-        def wrapped() -> Any:
-            loss = closure()
-            self._prepare()
-            return loss
-
-        return wrapped
-
     @torch.no_grad()
     def _prepare(self) -> None:
-        if not self._overflown():
-            self._check_finite()
-            if self._progress.steps == 0:
-                self._check_head()
-            self._hooks.before_step(self._step())
+        if self._overflown():
+            return
+        self._check_finite()
+        graph, task = self._network.graph, self._task.task
+        if self._progress.steps == 0 and graph.num_tasks is not None:
+            grads = [self._network.parameters[name].grad for name in graph.own_heads([task])]
+            if not any(grad is not None and grad.any() for grad in grads):
+                raise ValueError(
+                    f"no gradient reached the head of task {task}; if another task is learned here, "
+                    "call use_task() with its number first"
+                )
+        self._hooks.before_step(self._step())
 
     def _step(self) -> Step:
         """A gradient scaler lets a fused optimizer divide by the scale itself, inside its step."""
@@ -119,16 +117,4 @@ class _GuardedSteps:
             raise Diverged(
                 f"the gradient of {name!r} is not finite at step {self._progress.steps}; "
                 "lower the learning rate or clip the gradients"
-            )
-
-    def _check_head(self) -> None:
-        """The first gradients must reach the head of the current task."""
-        graph, task = self._network.graph, self._task.task
-        if graph.num_tasks is None:
-            return
-        grads = [self._network.parameters[name].grad for name in graph.own_heads([task])]
-        if not any(grad is not None and grad.any() for grad in grads):
-            raise ValueError(
-                f"no gradient reached the head of task {task}; if another task is learned here, "
-                "call use_task() with its number first"
             )

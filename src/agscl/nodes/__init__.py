@@ -5,7 +5,6 @@ from .graph import Head as Head
 from .graph import NodeGraph as NodeGraph
 from .graph import NodeLayer as NodeLayer
 from .graph import Reading as Reading
-from .graph import Site as Site
 from .graph import Slice as Slice
 from .surgery.compact import compact as compact
 from .surgery.compact import removable as removable

@@ -24,10 +24,6 @@ class Activity:
     >>> activity.observe((torch.tensor([[1.0], [3.0]]),), {})
     >>> activity.means()
     {'0': tensor([2., 0.])}
-
-    Args:
-        model: The traced model, with its present weights.
-        graph: Its node graph.
     """
 
     def __init__(self, model: nn.Module, graph: NodeGraph) -> None:
@@ -45,7 +41,10 @@ class Activity:
         given = self._signature.bind(*args, **kwargs).arguments
         outputs = self._probe(*(given[name] for name in self._inputs))
         for number, keep in self._keep.items():
-            total = _sum_over_samples(outputs[number], keep)
+            magnitude = outputs[number].abs()
+            positions = [dim for dim in range(1, magnitude.ndim) if dim not in keep]
+            each = magnitude.mean(positions, dtype=torch.float64) if positions else magnitude.double()
+            total = each.sum(0).flatten()
             self._sums[number] = self._sums.get(number, torch.zeros_like(total)) + total
         self._samples += len(given[self._inputs[0]])
 
@@ -57,16 +56,8 @@ class Activity:
         """
         if self._samples == 0:
             raise ValueError("no data to measure importance on: the batches are empty or never reach the model")
-        means: dict[str, Tensor] = {}
+        means = {}
         for layer in self._layers:
             by_reading = [self._sums[r.output][r.index].mean(dim=1) / self._samples for r in layer.readings]
             means[layer.name] = torch.stack(by_reading).mean(dim=0).float()
         return means
-
-
-def _sum_over_samples(value: Tensor, keep: tuple[int, ...]) -> Tensor:
-    """Absolute activation, mean over positions and summed over samples, flat, float64."""
-    positions = [dim for dim in range(1, value.ndim) if dim not in keep]
-    magnitude = value.abs()
-    per_sample = magnitude.mean(positions, dtype=torch.float64) if positions else magnitude.double()
-    return per_sample.sum(0).flatten()

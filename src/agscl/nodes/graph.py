@@ -14,16 +14,11 @@ from torch import Tensor, fx
 class Slice:
     """Positions of one tensor that belong to the nodes of a layer.
 
-    Two nodes whose activations a flatten spreads over three columns each of the layer behind it:
-
-    >>> piece = Slice("fc.weight", dim=1, index=torch.tensor([[0, 1, 2], [3, 4, 5]]))
-    >>> piece.in_order
-    True
-
     Attributes:
         parameter: Name in ``model.state_dict()``.
         dim: Dimension along which the positions count.
-        index: Positions of each node, int64, shape ``(num_nodes, k)``.
+        index: Positions of each node, int64, shape ``(num_nodes, k)``; ``[[0, 1, 2], [3, 4, 5]]`` for two nodes whose
+            activations a flatten spreads over three columns each.
     """
 
     parameter: str
@@ -31,25 +26,10 @@ class Slice:
     index: Tensor
 
     @cached_property
-    def in_order(self) -> bool:
-        """Whether the positions are 0, 1, 2, ..., so that no look-up is needed."""
+    def positions(self) -> Tensor | slice:
+        """The positions of all nodes; as a Python slice, which copies nothing, where they are 0, 1, 2, ..."""
         flat = self.index.flatten()
-        return torch.equal(flat, torch.arange(len(flat), device=flat.device))
-
-
-@dataclass(frozen=True)
-class Site:
-    """An input that reads the nodes of a layer.
-
-    Attributes:
-        module: Name of the module whose (first) input it is.
-        dim: Dimension of the nodes in that input, counted from the end (negative).
-        index: Positions of each node along it, int64, shape ``(num_nodes, k)``.
-    """
-
-    module: str
-    dim: int
-    index: Tensor
+        return slice(len(flat)) if torch.equal(flat, torch.arange(len(flat), device=flat.device)) else flat
 
 
 @dataclass(frozen=True)
@@ -77,7 +57,6 @@ class NodeLayer:
         incoming: What comes into each node: weight rows, bias, norm affine. Together its group vector.
         outgoing: What leaves it: columns of the weights that read it, those of heads included.
         statistics: Running statistics that belong to it.
-        sites: Module inputs that read it.
         readings: Where its activation is measured.
     """
 
@@ -86,7 +65,6 @@ class NodeLayer:
     incoming: tuple[Slice, ...]
     outgoing: tuple[Slice, ...]
     statistics: tuple[Slice, ...] = ()
-    sites: tuple[Site, ...] = ()
     readings: tuple[Reading, ...] = ()
 
 
@@ -156,7 +134,6 @@ class NodeGraph:
         return frozenset(name for task in tasks for head in self.heads if head.tasks for name in head.tasks[task])
 
     def __str__(self) -> str:
-        """A table of the nodes, one layer a paragraph."""
         lines = [f"{self.num_nodes} nodes in {len(self.layers)} layers"]
         for layer in self.layers:
             lines.append(f"{layer.name}: {layer.num_nodes} nodes")

@@ -18,15 +18,11 @@ def gather(slices: Iterable[Slice], tensors: Mapping[str, Tensor]) -> Tensor:
     >>> gather([Slice("weight", 0, nodes), Slice("bias", 0, nodes)], state)
     tensor([[1., 2., 5.],
             [3., 4., 6.]])
-
-    Args:
-        slices: What belongs to the nodes, such as `NodeLayer.incoming`.
-        tensors: The tensors by name, such as a state dict.
     """
     vectors = []
     for piece in slices:
         moved = tensors[piece.parameter].detach().movedim(piece.dim, 0)
-        vectors.append(moved[_positions(piece)].reshape(len(piece.index), -1))
+        vectors.append(moved[piece.positions].reshape(len(piece.index), -1))
     return torch.cat(vectors, dim=1)
 
 
@@ -45,33 +41,21 @@ def scatter(slices: Iterable[Slice], tensors: Mapping[str, Tensor], rows: Tensor
         moved = tensors[piece.parameter].detach().movedim(piece.dim, 0)
         width = piece.index.shape[1] * moved[0].numel()
         part = rows[:, start : start + width].reshape(-1, *moved.shape[1:])
-        moved[_positions(piece)] = part.to(moved.dtype)
+        moved[piece.positions] = part.to(moved.dtype)
         start += width
 
 
 @torch.no_grad()
 def fill(slices: Iterable[Slice], tensors: Mapping[str, Tensor], nodes: Tensor, value: float) -> None:
-    """Set everything in the slices that belongs to the chosen nodes.
-
-    Args:
-        slices: What belongs to the nodes.
-        tensors: The tensors by name, changed in place.
-        nodes: Chosen nodes, bool, shape ``(num_nodes,)``, or their positions.
-        value: What to write.
-    """
+    """Set everything in the slices that belongs to the chosen nodes: bool, shape ``(num_nodes,)``, or positions."""
     for piece in slices:
         tensors[piece.parameter].detach().index_fill_(piece.dim, piece.index[nodes].flatten(), value)
 
 
 def mark(chosen: Iterable[tuple[Slice, Tensor]], tensors: Mapping[str, Tensor]) -> dict[tuple[str, int], Tensor]:
-    """Which positions belong to chosen nodes.
+    """Which positions belong to chosen nodes, by tensor name and dimension: bool, one entry a position.
 
-    Args:
-        chosen: Slices, each with the chosen ones of its nodes: bool, shape ``(num_nodes,)``.
-        tensors: The tensors by name.
-
-    Returns:
-        By tensor name and dimension: bool, one entry a position.
+    Each slice comes with the chosen ones of its nodes: bool, shape ``(num_nodes,)``.
     """
     marked: dict[tuple[str, int], Tensor] = {}
     for piece, nodes in chosen:
@@ -84,15 +68,10 @@ def mark(chosen: Iterable[tuple[Slice, Tensor]], tensors: Mapping[str, Tensor]) 
 def lay_out(
     pieces: Iterable[tuple[Slice, Tensor]], tensors: Mapping[str, Tensor], default: float
 ) -> dict[tuple[str, int], Tensor]:
-    """Spread one value per node over the positions that belong to it.
+    """Spread one value per node over the positions that belong to it, and a default over all others.
 
-    Args:
-        pieces: Slices, each with its nodes' values, shape ``(num_nodes,)``.
-        tensors: The tensors by name.
-        default: Value of positions that belong to no node.
-
-    Returns:
-        By tensor name and dimension, a tensor that broadcasts to the named one.
+    Each slice comes with its nodes' values, shape ``(num_nodes,)``; what comes back, by tensor name and dimension,
+    broadcasts to the named tensor.
     """
     spread: dict[tuple[str, int], Tensor] = {}
     for piece, values in pieces:
@@ -102,8 +81,3 @@ def lay_out(
         full = torch.full(shape, default, dtype=values.dtype, device=values.device)
         spread.setdefault((piece.parameter, piece.dim), full).view(-1)[piece.index] = values[:, None]
     return spread
-
-
-def _positions(piece: Slice) -> Tensor | slice:
-    """The positions of all nodes; as a Python slice, which copies nothing, where they are in order."""
-    return slice(piece.index.numel()) if piece.in_order else piece.index.flatten()

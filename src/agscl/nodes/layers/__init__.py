@@ -8,12 +8,10 @@ from torch import nn
 
 from .convolution import CONVOLUTION, CONVOLUTION_3D, TRANSPOSED_CONVOLUTION
 from .embedding import EMBEDDING
-from .kind import ClosedForm, LayerKind
+from .kind import ClosedForm, LayerKind, Product
 from .kind import Magnitude as Magnitude
-from .kind import Product as Product
 from .linear import LINEAR
-from .norm import BATCH_NORM, GROUP_NORM, INSTANCE_NORM, LAYER_NORM, RMS_NORM
-from .prelu import PRELU
+from .norm import BATCH_NORM, GROUP_NORM, INSTANCE_NORM, LAYER_NORM, PRELU, RMS_NORM
 from .widened import Widened
 
 KINDS: tuple[LayerKind, ...] = (

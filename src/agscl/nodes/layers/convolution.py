@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,25 +12,38 @@ from torch.nn import functional as F
 
 from agscl.nodes.tracing.call import Call
 from agscl.nodes.tracing.labels import HEAD, AnyLabel, Label
-from agscl.nodes.tracing.units import NO_UNIT
+from agscl.nodes.tracing.ledger import NO_UNIT
 
-from .kind import LayerKind, Magnitude, Product, Sums
-from .per_sample import FLOATS_AT_ONCE, products
+from .kind import FLOATS_AT_ONCE, LayerKind, Magnitude, Product, Sums, products
 from .widened import Widened
 
 _Conv = nn.modules.conv._ConvNd
 
 
 def convolution(call: Call) -> AnyLabel:
-    """A convolution over any number of dimensions; a depthwise one belongs to the node that it filters."""
+    """A convolution over any number of dimensions; a depthwise one belongs to the node that it filters.
+
+    In groups, a column serves all of them and a row one, so inputs are tied by one of the two: the inputs of a group
+    (cut by its rows) or those at the same position in every group (cut by their column), whichever leaves more nodes.
+    """
     weight, groups = call.argument("weight", 1), call.argument("groups", 6) or 1
-    channel_dim = 1 - weight.ndim
+    label, channel_dim, width = call.label, 1 - weight.ndim, weight.shape[1]
     if groups == 1:
         call.consume(weight, column_dim=1, input_dim=channel_dim)
-    elif isinstance(call.label, Label):
-        if weight.shape[1] == 1:
-            return _filter(call, call.label, weight, channel_dim, groups)
-        _consume_groups(call, call.label, weight, channel_dim, groups)
+    elif isinstance(label, Label):
+        if width == 1:
+            return _filter(call, label, weight, channel_dim, groups)
+        ids = call.along(label, channel_dim, groups * width).reshape(groups, width)
+        if (ids == NO_UNIT).any():
+            raise call.refusal("one group reads nodes and the model's input together")
+        by_group = groups >= width
+        for tied in ids if by_group else ids.T:
+            call.ledger.units.tie(tied)
+        if by_group:
+            call.read(call.place(weight, 0), ids[:, 0].repeat_interleave(weight.shape[0] // groups))
+        else:
+            call.read(call.place(weight, 1), ids[0])
+        call.watch(label)
     return call.produce(weight, row_dim=0, output_dim=channel_dim)
 
 
@@ -51,46 +65,20 @@ def _filter(call: Call, label: Label, weight: Tensor, channel_dim: int, channels
     rows = ids.repeat_interleave(weight.shape[0] // channels)
     if call.in_head:
         call.read(call.place(weight, 0), rows)
-        call.watch(label, ids, channel_dim)
+        call.watch(label)
         return HEAD
     call.ledger.enter(call.ledger.incoming, call.place(weight, 0), rows)
-    bias = call.argument("bias", 2)
     outputs = ids.repeat_interleave(call.value.shape[channel_dim] // channels)
-    if bias is not None:
+    if (bias := call.argument("bias", 2)) is not None:
         call.ledger.enter(call.ledger.incoming, call.place(bias, 0), outputs)
     return call.made(outputs, channel_dim)
 
 
-def _consume_groups(call: Call, label: Label, weight: Tensor, channel_dim: int, groups: int) -> None:
-    """Grouped convolution: a column serves all groups and a row one group, so inputs are tied by one of the two.
-
-    Tied are the inputs of a group (cut by its rows) or those at the same position in every group (cut by their
-    column), whichever leaves more nodes.
-    """
-    width = weight.shape[1]
-    ids = call.along(label, channel_dim, groups * width).reshape(groups, width)
-    if (ids == NO_UNIT).any():
-        raise call.refusal("one group reads nodes and the model's input together")
-    by_group = groups >= width
-    for tied in ids if by_group else ids.T:
-        call.ledger.units.tie(tied)
-    if by_group:
-        call.read(call.place(weight, 0), ids[:, 0].repeat_interleave(weight.shape[0] // groups))
-    else:
-        call.read(call.place(weight, 1), ids[0])
-    call.watch(label, ids.flatten(), channel_dim)
-
-
-def _fit(layer: _Conv) -> None:
+def _fit(layer: _Conv) -> dict[str, int]:
     rows, width = layer.weight.shape[:2]
-    layer.groups = layer.groups * rows // layer.out_channels if layer.groups > 1 else 1
-    layer.in_channels, layer.out_channels = width * layer.groups, rows
-
-
-def _fit_transposed(layer: _Conv) -> None:
-    rows, width = layer.weight.shape[:2]
-    layer.groups = layer.groups * rows // layer.in_channels if layer.groups > 1 else 1
-    layer.in_channels, layer.out_channels = rows, width * layer.groups
+    made, read = ("in_channels", "out_channels") if layer.transposed else ("out_channels", "in_channels")
+    groups = layer.groups * rows // getattr(layer, made) if layer.groups > 1 else 1
+    return {"groups": groups, made: rows, read: width * groups}
 
 
 def _per_sample(layer: nn.Conv1d | nn.Conv2d, x: Tensor, g: Tensor, magnitude: Magnitude) -> Sums:
@@ -120,22 +108,20 @@ def _compute(layer: _Conv, x: Tensor, weight: Tensor, bias: Tensor | None) -> Te
     return output
 
 
-def _gradients(layer: _Conv, g: Tensor, x: Tensor, weight: Tensor, *wanted: bool) -> tuple[Tensor, Tensor, Tensor]:
+def _gradient(layer: _Conv, g: Tensor, x: Tensor, weight: Tensor, *, of: int) -> Tensor:
+    """The gradient of the input (0), of whose values only the shape matters, or of the weight (1)."""
     geometry = (layer.stride, layer.padding, layer.dilation, False, layer.output_padding, 1)
-    result: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(g, x, weight, None, *geometry, wanted)
+    read = x.narrow(1, 0, weight.shape[1])
+    gradients = torch.ops.aten.convolution_backward(g, read, weight, None, *geometry, [of == 0, of == 1, False])
+    result: Tensor = gradients[of]
     return result
-
-
-def _input_gradient(layer: _Conv, g: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-    shaped = x.narrow(1, 0, weight.shape[1])  # only its shape matters
-    return _gradients(layer, g, shaped, weight, True, False, False)[0]
 
 
 _PRODUCT = Product(
     dim=1,
     compute=_compute,
-    weight_gradient=lambda layer, g, x, weight: _gradients(layer, g, x, weight, False, True, False)[1],
-    input_gradient=_input_gradient,
+    weight_gradient=partial(_gradient, of=1),
+    input_gradient=partial(_gradient, of=0),
     has_gradients=lambda layer: layer.groups == 1 and layer.padding_mode == "zeros" and type(layer.padding) is not str,
 )
 
@@ -171,5 +157,5 @@ TRANSPOSED_CONVOLUTION = LayerKind(
     types=(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
     rule=transposed_convolution,
     functions="conv_transpose1d conv_transpose2d conv_transpose3d",
-    fit=_fit_transposed,
+    fit=_fit,
 )

@@ -18,8 +18,4 @@ def embedding(call: Call) -> AnyLabel:
     return call.made(call.ledger.produce(call.place(weight, 1), weight.shape[1]), -1)
 
 
-def _fit(layer: nn.Embedding) -> None:
-    layer.embedding_dim = layer.weight.shape[1]
-
-
-EMBEDDING = LayerKind(types=(nn.Embedding,), rule=embedding, fit=_fit)
+EMBEDDING = LayerKind(types=(nn.Embedding,), rule=embedding, fit=lambda layer: {"embedding_dim": layer.weight.shape[1]})

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from agscl.nodes.tracing.call import Rule
@@ -18,6 +19,9 @@ Sums = Iterator[tuple[str, Tensor]]
 
 ClosedForm = Callable[[Any, Tensor, Tensor, Magnitude], Sums]
 """Maps a layer, its input, the gradient of its output, and a magnitude to the sums."""
+
+FLOATS_AT_ONCE = 2**22
+"""Most unfolded values held at once; small enough for a cache, large enough for a matrix product."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class LayerKind:
         rule: How it is traced.
         functions: Names of the functions in torch that do the same, separated by spaces.
         elsewhere: Qualified names of classes of packages that need not be installed.
-        fit: Resizing: brings the attributes of a layer in line with the shapes of its tensors.
+        fit: Resizing: the attributes of a layer that speak of shapes, from those of its tensors.
         grows: Whether a layer can take new nodes. One with a product is widened then, see `Widened`, and has a
             subclass of that in its types; the others get larger tensors.
         num_groups: In how many groups of channels a layer works, of which only whole ones can be removed.
@@ -64,9 +68,24 @@ class LayerKind:
     rule: Rule | None = None
     functions: str = ""
     elsewhere: tuple[str, ...] = ()
-    fit: Callable[[Any], None] | None = None
+    fit: Callable[[Any], dict[str, int]] = lambda layer: {}
     grows: Callable[[Any], bool] = lambda layer: False
     num_groups: Callable[[Any], int] = lambda layer: 1
     per_sample: ClosedForm | None = None
     product: Product | None = None
     on_all_channels: Callable[[Any, Tensor | None, Tensor], Tensor] | None = None
+
+
+def products(g: Tensor, x: Tensor, magnitude: Magnitude) -> Tensor:
+    """Sum over samples of the magnitudes of ``g @ x.T``: ``(B, ..., O, L)`` and ``(B, ..., I, L)`` to ``(..., O, I)``.
+
+    With one position (L = 1) the magnitude of a product is the product of magnitudes, and no per-sample gradient
+    is ever made.
+    """
+    if g.shape[-1] == 1:
+        return torch.einsum("b...ol,b...il->...oi", magnitude(g), magnitude(x))
+    total = g.new_zeros(*g.shape[1:-1], x.shape[-2])
+    at_once = max(1, FLOATS_AT_ONCE // total.numel())
+    for g_part, x_part in zip(g.split(at_once), x.split(at_once), strict=True):
+        total += magnitude(g_part @ x_part.transpose(-1, -2)).sum(0)
+    return total

@@ -8,8 +8,7 @@ from torch.nn import functional as F
 from agscl.nodes.tracing.call import Call
 from agscl.nodes.tracing.labels import AnyLabel
 
-from .kind import LayerKind, Magnitude, Product, Sums
-from .per_sample import products
+from .kind import LayerKind, Magnitude, Product, Sums, products
 from .widened import Widened
 
 
@@ -18,10 +17,6 @@ def linear(call: Call) -> AnyLabel:
     weight = call.argument("weight", 1)
     call.consume(weight, column_dim=1, input_dim=-1)
     return call.produce(weight, row_dim=0, output_dim=-1)
-
-
-def _fit(layer: nn.Linear) -> None:
-    layer.out_features, layer.in_features = layer.weight.shape
 
 
 def _per_sample(layer: nn.Linear, x: Tensor, g: Tensor, magnitude: Magnitude) -> Sums:
@@ -50,7 +45,7 @@ LINEAR = LayerKind(
     types=(nn.Linear, WidenedLinear),
     rule=linear,
     functions="linear",
-    fit=_fit,
+    fit=lambda layer: {"out_features": layer.weight.shape[0], "in_features": layer.weight.shape[1]},
     grows=lambda layer: True,
     per_sample=_per_sample,
     product=_PRODUCT,

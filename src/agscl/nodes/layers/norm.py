@@ -1,7 +1,8 @@
-"""Norm layers: batch, instance, group, layer, and RMS."""
+"""Layers with a weight a channel: norms (batch, instance, group, layer, RMS), and ReLUs with learned slopes."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -11,7 +12,6 @@ from agscl.nodes.tracing.call import Call
 from agscl.nodes.tracing.labels import AnyLabel, Label
 
 from .kind import LayerKind, Magnitude, Sums
-from .per_sample import affine
 
 
 def batch_norm(call: Call) -> AnyLabel:
@@ -23,10 +23,8 @@ def batch_norm(call: Call) -> AnyLabel:
 
 def group_norm(call: Call) -> AnyLabel:
     """Channels normalised together cannot be cut or frozen apart: a group of them is one node."""
-    label = call.label
-    if isinstance(label, Label):
-        ids = call.along(label, 1, call.value.shape[1])
-        for group in ids.chunk(call.argument("num_groups", 1)):
+    if isinstance(call.label, Label):
+        for group in call.along(call.label, 1, call.value.shape[1]).chunk(call.argument("num_groups", 1)):
             call.ledger.units.tie(group)
     call.own(call.ledger.incoming, call.argument("weight", 2), call.argument("bias", 3))
     return call.elementwise()
@@ -48,37 +46,28 @@ def layer_norm(call: Call) -> AnyLabel:
     return call.elementwise()
 
 
-def _fit_batch_norm(layer: Any) -> None:
-    layer.num_features = len(layer.running_mean if layer.weight is None else layer.weight)
+def prelu(call: Call) -> AnyLabel:
+    """A ReLU with learned slopes: one for each channel, or one for all."""
+    slopes = call.argument("weight", 1)
+    if slopes.numel() > 1:
+        call.own(call.ledger.incoming, slopes)
+    else:
+        call.ledger.shared.add(call.place(slopes, 0)[0])
+    return call.elementwise()
 
 
-def _fit_group_norm(layer: nn.GroupNorm) -> None:
-    layer.num_groups = layer.num_groups * len(layer.weight) // layer.num_channels
-    layer.num_channels = len(layer.weight)
-
-
-def _batch_norm_per_sample(layer: Any, x: Tensor, g: Tensor, magnitude: Magnitude) -> Sums:
-    normal = F.batch_norm(x, layer.running_mean, layer.running_var, eps=layer.eps)
-    return affine(layer, normal.unsqueeze(-1).flatten(2), g.unsqueeze(-1).flatten(2), magnitude, dim=2)
-
-
-def _group_norm_per_sample(layer: nn.GroupNorm, x: Tensor, g: Tensor, magnitude: Magnitude) -> Sums:
-    normal = F.group_norm(x, layer.num_groups, eps=layer.eps)
-    return affine(layer, normal.unsqueeze(-1).flatten(2), g.unsqueeze(-1).flatten(2), magnitude, dim=2)
-
-
-def _layer_norm_per_sample(layer: nn.LayerNorm, x: Tensor, g: Tensor, magnitude: Magnitude) -> Sums:
-    normal = F.layer_norm(x, layer.normalized_shape, eps=layer.eps)
-    shape = (len(x), -1, *layer.normalized_shape)
-    return affine(layer, normal.reshape(shape), g.reshape(shape), magnitude, dim=1)
+def _affine(layer: Any, normal: Tensor, g: Tensor, magnitude: Magnitude, positions: range) -> Sums:
+    """Scale and shift behind a normalised value; positions are dimensions."""
+    for name, each in (("weight", g * normal), ("bias", g)):
+        if getattr(layer, name) is not None:
+            yield name, magnitude(each.sum(tuple(positions)) if positions else each).sum(0)
 
 
 def _on_all_channels(layer: Any, channels: Tensor | None, x: Tensor) -> Tensor:
-    if channels is None:
-        output: Tensor = layer(x)
-        return output
-    whole: Tensor = layer(x.new_zeros(x.shape[0], layer.num_features, *x.shape[2:]).index_copy(1, channels, x))
-    return whole.index_select(1, channels)
+    if channels is not None:
+        x = x.new_zeros(x.shape[0], layer.num_features, *x.shape[2:]).index_copy(1, channels, x)
+    output: Tensor = layer(x)
+    return output if channels is None else output.index_select(1, channels)
 
 
 BATCH_NORM = LayerKind(
@@ -86,27 +75,45 @@ BATCH_NORM = LayerKind(
     rule=batch_norm,
     functions="batch_norm",
     elsewhere=("torchvision.ops.misc.FrozenBatchNorm2d",),
-    fit=_fit_batch_norm,
+    fit=lambda layer: {"num_features": len(layer.running_mean if layer.weight is None else layer.weight)},
     grows=lambda layer: True,
-    per_sample=_batch_norm_per_sample,
+    per_sample=lambda layer, x, g, magnitude: _affine(
+        layer, F.batch_norm(x, layer.running_mean, layer.running_var, eps=layer.eps), g, magnitude, range(2, x.ndim)
+    ),
     on_all_channels=_on_all_channels,
 )
-INSTANCE_NORM = LayerKind(
+INSTANCE_NORM = replace(
+    BATCH_NORM,
     types=(nn.modules.instancenorm._InstanceNorm,),
-    rule=batch_norm,
     functions="instance_norm",
-    fit=_fit_batch_norm,
-    grows=lambda layer: True,
-    on_all_channels=_on_all_channels,
+    elsewhere=(),
+    per_sample=None,
 )
 GROUP_NORM = LayerKind(
     types=(nn.GroupNorm,),
     rule=group_norm,
     functions="group_norm",
-    fit=_fit_group_norm,
-    per_sample=_group_norm_per_sample,
+    fit=lambda layer: {
+        "num_groups": layer.num_groups * len(layer.weight) // layer.num_channels,
+        "num_channels": len(layer.weight),
+    },
+    per_sample=lambda layer, x, g, magnitude: _affine(
+        layer, F.group_norm(x, layer.num_groups, eps=layer.eps), g, magnitude, range(2, x.ndim)
+    ),
 )
 LAYER_NORM = LayerKind(
-    types=(nn.LayerNorm,), rule=layer_norm, functions="layer_norm", per_sample=_layer_norm_per_sample
+    types=(nn.LayerNorm,),
+    rule=layer_norm,
+    functions="layer_norm",
+    per_sample=lambda layer, x, g, magnitude: _affine(
+        layer,
+        F.layer_norm(x, layer.normalized_shape, eps=layer.eps),
+        g,
+        magnitude,
+        range(1, x.ndim - len(layer.normalized_shape)),
+    ),
 )
 RMS_NORM = LayerKind(types=(nn.RMSNorm,), rule=layer_norm, functions="rms_norm")
+PRELU = LayerKind(
+    types=(nn.PReLU,), rule=prelu, functions="prelu", fit=lambda layer: {"num_parameters": len(layer.weight)}
+)

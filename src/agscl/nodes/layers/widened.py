@@ -15,12 +15,7 @@ from .kind import Product
 
 
 class Widened:
-    """A layer with new rows or columns: what `widen` makes of a plain one, until `make_plain`.
-
-    Attributes:
-        plain: The class of the layer before.
-        product: What it computes.
-    """
+    """A layer with new rows or columns: what `widen` makes of a `plain` one, until `make_plain`."""
 
     plain: ClassVar[type[nn.Module]]
     product: ClassVar[Product]
@@ -67,10 +62,7 @@ def widen(layer: Any, wide: type[Widened], rows: Tensor, columns: Tensor) -> Non
     """
     layer.widenings = getattr(layer, "widenings", 0) + 1
     num_columns = layer.weight.shape[1] * getattr(layer, "groups", 1)
-    for name, old, size in (
-        ("row_widening", rows, layer.weight.shape[0]),
-        ("column_widening", columns, num_columns),
-    ):
+    for name, old, size in (("row_widening", rows, len(layer.weight)), ("column_widening", columns, num_columns)):
         widening = torch.full((size,), layer.widenings, device=old.device)
         widening[old] = getattr(layer, name, 0)
         layer.register_buffer(name, widening, persistent=False)

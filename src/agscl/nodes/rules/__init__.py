@@ -21,7 +21,7 @@ from agscl.nodes.layers.linear import linear as linear
 from agscl.nodes.layers.norm import batch_norm as batch_norm
 from agscl.nodes.layers.norm import group_norm as group_norm
 from agscl.nodes.layers.norm import layer_norm as layer_norm
-from agscl.nodes.layers.prelu import prelu as prelu
+from agscl.nodes.layers.norm import prelu as prelu
 from agscl.nodes.tracing.call import Rule as Rule
 
 from . import elementwise, reductions, shapes

@@ -10,7 +10,7 @@ from torch import nn
 
 from agscl.nodes.tracing.call import Call, Rule
 from agscl.nodes.tracing.labels import AnyLabel, HeadLabel, Label, ParameterLabel, compress, fill
-from agscl.nodes.tracing.units import NO_UNIT
+from agscl.nodes.tracing.ledger import NO_UNIT
 
 
 def activation(call: Call) -> AnyLabel:
@@ -28,8 +28,7 @@ def gated_linear_unit(call: Call) -> AnyLabel:
     label, dim = call.label, call.argument("dim", 1)
     if not isinstance(label, Label):
         return label
-    value = call.args[0]
-    first, second = compress(fill(label, value)).expand(value.shape).chunk(2, -1 if dim is None else dim)
+    first, second = fill(label, call.args[0]).chunk(2, -1 if dim is None else dim)
     call.ledger.units.unify(first, second)
     return Label(compress(first), frozenset({call.node}))
 
@@ -42,16 +41,22 @@ def combines(call: Call) -> AnyLabel:
         return labels[0] if labels else None
     if any(isinstance(label, HeadLabel) for label in labels):
         raise call.refusal("it joins nodes with a head's output")
-    ids = [label.ids.reshape((1,) * (call.value.ndim - label.ids.ndim) + label.ids.shape) for label in units]
-    result = ids[0]
-    for other in ids[1:]:
-        result, met = torch.broadcast_tensors(result, other)
+    result = torch.full((1,) * call.value.ndim, NO_UNIT)
+    for label in units:
+        result, met = torch.broadcast_tensors(result, label.ids)
         call.ledger.units.unify(result, met)
         result = torch.where(result == NO_UNIT, met, result)
     result = compress(result)
     for tensor, label in zip(call.args, call.label_args, strict=True):
-        if isinstance(label, ParameterLabel):
-            _scale(call, label.name, tensor.shape, result)
+        if isinstance(label, ParameterLabel):  # it comes into the nodes, along the one dimension that they fill
+            varying = [dim for dim, size in enumerate(result.shape) if size > 1]
+            dim = varying[0] - (result.ndim - tensor.ndim) if len(varying) == 1 else -1
+            if dim < 0:
+                raise call.refusal(f"it is not clear which node each position of {label.name!r} belongs to")
+            if tensor.shape[dim] == 1:
+                call.ledger.shared.add(label.name)
+            else:
+                call.ledger.enter(call.ledger.incoming, (label.name, dim), result.flatten())
     return Label(result, frozenset({call.node}))
 
 
@@ -60,18 +65,6 @@ def divides(call: Call) -> AnyLabel:
     if len(call.label_args) > 1 and isinstance(call.label_args[1], Label):
         raise call.refusal("it divides by nodes")
     return combines(call)
-
-
-def _scale(call: Call, name: str, shape: torch.Size, ids: torch.Tensor) -> None:
-    """A parameter added to or multiplied with nodes comes into them, along the one dimension that they fill."""
-    varying = [dim for dim, size in enumerate(ids.shape) if size > 1]
-    dim = varying[0] - (ids.ndim - len(shape)) if len(varying) == 1 else -1
-    if dim < 0:
-        raise call.refusal(f"it is not clear which node each position of {name!r} belongs to")
-    if shape[dim] == 1:
-        call.ledger.shared.add(name)
-    else:
-        call.ledger.enter(call.ledger.incoming, (name, dim), ids.flatten())
 
 
 MODULES: dict[type[nn.Module], Rule] = {

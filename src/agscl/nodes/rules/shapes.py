@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.modules import padding, pooling
 
 from agscl.nodes.tracing.call import Call, Rule
 from agscl.nodes.tracing.labels import AnyLabel, Label, compress, fill
@@ -59,20 +60,16 @@ def _ids(values: Any, labels: Any) -> Any:
 
 
 MODULES: dict[type[nn.Module], Rule] = {
-    nn.Flatten: moves,
-    nn.Unflatten: moves,
-    nn.ChannelShuffle: moves,
-    nn.Upsample: resizes,
-    nn.modules.pooling._MaxPoolNd: resizes,
-    nn.modules.pooling._AvgPoolNd: resizes,
-    nn.modules.pooling._LPPoolNd: resizes,
-    nn.modules.pooling._AdaptiveMaxPoolNd: resizes,
-    nn.modules.pooling._AdaptiveAvgPoolNd: resizes,
-    nn.modules.padding._ConstantPadNd: resizes,
-    nn.modules.padding._ReflectionPadNd: resizes,
-    nn.modules.padding._ReplicationPadNd: resizes,
-    nn.modules.padding._CircularPadNd: resizes,
-}
+    **dict.fromkeys([nn.Flatten, nn.Unflatten, nn.ChannelShuffle], moves),
+    **dict.fromkeys(
+        [
+            nn.Upsample, pooling._MaxPoolNd, pooling._AvgPoolNd, pooling._LPPoolNd, pooling._AdaptiveMaxPoolNd,
+            pooling._AdaptiveAvgPoolNd, padding._ConstantPadNd, padding._ReflectionPadNd, padding._ReplicationPadNd,
+            padding._CircularPadNd,
+        ],
+        resizes,
+    ),
+}  # fmt: skip
 
 NAMES: dict[Rule, str] = {
     moves: "flatten unflatten view reshape permute transpose swapaxes movedim squeeze unsqueeze cat concat stack"

@@ -15,8 +15,8 @@ from agscl.nodes.layers import kind_of
 from agscl.nodes.slices import fill, mark
 from agscl.nodes.tracing.trace import arguments, eval_mode
 
-from .copies import plain_copy, random_like
-from .resize import replace_tensors
+from .copies import plain_copy, random_inputs, replace_tensors, tensors_of
+from .reach import no_nodes
 
 Nodes = Mapping[str, Tensor]
 """Chosen nodes: by layer, bool, shape ``(num_nodes,)``; layers without any may be left out."""
@@ -34,12 +34,8 @@ def compact(model: nn.Module, graph: NodeGraph, drop: Nodes, example_inputs: Any
 
     >>> from agscl import trace
     >>> model, x = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), torch.ones(2, 3)
-    >>> compact(model, trace(model, x), {"0": torch.tensor([True, False, False, True])}, x)
-    Sequential(
-      (0): Linear(in_features=3, out_features=2, bias=True)
-      (1): ReLU()
-      (2): Linear(in_features=2, out_features=2, bias=True)
-    )
+    >>> compact(model, trace(model, x), {"0": torch.tensor([True, False, False, True])}, x)[0]
+    Linear(in_features=3, out_features=2, bias=True)
 
     Args:
         model: The traced model; it is not changed.
@@ -51,24 +47,24 @@ def compact(model: nn.Module, graph: NodeGraph, drop: Nodes, example_inputs: Any
         ValueError: If nodes cannot be removed; the message names their layers.
     """
     whole = _structural(model, graph, drop)
-    if refused := [name for name, nodes in drop.items() if not torch.equal(nodes, whole[name])]:
+    if refused := [repr(name) for name, nodes in drop.items() if not torch.equal(nodes, whole[name])]:
         raise ValueError(
-            f"cannot remove these nodes of {_quoted(refused)}: a tensor must keep one position, and channels of a "
+            f"cannot remove these nodes of {', '.join(refused)}: a tensor must keep one position, and channels of a "
             "grouped convolution go by whole groups; drop what `removable` leaves of them"
         )
     if not _agrees(model, graph, drop, example_inputs):
         guilty = [name for name in drop if not _agrees(model, graph, {name: drop[name]}, example_inputs)]
         raise ValueError(
-            f"cannot remove nodes of {_quoted(guilty or drop)}: the forward relies on their number (a constant in a "
-            "view, split or functional call, say); drop what `removable` leaves of them"
+            f"cannot remove nodes of {', '.join(map(repr, guilty or drop))}: the forward relies on their number (a "
+            "constant in a view, split or functional call, say); drop what `removable` leaves of them"
         )
-    return cut_out(model, kept_positions(graph, drop, _state(model)))
+    return cut_out(model, kept_positions(graph, drop, tensors_of(model)))
 
 
 def cut_out(model: nn.Module, positions: Positions) -> nn.Module:
     """A deep copy of a model with parts of its tensors, unchecked."""
     copied = plain_copy(model)
-    tensors = _state(copied)
+    tensors = tensors_of(copied)
     replace_tensors(copied, {name: part(tensors[name].detach(), kept) for name, kept in positions.items()})
     return copied
 
@@ -82,19 +78,13 @@ def part(tensor: Tensor, kept: Mapping[int, Tensor]) -> Tensor:
 
 def kept_positions(graph: NodeGraph, drop: Nodes, tensors: Mapping[str, Tensor]) -> dict[str, dict[int, Tensor]]:
     """What stays of each tensor that is touched when nodes go."""
+    layers = [layer for layer in graph.layers if layer.name in drop]
+    owned = [(layer.name, layer.incoming + layer.outgoing + layer.statistics) for layer in layers]
     positions: dict[str, dict[int, Tensor]] = defaultdict(dict)
-    for (name, dim), dropped in _dropped(graph, drop, tensors).items():
+    for (name, dim), dropped in mark(((piece, drop[of]) for of, pieces in owned for piece in pieces), tensors).items():
         if dropped.any():
             positions[name][dim] = (~dropped).nonzero().flatten()
     return dict(positions)
-
-
-def _dropped(graph: NodeGraph, drop: Nodes, tensors: Mapping[str, Tensor]) -> dict[tuple[str, int], Tensor]:
-    """Which positions go, by tensor and dimension: bool."""
-    layers = [layer for layer in graph.layers if layer.name in drop]
-    return mark(
-        ((piece, drop[la.name]) for la in layers for piece in la.incoming + la.outgoing + la.statistics), tensors
-    )
 
 
 def removable(model: nn.Module, graph: NodeGraph, drop: Nodes, example_inputs: Any) -> dict[str, Tensor]:
@@ -104,16 +94,12 @@ def removable(model: nn.Module, graph: NodeGraph, drop: Nodes, example_inputs: A
     on the number of their nodes, which is found by trying.
     """
     left = _structural(model, graph, drop)
-    if _agrees(model, graph, left, example_inputs):
-        return left
-    fits = {
-        name: nodes
-        for name, nodes in left.items()
-        if nodes.any() and _agrees(model, graph, _structural(model, graph, {name: nodes}), example_inputs)
-    }
-    left = _structural(model, graph, fits)
     if not _agrees(model, graph, left, example_inputs):
-        left = {}
+        alone = {name: _structural(model, graph, {name: nodes}) for name, nodes in left.items() if nodes.any()}
+        fits = {name: left[name] for name, own in alone.items() if _agrees(model, graph, own, example_inputs)}
+        left = _structural(model, graph, fits)
+        if not _agrees(model, graph, left, example_inputs):
+            left = {}
     return {name: left.get(name, torch.zeros_like(nodes)) for name, nodes in drop.items()}
 
 
@@ -124,13 +110,13 @@ def _structural(model: nn.Module, graph: NodeGraph, drop: Nodes) -> dict[str, Te
     convolution reads in two groups are to go. It would keep no input, so channel 0 stays; now its group does not go as
     a whole, so channel 1 stays as well.
     """
-    tensors = _state(model)
+    tensors = tensors_of(model)
     left = {name: nodes.clone() for name, nodes in drop.items()}
     while True:
         stay = {(name, 0): rows for name, rows in _torn_groups(model, graph, left).items()}
-        for entry, dropped in _dropped(graph, left, tensors).items():
-            if dropped.all():
-                stay[entry] = torch.arange(len(dropped), device=dropped.device) == 0
+        for name, kept in kept_positions(graph, left, tensors).items():
+            for dim in [dim for dim, positions in kept.items() if not len(positions)]:
+                stay[name, dim] = torch.arange(tensors[name].shape[dim], device=tensors[name].device) == 0
         before = {name: nodes.clone() for name, nodes in left.items()}
         for layer in [layer for layer in graph.layers if layer.name in left]:
             for piece in [piece for piece in layer.incoming + layer.outgoing if (piece.parameter, piece.dim) in stay]:
@@ -142,22 +128,21 @@ def _structural(model: nn.Module, graph: NodeGraph, drop: Nodes) -> dict[str, Te
 def _torn_groups(model: nn.Module, graph: NodeGraph, drop: Nodes) -> dict[str, Tensor]:
     """Rows of grouped convolutions that are in a group of which not everything goes, by name of the weight."""
     torn: dict[str, Tensor] = {}
-    layers = [layer for layer in graph.layers if layer.name in drop]
-    rows = mark(((piece, drop[layer.name]) for layer in layers for piece in layer.incoming), _state(model))
+    nodes, tensors = {**no_nodes(graph), **drop}, tensors_of(model)
+    made = mark(((piece, nodes[layer.name]) for layer in graph.layers for piece in layer.incoming), tensors)
+    read = mark(((piece, nodes[layer.name]) for layer in graph.layers for piece in layer.outgoing), tensors)
     for path, module in model.named_modules():
         groups, name = kind_of(module).num_groups(module), f"{path}.weight"
         if groups > 1:
             weight = module.get_parameter("weight")
-            num_rows, width = weight.shape[:2]
-            read = any(site.module == path for layer in graph.layers for site in layer.sites)
-            # a depthwise filter between a node's parts reads no node of its own and goes with its rows
-            inputs = torch.full((groups * width,), not read and width == 1, device=weight.device)
-            for layer in layers:
-                for site in [site for site in layer.sites if site.module == path]:
-                    inputs[site.index[drop[layer.name]].flatten()] = True
-            made = rows.get((name, 0), torch.zeros(num_rows, dtype=torch.bool, device=weight.device))
-            whole = made.view(groups, -1).all(dim=1) & inputs.view(groups, width).all(dim=1)
-            torn[name] = ~whole.repeat_interleave(num_rows // groups)
+            none = torch.zeros(len(weight), dtype=torch.bool, device=weight.device)
+            whole = made.get((name, 0), none).view(groups, -1).all(dim=1)
+            if (name, 0) in read:  # what a group reads is one node, cut by the rows of the group
+                whole &= read[name, 0].view(groups, -1).all(dim=1)
+            elif weight.shape[1] > 1:  # every group reads the same nodes, cut by their columns
+                whole &= read.get((name, 1), none).all()
+            # else a depthwise filter between a node's parts, which goes with its rows
+            torn[name] = ~whole.repeat_interleave(len(weight) // groups)
     return torn
 
 
@@ -166,18 +151,20 @@ def _agrees(model: nn.Module, graph: NodeGraph, drop: Nodes, example_inputs: Any
     """Whether the copy without the nodes computes the same on random weights and inputs, in double precision."""
     generator = torch.Generator().manual_seed(0)
     whole = plain_copy(model).double()
-    inputs = [random_like(value, generator) for value in arguments(example_inputs)]
-    inputs = [x.double() if isinstance(x, Tensor) and x.is_floating_point() else x for x in inputs]
-    for tensor in _state(whole).values():
-        if tensor.is_floating_point():
-            tensor.copy_(_drawn(tensor, generator))
-    for layer in graph.layers:
-        if layer.name in drop:
-            fill(layer.outgoing, _state(whole), drop[layer.name], 0.0)
+    drawn = random_inputs(arguments(example_inputs), generator)
+    inputs = [x.double() if isinstance(x, Tensor) and x.is_floating_point() else x for x in drawn]
+    state = tensors_of(whole)
+    for tensor in [tensor for tensor in state.values() if tensor.is_floating_point()]:
+        if tensor.ndim > 1:  # a weight, of size one over the root of its inputs
+            tensor.copy_(torch.randn(tensor.shape, generator=generator) / math.sqrt(max(1, tensor[0].numel())))
+        else:
+            tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
+    for layer in [layer for layer in graph.layers if layer.name in drop]:
+        fill(layer.outgoing, state, drop[layer.name], 0.0)
     with eval_mode(whole):
         expected = _flat(whole(*inputs))
         try:
-            actual = _flat(cut_out(whole, kept_positions(graph, drop, _state(whole)))(*inputs))
+            actual = _flat(cut_out(whole, kept_positions(graph, drop, state))(*inputs))
         except (RuntimeError, ValueError, TypeError, IndexError, AssertionError):
             return False
     return all(
@@ -186,24 +173,9 @@ def _agrees(model: nn.Module, graph: NodeGraph, drop: Nodes, example_inputs: Any
     )
 
 
-def _drawn(tensor: Tensor, generator: torch.Generator) -> Tensor:
-    """Weights of size one over the root of the inputs, everything else between 0.5 and 1.5."""
-    if tensor.ndim > 1:
-        return torch.randn(tensor.shape, generator=generator) / math.sqrt(max(1, tensor[0].numel()))
-    return torch.rand(tensor.shape, generator=generator) + 0.5
-
-
 def _flat(outputs: Any) -> list[Tensor]:
     """All tensors of nested outputs."""
     if isinstance(outputs, Tensor):
         return [outputs]
     members: Iterable[Any] = outputs.values() if isinstance(outputs, Mapping) else outputs
     return [tensor for member in members for tensor in _flat(member)]
-
-
-def _state(model: nn.Module) -> dict[str, Tensor]:
-    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
-
-
-def _quoted(names: Iterable[str]) -> str:
-    return ", ".join(repr(name) for name in names)

@@ -1,21 +1,26 @@
-"""Copies of a model and random inputs to try things on, which leave no trace in the model or in any generator."""
+"""Copies of a model, and tensors of other shapes in it; copies leave no trace in the model or in any generator."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from agscl.nodes.layers import kind_of
 from agscl.nodes.layers.widened import make_plain
 
 
-def random_like(value: Any, generator: torch.Generator) -> Any:
-    """Random numbers in the place of a tensor's, where it holds numbers and not indices."""
-    if not isinstance(value, Tensor) or not value.is_floating_point():
-        return value
-    return torch.randn(value.shape, generator=generator, dtype=value.dtype).to(value.device)
+def random_inputs(inputs: Iterable[Any], generator: torch.Generator) -> tuple[Any, ...]:
+    """Inputs with random numbers in the place of a tensor's, where it holds numbers and not indices."""
+    return tuple(
+        torch.randn(value.shape, generator=generator, dtype=value.dtype).to(value.device)
+        if isinstance(value, Tensor) and value.is_floating_point()
+        else value
+        for value in inputs
+    )
 
 
 def plain_copy(model: nn.Module) -> nn.Module:
@@ -25,3 +30,29 @@ def plain_copy(model: nn.Module) -> nn.Module:
     for module in copied.modules():
         module.__dict__.pop("forward", None)
     return copied
+
+
+def tensors_of(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers by name, also those that are not saved."""
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+
+
+def replace_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Put tensors, by name, into a model in the place of its parameters and buffers, wherever these are used.
+
+    A parameter becomes a new parameter, and a layer's attributes that speak of shapes are brought in line.
+    """
+    known = tensors_of(model)
+    new = {
+        id(known[name]): nn.Parameter(tensor, known[name].requires_grad)
+        if isinstance(known[name], nn.Parameter)
+        else tensor
+        for name, tensor in tensors.items()
+    }
+    for module in model.modules():
+        own: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+        changed = [(held, name) for held in own for name in held if id(held[name]) in new]
+        for held, name in changed:
+            held[name] = new[id(held[name])]
+        if changed:
+            vars(module).update(kind_of(module).fit(module))

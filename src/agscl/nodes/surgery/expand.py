@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,7 @@ from agscl.nodes.layers import WIDENED, kind_of
 from agscl.nodes.layers.widened import widen
 from agscl.nodes.slices import fill, mark
 
-from .copies import plain_copy
-from .resize import replace_tensors
+from .copies import plain_copy, replace_tensors
 
 Retrace = Callable[[nn.Module], NodeGraph]
 """Finds the nodes of the model in its new shape."""
@@ -78,19 +77,23 @@ def expand(model: nn.Module, graph: NodeGraph, layer: str, nodes: int, retrace: 
     chosen = _layer(graph, layer)
     if nodes < 1:
         raise ValueError(f"nodes must be at least 1, not {nodes}")
-    _check(model, chosen)
-    grown = plain_copy(model)
-    _enlarge(grown, chosen, nodes)
-    new = _retraced(grown, graph, chosen, nodes, retrace)
-    state = dict(grown.state_dict())
+    for path in _modules(piece.parameter for piece in chosen.incoming + chosen.outgoing):
+        module = model.get_submodule(path)
+        kind = kind_of(module)
+        if not kind.grows(module) or (kind.product is not None and type(module) not in WIDENED):
+            raise ValueError(
+                f"cannot add nodes to {layer!r}: {path!r} ({type(module).__name__}) is none of the modules that "
+                "grow: Linear, Conv1d, Conv2d without groups or depthwise, batch and instance norm"
+            )
+    grown, new = _grown(model, graph, chosen, nodes, retrace)
+    state, old = dict(grown.state_dict()), model.state_dict()
     places = _places(graph, new, chosen, state)
-    shapes = {name: state[name].shape for name in places}
-    expansion = Expansion(new, layer, nodes, places, shapes)
-    for name in expansion.places:
-        expansion.grown(name, model.state_dict()[name], state[name])
+    expansion = Expansion(new, layer, nodes, places, {name: state[name].shape for name in places})
+    for name in places:
+        expansion.grown(name, old[name], state[name])
     fill(_layer(new, layer).outgoing, state, torch.arange(nodes) + chosen.num_nodes, 0.0)
-    replace_tensors(model, {name: state[name].detach() for name in expansion.places})
-    _widen(model, expansion)
+    replace_tensors(model, {name: state[name].detach() for name in places})
+    _widen(model, places)
     return expansion
 
 
@@ -101,51 +104,38 @@ def _layer(graph: NodeGraph, name: str) -> NodeLayer:
     return layers[name]
 
 
-def _check(model: nn.Module, layer: NodeLayer) -> None:
-    """Refuse layers whose modules are not known to grow."""
-    for path in dict.fromkeys(piece.parameter.rpartition(".")[0] for piece in layer.incoming + layer.outgoing):
-        module = model.get_submodule(path)
-        kind = kind_of(module)
-        if not kind.grows(module) or (kind.product is not None and type(module) not in WIDENED):
-            raise ValueError(
-                f"cannot add nodes to {layer.name!r}: {path!r} ({type(module).__name__}) is none of the modules that "
-                "grow: Linear, Conv1d, Conv2d without groups or depthwise, batch and instance norm"
-            )
+def _modules(names: Iterable[str]) -> list[str]:
+    """Paths of the modules that hold the named tensors."""
+    return list(dict.fromkeys(name.rpartition(".")[0] for name in names))
 
 
-def _enlarge(model: nn.Module, layer: NodeLayer, nodes: int) -> None:
-    """Tensors of the new sizes, re-initialised."""
-    state = dict(model.state_dict())
+def _grown(
+    model: nn.Module, graph: NodeGraph, layer: NodeLayer, nodes: int, retrace: Retrace
+) -> tuple[nn.Module, NodeGraph]:
+    """A copy in the new sizes, re-initialised there, and its graph: it must be the old one with more nodes."""
+    grown, state = plain_copy(model), model.state_dict()
     sizes: dict[str, list[int]] = {}
     for piece in layer.incoming + layer.outgoing + layer.statistics:
         size = sizes.setdefault(piece.parameter, list(state[piece.parameter].shape))
         size[piece.dim] += nodes * piece.index.shape[1]
-    replace_tensors(model, {name: state[name].new_zeros(size) for name, size in sizes.items()})
-    for path in dict.fromkeys(name.rpartition(".")[0] for name in sizes):
-        model.get_submodule(path).reset_parameters()  # type: ignore[operator]
-
-
-def _retraced(model: nn.Module, graph: NodeGraph, layer: NodeLayer, nodes: int, retrace: Retrace) -> NodeGraph:
-    """The new graph; it must be the old one with more nodes in the layer."""
+    replace_tensors(grown, {name: state[name].new_zeros(size) for name, size in sizes.items()})
+    for path in _modules(sizes):
+        grown.get_submodule(path).reset_parameters()  # type: ignore[operator]
     refusal = f"cannot add nodes to {layer.name!r}: the forward relies on their number (a constant in a view, say)"
     try:
-        new = retrace(model)
+        new = retrace(grown)
     except ValueError as error:
         raise ValueError(f"{refusal}: {error}") from error
     expected = {old.name: old.num_nodes + nodes * (old.name == layer.name) for old in graph.layers}
     if {later.name: later.num_nodes for later in new.layers} != expected:
         raise ValueError(refusal)
-    return new
+    return grown, new
 
 
 def _places(
     graph: NodeGraph, new: NodeGraph, layer: NodeLayer, state: Mapping[str, Tensor]
 ) -> dict[str, dict[int, Tensor]]:
-    """Where the old entries lie in every tensor that grew: all but those of the new nodes, in order.
-
-    Raises:
-        ValueError: If old nodes are not where their old entries are.
-    """
+    """Where the old entries lie in every tensor that grew: all but those of the new nodes, in order."""
     places: dict[str, dict[int, Tensor]] = {}
     grown = _layer(new, layer.name)
     pieces = grown.incoming + grown.outgoing + grown.statistics
@@ -161,14 +151,14 @@ def _places(
     return places
 
 
-def _widen(model: nn.Module, expansion: Expansion) -> None:
+def _widen(model: nn.Module, places: Mapping[str, Mapping[int, Tensor]]) -> None:
     """Let every layer of rows and columns that grew compute its old part as before."""
-    for path in dict.fromkeys(name.rpartition(".")[0] for name in expansion.places):
+    for path in _modules(places):
         module: Any = model.get_submodule(path)
         if type(module) in WIDENED:
-            places, weight = expansion.places[f"{path}.weight"], module.weight
+            grown, weight = places[f"{path}.weight"], module.weight
             rows, columns = (
-                places.get(dim, torch.arange(size, device=weight.device)) for dim, size in enumerate(weight.shape[:2])
+                grown.get(dim, torch.arange(size, device=weight.device)) for dim, size in enumerate(weight.shape[:2])
             )
             if getattr(module, "groups", 1) > 1:  # depthwise: the old channels are those with old filters
                 columns = (rows // (module.out_channels // module.groups)).unique()

@@ -13,7 +13,7 @@ The words for nodes without effect:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -21,10 +21,10 @@ from torch import Tensor, nn
 
 from agscl.nodes.activity import Activity
 from agscl.nodes.graph import NodeGraph, Slice
-from agscl.nodes.slices import fill
+from agscl.nodes.slices import fill, mark
 from agscl.nodes.tracing.trace import arguments, eval_mode
 
-from .copies import plain_copy, random_like
+from .copies import plain_copy, random_inputs
 
 
 def inert_nodes(
@@ -64,8 +64,8 @@ def silent_nodes(model: nn.Module, graph: NodeGraph, example_inputs: Any) -> dic
     trial = plain_copy(model)
     state = dict(trial.state_dict())
     generator = torch.Generator().manual_seed(0)
-    inputs = tuple(random_like(value, generator) for value in arguments(example_inputs))
-    silent = _no_nodes(graph)
+    inputs = random_inputs(arguments(example_inputs), generator)
+    silent = no_nodes(graph)
     while True:
         constant: dict[str, Tensor] = {}
         for layer in graph.layers:
@@ -83,35 +83,27 @@ def silent_nodes(model: nn.Module, graph: NodeGraph, example_inputs: Any) -> dic
 
 @torch.no_grad()
 def read_nodes(graph: NodeGraph, state: Mapping[str, Tensor], tasks: Iterable[int] | None = None) -> dict[str, Tensor]:
-    """Nodes that reach an output: something that is needed reads them with a weight that is not zero.
+    """Nodes that reach an output of the tasks (all by default): by layer, bool, shape ``(num_nodes,)``.
 
-    Args:
-        graph: The nodes.
-        state: Their model's state.
-        tasks: The tasks whose outputs count; all by default.
-
-    Returns:
-        By layer, bool, shape ``(num_nodes,)``.
+    Something that is needed reads them with a weight that is not zero.
     """
     ignored: frozenset[str] = frozenset()
     if tasks is not None:
         ignored = graph.head_parameters - frozenset(name for task in tasks for name in graph.head_of(task))
-    read = _no_nodes(graph)
+    read = no_nodes(graph)
     while True:
         reading = {name: tensor != 0 for name, tensor in state.items() if name not in ignored}
         for layer in graph.layers:
-            for piece in [piece for piece in layer.incoming if piece.parameter in reading]:
-                reading[piece.parameter].index_fill_(piece.dim, piece.index[~read[layer.name]].flatten(), False)
+            fill([piece for piece in layer.incoming if piece.parameter in reading], reading, ~read[layer.name], False)
         reached = {layer.name: _touched(layer.outgoing, reading) for layer in graph.layers}
         if _equal(reached, read):
             return read
         read = reached
 
 
-def all_zero(slices: Iterable[Slice], state: Mapping[str, Tensor]) -> Tensor:
+def all_zero(slices: Sequence[Slice], state: Mapping[str, Tensor]) -> Tensor:
     """Nodes for which all of the slices are exactly zero: bool, shape ``(num_nodes,)``."""
-    used = [_any_along(state[piece.parameter].detach() != 0, piece.dim)[piece.index].any(dim=1) for piece in slices]
-    return ~torch.stack(used).any(dim=0)
+    return ~_touched(slices, {piece.parameter: state[piece.parameter].detach() != 0 for piece in slices})
 
 
 def zero_readings(model: nn.Module, graph: NodeGraph, inputs: tuple[Any, ...]) -> dict[str, Tensor]:
@@ -126,63 +118,39 @@ def zero_readings(model: nn.Module, graph: NodeGraph, inputs: tuple[Any, ...]) -
 def sealed_nodes(graph: NodeGraph, state: Mapping[str, Tensor], frozen: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Those of the frozen nodes that read nothing which learns, so that no gradient need go through them.
 
-    There are none if parts of the model learn that no node owns and no head is.
-
-    Args:
-        graph: The nodes.
-        state: The model's parameters.
-        frozen: By layer, nodes that nothing moves: bool, shape ``(num_nodes,)``.
+    Frozen are, by layer, nodes that nothing moves: bool, shape ``(num_nodes,)``. There are none of them if parts of the
+    model learn that no node owns and no head is.
     """
-    if not _is_closed(graph, state):
+    pieces = [piece for layer in graph.layers for piece in layer.incoming if piece.parameter in state]
+    made = mark(((piece, torch.ones_like(piece.index[:, 0], dtype=torch.bool)) for piece in pieces), state)
+    owned = {name for (name, _), mask in made.items() if mask.all()} | graph.head_parameters | set(graph.shared)
+    if any(tensor.requires_grad and name not in owned for name, tensor in state.items()):
         return {name: torch.zeros_like(nodes) for name, nodes in frozen.items()}
     sealed = {name: nodes.clone() for name, nodes in frozen.items()}
     while True:
-        reading: dict[str, Tensor] = {}  # weights other than zero that read a node which is not sealed
+        reading = {name: torch.zeros_like(tensor, dtype=torch.bool) for name, tensor in state.items()}
         for layer in graph.layers:
-            for piece in layer.outgoing:
-                mask = torch.zeros_like(state[piece.parameter], dtype=torch.bool)
-                mask.index_fill_(piece.dim, piece.index[~sealed[layer.name]].flatten(), True)
-                reading[piece.parameter] = reading.get(piece.parameter, False) | (mask & (state[piece.parameter] != 0))
+            fill(layer.outgoing, reading, ~sealed[layer.name], True)
+        reading = {name: mask & (state[name] != 0) for name, mask in reading.items()}
         remaining = {layer.name: sealed[layer.name] & ~_touched(layer.incoming, reading) for layer in graph.layers}
         if _equal(remaining, sealed):
             return sealed
         sealed = remaining
 
 
-def _touched(slices: Iterable[Slice], marked: Mapping[str, Tensor]) -> Tensor:
-    """Nodes with a marked position in one of the slices: bool, shape ``(num_nodes,)``."""
-    touched = [
-        _any_along(marked[piece.parameter], piece.dim)[piece.index].any(dim=1)
-        if piece.parameter in marked
-        else torch.zeros_like(piece.index[:, 0], dtype=torch.bool)
-        for piece in slices
-    ]
+def _touched(slices: Sequence[Slice], marked: Mapping[str, Tensor]) -> Tensor:
+    """Nodes with a marked entry in one of the slices: bool, shape ``(num_nodes,)``."""
+    touched = [torch.zeros_like(slices[0].index[:, 0], dtype=torch.bool)]
+    for piece in [piece for piece in slices if piece.parameter in marked]:
+        entries = marked[piece.parameter].movedim(piece.dim, 0)
+        touched.append(entries.reshape(len(entries), -1).any(dim=1)[piece.index].any(dim=1))
     return torch.stack(touched).any(dim=0)
 
 
-def _is_closed(graph: NodeGraph, state: Mapping[str, Tensor]) -> bool:
-    """Whether nodes and heads own all that learns."""
-    row_dims: dict[str, int] = {}  # the dimension along which a parameter makes nodes
-    owned = dict.fromkeys(state, 0)
-    for layer in graph.layers:
-        for piece in [piece for piece in layer.incoming if piece.parameter in owned]:
-            if piece.dim == row_dims.setdefault(piece.parameter, piece.dim):
-                owned[piece.parameter] += piece.index.numel()
-    others = graph.head_parameters | set(graph.shared)
-    return all(
-        owned[name] == tensor.shape[row_dims.get(name, 0)]
-        for name, tensor in state.items()
-        if tensor.requires_grad and name not in others
-    )
-
-
-def _no_nodes(graph: NodeGraph) -> dict[str, Tensor]:
+def no_nodes(graph: NodeGraph) -> dict[str, Tensor]:
+    """None of the nodes: by layer, bool, shape ``(num_nodes,)``."""
     return {layer.name: torch.zeros_like(layer.incoming[0].index[:, 0], dtype=torch.bool) for layer in graph.layers}
 
 
 def _equal(nodes: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> bool:
     return all(torch.equal(nodes[name], others[name]) for name in nodes)
-
-
-def _any_along(mask: Tensor, dim: int) -> Tensor:
-    return mask.movedim(dim, 0).flatten(1).any(dim=1) if mask.ndim > 1 else mask

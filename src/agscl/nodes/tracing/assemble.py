@@ -2,145 +2,112 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
-from agscl.nodes.graph import Head, NodeGraph, NodeLayer, Reading, Site, Slice
+from agscl.nodes.graph import Head, NodeGraph, NodeLayer, Reading, Slice
 
 from .call import TraceError
-from .ledger import Ledger
-from .units import NO_UNIT
+from .ledger import NO_UNIT, Ledger
 
-_ROLES = ("incoming", "outgoing", "statistics", "sites")
+_ROLES = ("incoming", "outgoing", "statistics")
 
-
-@dataclass
-class _Unit:
-    """Where one unit occurs: positions by role, tensor and dimension, and by reading."""
-
-    positions: dict[tuple[str, str, int], list[int]] = field(default_factory=lambda: defaultdict(list))
-    readings: dict[fx.Node, list[int]] = field(default_factory=lambda: defaultdict(list))
-
-    def signature(self) -> tuple[object, ...]:
-        """Units with equal signatures form a layer."""
-        return (
-            *((entry, len(positions)) for entry, positions in self.positions.items()),
-            *((node, len(positions)) for node, positions in self.readings.items()),
-        )
-
-    def is_node(self) -> bool:
-        """Whether something trainable comes into it and something reads it."""
-        return {"incoming", "outgoing"} <= {role for role, _, _ in self.positions}
+_Unit = dict[tuple[str, Any, int], list[int]]
+"""Where one unit occurs: positions by role, tensor (for readings: operation) and dimension."""
 
 
 def assemble(
-    model: nn.Module, graph: fx.Graph, ledger: Ledger, heads: tuple[str, ...] | None, num_inputs: int
+    model: nn.Module, graph: fx.Graph, ledger: Ledger, head_names: tuple[str, ...] | None, num_inputs: int
 ) -> NodeGraph:
     """The node graph of a labelled trace; heads are inferred where none are named."""
     units = _collect(ledger)
     exposed = {unit for ids in ledger.exposed for unit in ledger.units.roots(ids).tolist()}
-    nodes = [where for unit, where in units.items() if where.is_node() and unit not in exposed]
-    if heads is None:
-        heads = _head_modules(model, [where for where in units.values() if not where.is_node()])
-    sources = list(ledger.readings)
-    named_heads = tuple(_head(model, name) for name in heads)
+    makers = {unit for unit, entries in units.items() if {"incoming", "outgoing"} <= {role for role, _, _ in entries}}
+    if head_names is None:
+        head_names = _head_modules(model, [entries for unit, entries in units.items() if unit not in makers])
+    heads = []
+    for name in head_names:
+        module = model.get_submodule(name)
+        members = module.named_children() if isinstance(module, nn.ModuleList | nn.ModuleDict) else ()
+        tasks = [[f"{name}.{child}.{local}" for local, _ in member.named_parameters()] for child, member in members]
+        whole = tuple(f"{name}.{local}" for local, _ in module.named_parameters())
+        heads.append(Head(name, tuple(map(tuple, tasks)), whole))
     called = {name for name, _ in ledger.outgoing}
-    layers = tuple(
-        replace(layer, outgoing=_outgoing(model, layer, named_heads, called))
-        for layer in _layers(nodes, sources, ledger, next(model.parameters()).device)
-    )
-    names = {name for name, _ in model.named_parameters()}
+    nodes, device = [units[unit] for unit in sorted(makers - exposed)], next(model.parameters()).device
+    layers = [
+        replace(layer, outgoing=_outgoing(model, layer, heads, called)) for layer in _layers(nodes, ledger, device)
+    ]
     reached = {piece.parameter for layer in layers for piece in layer.incoming + layer.outgoing} | ledger.shared
-    reached |= {name for head in named_heads for name in head.parameters} | {name for name, _ in ledger.incoming}
+    reached |= {name for head in heads for name in head.parameters} | {name for name, _ in ledger.incoming}
     return NodeGraph(
-        layers=layers,
-        heads=named_heads,
+        layers=tuple(layers),
+        heads=tuple(heads),
         shared=tuple(sorted(ledger.shared)),
-        unreached=tuple(sorted(names - reached)),
-        probe=_probe(graph, sources, num_inputs),
+        unreached=tuple(sorted({name for name, _ in model.named_parameters()} - reached)),
+        probe=_probe(graph, list(ledger.readings), num_inputs),
     )
 
 
 def _collect(ledger: Ledger) -> dict[int, _Unit]:
-    units: dict[int, _Unit] = defaultdict(_Unit)
+    units: dict[int, _Unit] = defaultdict(lambda: defaultdict(list))
     for role in _ROLES:
         for (name, dim), ids in getattr(ledger, role).items():
             for position, unit in enumerate(ledger.units.roots(ids).tolist()):
-                units[unit].positions[role, name, dim].append(position)
+                units[unit][role, name, dim].append(position)
     for node, read in ledger.readings.items():
         wanted = set(ledger.units.roots(read).tolist())
         for position, unit in enumerate(ledger.units.roots(ledger.labels[node].flatten()).tolist()):
             if unit in wanted:
-                units[unit].readings[node].append(position)
+                units[unit]["readings", node, 0].append(position)
     units.pop(NO_UNIT, None)
-    return dict(sorted(units.items()))
+    return units
 
 
-def _layers(
-    units: Iterable[_Unit], sources: list[fx.Node], ledger: Ledger, device: torch.device
-) -> Iterable[NodeLayer]:
-    """Layers of units that are alike, each named after the module of its first producer."""
+def _layers(units: list[_Unit], ledger: Ledger, device: torch.device) -> Iterator[NodeLayer]:
+    """Layers of units that occur alike, each named after the module of its first producer."""
     alike: dict[tuple[object, ...], list[_Unit]] = defaultdict(list)
     for unit in units:
-        alike[unit.signature()].append(unit)
-    layers_of_module: dict[str, int] = defaultdict(int)
+        alike[tuple((entry, len(positions)) for entry, positions in unit.items())].append(unit)
+    sources, layers_of = list(ledger.readings), Counter[str]()
     for members in alike.values():
-        first = next(name for role, name, _ in members[0].positions if role == "incoming")
+        entries: dict[str, list[Any]] = defaultdict(list)
+        for role, source, dim in members[0]:
+            index = torch.tensor([unit[role, source, dim] for unit in members], device=device)
+            entries[role].append((source, dim, index))
+        first = entries["incoming"][0][0]
         module = first.rpartition(".")[0] or first
-        layers_of_module[module] += 1
-        name = module if layers_of_module[module] == 1 else f"{module}#{layers_of_module[module]}"
-        yield _layer(name, members, sources, ledger, device)
-
-
-def _layer(name: str, members: list[_Unit], sources: list[fx.Node], ledger: Ledger, device: torch.device) -> NodeLayer:
-    entries: dict[str, list[tuple[str, int, Tensor]]] = {role: [] for role in _ROLES}
-    for role, tensor, dim in members[0].positions:
-        index = torch.tensor([unit.positions[role, tensor, dim] for unit in members], device=device)
-        entries[role].append((tensor, dim, index))
-    return NodeLayer(
-        name=name,
-        num_nodes=len(members),
-        incoming=tuple(Slice(*entry) for entry in entries["incoming"]),
-        outgoing=tuple(Slice(*entry) for entry in entries["outgoing"]),
-        statistics=tuple(Slice(*entry) for entry in entries["statistics"]),
-        sites=tuple(Site(*entry) for entry in entries["sites"]),
-        readings=tuple(
-            Reading(
-                output=sources.index(node),
-                keep=tuple(d for d, n in enumerate(ledger.labels[node].shape) if n > 1),
-                index=torch.tensor([unit.readings[node] for unit in members], device=device),
-            )
-            for node in members[0].readings
-        ),
-    )
+        layers_of[module] += 1
+        yield NodeLayer(
+            name=module if layers_of[module] == 1 else f"{module}#{layers_of[module]}",
+            num_nodes=len(members),
+            incoming=tuple(Slice(*entry) for entry in entries["incoming"]),
+            outgoing=tuple(Slice(*entry) for entry in entries["outgoing"]),
+            statistics=tuple(Slice(*entry) for entry in entries["statistics"]),
+            readings=tuple(
+                Reading(sources.index(node), tuple(d for d, n in enumerate(ledger.labels[node].shape) if n > 1), index)
+                for node, _, index in entries["readings"]
+            ),
+        )
 
 
 def _head_modules(model: nn.Module, outputs: list[_Unit]) -> tuple[str, ...]:
     """Modules whose outputs nothing reads; a list or dict that holds nothing else stands for its members."""
-    names = {name.rpartition(".")[0] for unit in outputs for role, name, _ in unit.positions if role == "incoming"}
+    names = {name.rpartition(".")[0] for unit in outputs for role, name, _ in unit if role == "incoming"}
+    order = [name for name, _ in model.named_modules()]
     for name, module in model.named_modules():
         if isinstance(module, nn.ModuleList | nn.ModuleDict):
             members = {f"{name}.{child}" for child, _ in module.named_children()}
             if len(members) > 1 and members <= names:
                 names = names - members | {name}
-    order = [name for name, _ in model.named_modules()]
     return tuple(sorted(names, key=lambda name: order.index(name) if name in order else -1))
 
 
-def _head(model: nn.Module, name: str) -> Head:
-    module = model.get_submodule(name)
-    members = list(module.named_children()) if isinstance(module, nn.ModuleList | nn.ModuleDict) else []
-    tasks = tuple(
-        tuple(f"{name}.{child}.{local}" for local, _ in member.named_parameters()) for child, member in members
-    )
-    return Head(name, tasks, tuple(f"{name}.{local}" for local, _ in module.named_parameters()))
-
-
-def _outgoing(model: nn.Module, layer: NodeLayer, heads: tuple[Head, ...], called: set[str]) -> tuple[Slice, ...]:
+def _outgoing(model: nn.Module, layer: NodeLayer, heads: list[Head], called: set[str]) -> tuple[Slice, ...]:
     """What reads a layer: also heads that the traced forward did not call, as a called one of the same list does.
 
     For example, a forward that answers for one task calls ``heads.0`` alone. If ``heads.0.weight`` reads the layer,

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from .labels import HEAD, AnyLabel, HeadLabel, Label, along, labels_in, spread
+from .labels import HEAD, AnyLabel, HeadLabel, Label, labels_in
 from .ledger import Ledger, Place
 
 
@@ -19,7 +19,7 @@ class TraceError(ValueError):
 
 @dataclass(frozen=True)
 class Call:
-    """One operation with its values and labels.
+    """One operation with its values and labels; what is not clear about its units is refused with a `TraceError`.
 
     Attributes:
         node: The operation in the fx graph.
@@ -70,11 +70,7 @@ class Call:
         return self.kwargs.get(name, self.args[position] if len(self.args) > position else None)
 
     def place(self, tensor: Tensor, dim: int) -> tuple[str, int]:
-        """Where a parameter's positions are entered in the ledger.
-
-        Raises:
-            TraceError: If the tensor is no parameter or buffer of the model (a parametrized weight, say).
-        """
+        """Where the positions of a parameter or buffer are entered in the ledger."""
         name = self.name_of(tensor)
         if name is None:
             raise self.refusal("its weight is computed and not a parameter of the model")
@@ -90,15 +86,11 @@ class Call:
         )
 
     def along(self, label: Label, dim: int, size: int) -> Tensor:
-        """Ids along one dimension of an input, shape ``(size,)``.
-
-        Raises:
-            TraceError: If positions along that dimension do not tell units apart.
-        """
-        ids = along(label, dim, size)
-        if ids is None:
+        """Ids along one dimension of an input, shape ``(size,)``; they must not vary along the others."""
+        dim %= label.ids.ndim
+        if any(n != 1 for other, n in enumerate(label.ids.shape) if other != dim):
             raise self.refusal("it mixes positions that hold different nodes")
-        return ids
+        return label.ids.flatten().expand(size)
 
     def elementwise(self) -> AnyLabel:
         """The label of a result computed element by element: units pass, and their activation can be read here."""
@@ -106,19 +98,17 @@ class Call:
 
     def made(self, ids: Tensor, dim: int) -> AnyLabel:
         """The label of a result whose dimension `dim` holds the given new units; in a head there are none."""
-        return HEAD if self.in_head else Label(spread(ids, self.value.ndim, dim), frozenset({self.node}))
+        shape = [1] * self.value.ndim
+        shape[dim] = -1
+        return HEAD if self.in_head else Label(ids.reshape(shape), frozenset({self.node}))
 
     def consume(self, weight: Tensor, column_dim: int, input_dim: int) -> None:
-        """Enter that a weight's positions along `column_dim` read the units along `input_dim` of the first input.
-
-        Raises:
-            TraceError: If the input is a parameter or a head's output, or mixes units.
-        """
+        """Enter that a weight's positions along `column_dim` read the units along `input_dim` of the first input."""
         label = self.label
         if isinstance(label, Label):
             ids = self.along(label, input_dim, weight.shape[column_dim])
             self.read(self.place(weight, column_dim), ids)
-            self.watch(label, ids, input_dim)
+            self.watch(label)
         elif label is not None and not (isinstance(label, HeadLabel) and self.in_head):
             raise self.refusal("it works on a parameter, or on a head's output without being part of a head")
 
@@ -144,13 +134,11 @@ class Call:
         """Enter the units that a weight's positions read."""
         self.ledger.enter(self.ledger.outgoing, place, ids)
 
-    def watch(self, label: Label, site_ids: Tensor, site_dim: int) -> None:
-        """Note where the units that this module reads can be gated and measured."""
-        if self.node.op == "call_module":
-            self.ledger.enter(self.ledger.sites, (str(self.node.target), site_dim), site_ids)
+    def watch(self, label: Label) -> None:
+        """Note where the activation of the units that this operation reads can be measured."""
         if label.ids.shape[0] != 1:
             raise self.refusal("the first dimension must be that of the samples")
-        for source in label.sources:
+        for source in sorted(label.sources):  # in the graph's order, so that means over them keep their bits
             before = self.ledger.readings.get(source, label.ids.flatten()[:0])
             self.ledger.readings[source] = torch.cat([before, label.ids.flatten()]).unique()
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from .units import NO_UNIT
+from .ledger import NO_UNIT
 
 
 @dataclass(frozen=True)
@@ -43,20 +43,6 @@ HEAD = HeadLabel()
 
 AnyLabel = Label | ParameterLabel | HeadLabel | None
 """`None`: the tensor holds no units (it comes from the model's inputs and constants only)."""
-
-
-def along(label: Label, dim: int, size: int) -> Tensor | None:
-    """Ids along one dimension, shape ``(size,)``; `None` if they depend on the position in another."""
-    dim %= label.ids.ndim
-    others = [n for d, n in enumerate(label.ids.shape) if d != dim]
-    return label.ids.flatten().expand(size) if all(n == 1 for n in others) else None
-
-
-def spread(ids: Tensor, ndim: int, dim: int) -> Tensor:
-    """Ids, shape ``(C,)``, as a label of `ndim` dimensions that varies along `dim`."""
-    shape = [1] * ndim
-    shape[dim] = -1
-    return ids.reshape(shape)
 
 
 def fill(label: AnyLabel, value: Tensor) -> Tensor:

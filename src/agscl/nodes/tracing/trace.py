@@ -62,8 +62,14 @@ def trace(
         raise ValueError(f"the model has no module {missing[0]!r}; its parts are {known}")
     with eval_mode(model), torch.no_grad():
         graph = _symbolic(model, inputs, rules or {}, tuple(ignore))
-        labeller = _Labeller(fx.GraphModule(model, graph), model, names, rules or {}, tuple(ignore))
-        labeller.run_on(inputs)
+        labeller = _Labeller(model, graph, names, rules or {}, tuple(ignore))
+        defaults = [node.args[0] for node in graph.find_nodes(op="placeholder")[len(inputs) :]]
+        try:
+            labeller.run(*inputs, *defaults, enable_io_processing=False)
+        except TraceError:
+            raise
+        except Exception as error:
+            raise ValueError(f"the example inputs do not fit the model: {_cause(error)}") from error
     return assemble(model, graph, labeller.ledger, names if heads is not None else None, len(inputs))
 
 
@@ -71,37 +77,14 @@ class _Labeller(fx.Interpreter):
     """Runs a graph on real values and keeps every value's label beside it."""
 
     def __init__(
-        self,
-        traced: fx.GraphModule,
-        model: nn.Module,
-        heads: tuple[str, ...],
-        rules: Rules,
-        ignore: tuple[str, ...],
+        self, model: nn.Module, graph: fx.Graph, heads: tuple[str, ...], rules: Rules, ignore: tuple[str, ...]
     ) -> None:
-        super().__init__(traced)
+        super().__init__(fx.GraphModule(model, graph))
         self.extra_traceback = False
         self.ledger = Ledger()
         self._labels: dict[fx.Node, Any] = {}
         self._heads, self._rules, self._ignore = heads, rules, ignore
-        state = [*model.named_parameters(), *model.named_buffers()]
-        self._names = {id(tensor): name for name, tensor in state}
-        self._parameters = {name for name, _ in model.named_parameters()}
-
-    def run_on(self, inputs: tuple[Any, ...]) -> None:
-        """Label the whole graph.
-
-        Raises:
-            TraceError: If an operation has no rule.
-            ValueError: If the inputs do not fit the model.
-        """
-        try:
-            defaults = [n.args[0] for n in self.graph.find_nodes(op="placeholder")[len(inputs) :]]
-            self.run(*inputs, *defaults, enable_io_processing=False)
-        except TraceError:
-            raise
-        except Exception as error:
-            cause = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise ValueError(f"the example inputs do not fit the model: {cause}") from error
+        self._names = {id(tensor): name for name, tensor in [*model.named_parameters(), *model.named_buffers()]}
 
     def run_node(self, n: fx.Node) -> Any:
         """Run one operation and label its result."""
@@ -109,9 +92,10 @@ class _Labeller(fx.Interpreter):
         value = super().run_node(n)
         if n.op == "get_attr":
             name = self._names.get(id(value))
-            self._labels[n] = ParameterLabel(name) if name in self._parameters and name else None
+            self._labels[n] = ParameterLabel(name) if name and isinstance(value, nn.Parameter) else None
         elif n.op.startswith("call_"):
-            where = _where(n)
+            modules = n.meta.get("nn_module_stack")
+            where = str(next(reversed(modules.values()))[0]) if modules else ""
             call = Call(
                 node=n,
                 operation=self.fetch_attr(str(n.target)) if n.op == "call_module" else n.target,
@@ -137,7 +121,12 @@ class _Labeller(fx.Interpreter):
             return None
         if not _has_tensors(call.value):
             return None
-        rule = self._rule(call.node, call.operation)
+        if call.node.op == "call_module":
+            rule = _module_rule(call.operation, self._rules)
+        else:
+            table: Mapping[Any, Rule] = METHODS if call.node.op == "call_method" else FUNCTIONS
+            key = call.operation
+            rule = self._rules.get(key) or table.get(key) or QUALIFIED.get(_qualified(key))
         if rule is None:
             has_parameters = isinstance(call.operation, nn.Module) and any(True for _ in call.operation.parameters())
             if has_parameters or any(isinstance(label, Label | ParameterLabel) for label in call.labels):
@@ -148,16 +137,7 @@ class _Labeller(fx.Interpreter):
         except TraceError:
             raise
         except (ValueError, RuntimeError, TypeError, IndexError) as error:
-            raise call.refusal(str(error).splitlines()[0]) from error
-
-    def _rule(self, n: fx.Node, operation: Any) -> Rule | None:
-        if n.op == "call_module":
-            return _module_rule(operation, self._rules)
-        if operation in self._rules:
-            return self._rules[operation]
-        if n.op == "call_method":
-            return METHODS.get(operation)
-        return FUNCTIONS.get(operation) or QUALIFIED.get(_qualified(operation))
+            raise call.refusal(_cause(error)) from error
 
 
 class _Tracer(fx.Tracer):
@@ -182,9 +162,8 @@ def _symbolic(model: nn.Module, inputs: tuple[Any, ...], rules: Rules, ignore: t
     try:
         return _Tracer(rules, ignore).trace(model, concrete_args=defaults or None)
     except Exception as error:
-        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise TraceError(
-            f"torch.fx cannot follow the forward of {type(model).__name__}: {cause}; leave the part with the "
+            f"torch.fx cannot follow the forward of {type(model).__name__}: {_cause(error)}; leave the part with the "
             "control flow out (ignore=('its.module',)) or give its type a rule (rules={...})"
         ) from error
 
@@ -200,11 +179,9 @@ def _module_rule(module: nn.Module, rules: Rules) -> Rule | None:
     return None
 
 
-def _where(n: fx.Node) -> str:
-    if n.op == "call_module":
-        return str(n.target)
-    stack = n.meta.get("nn_module_stack")
-    return str(next(reversed(stack.values()))[0]) if stack else ""
+def _cause(error: Exception) -> str:
+    """The first line of an error, or its kind."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _qualified(operation: Any) -> str:
