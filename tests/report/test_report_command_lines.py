@@ -8,7 +8,7 @@ import pytest
 from agscl.cli.arguments import parser_for
 from agscl.cli.run import experiments_of
 from agscl.experiments import Experiment, PolicyExperiment, preset_named
-from agscl.experiments.overrides import command
+from agscl.experiments.command import command
 from agscl.methods import AGSCL, EWC, HAT
 from agscl.training import Compute, Training
 from figures.played import FINE_TUNING

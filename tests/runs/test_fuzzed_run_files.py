@@ -36,7 +36,7 @@ def folder(tmp_path_factory):
     made = RunFolder(tmp_path_factory.mktemp("runs") / "run")
     experiment = Experiment(preset="digits", method=AGSCL(mu=10.0, lam=400.0), training=Training(epochs=1), tasks=2)
     run(experiment, made, every=Every(steps=1))
-    assert main(["verify", str(made.path)]) == 0
+    assert main(["verify", str(made.path)]) == 1  # soft freezing drifts: the certificate says by how much
     return made
 
 

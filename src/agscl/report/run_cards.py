@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agscl.experiments.overrides import command
+from agscl.experiments.command import command
 from agscl.experiments.records import IncompleteRun, PolicyRun, Record, StoredRun, SupervisedRun, UnknownRun
 from agscl.experiments.words import NOTHING, number, typeset
 
