@@ -108,7 +108,7 @@ def freeze_statistics(model: nn.Module, channels: Mapping[str, Tensor]) -> Itera
     """
     modules = [model.get_submodule(name) for name in channels]
     for module, frozen in zip(modules, channels.values(), strict=True):
-        module.forward = _forward(module, frozen)
+        module.forward = _partly_still(module, frozen)
     try:
         yield
     finally:
@@ -116,7 +116,7 @@ def freeze_statistics(model: nn.Module, channels: Mapping[str, Tensor]) -> Itera
             del module.forward
 
 
-def _forward(module: nn.Module, frozen: Tensor) -> Callable[..., Tensor]:
+def _partly_still(module: nn.Module, frozen: Tensor) -> Callable[..., Tensor]:
     plain = module.forward
     kept = {name: module.get_buffer(name).clone() for name in _STATISTICS}
 

@@ -72,11 +72,7 @@ class RunningTask:
     first_step: int = 0
 
     def require_held(self, parameters: Mapping[str, nn.Parameter]) -> None:
-        """Refuse an optimizer without a method's own parameters.
-
-        Raises:
-            ValueError: If one is missing; the message names it.
-        """
+        """Refuse, with a `ValueError` that names one, an optimizer without a method's own parameters."""
         held = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
         for name, parameter in parameters.items():
             if id(parameter) not in held:
@@ -189,7 +185,7 @@ class Protection(ABC):
         """Hold still what must not change while a task is learned, and restore the model's forward and training after.
 
         Raises:
-            ValueError: If the network is not as the protection left it.
+            ValueError: If the network is not as the protection left it, or the optimizer lacks a method's parameters.
         """
 
     @abstractmethod
@@ -197,7 +193,8 @@ class Protection(ABC):
         """Take over what was learned. Either all of it happens or an error is raised and nothing has changed.
 
         Raises:
-            ValueError: If there is no data, labels are needed and missing, or what was learned is not finite.
+            ValueError: If there is no data, labels are needed and missing, what was learned is not finite, or
+                frozen weights have changed.
         """
 
     def use_task(self, task: int) -> None:

@@ -99,7 +99,10 @@ class HardAttention(Protection):
         """Draw the task's embedding and freeze what earlier tasks use; gates are soft within the context."""
         task.require_held(self._added)
         if not self._drawn:
-            self._draw(task)
+            for embedding in self._embedding.values():
+                nn.init.normal_(embedding)
+                task.optimizer.state.pop(embedding, None)  # what it remembers of the old one
+            self._drawn = torch.tensor(True)
         network, used, gamma = self._network, self._used(), self._method.gamma
         free = {name: (~mask).to(self._embedding[name].dtype) for name, mask in used.items()}
         capacity = max(sum(float(mask.sum()) for mask in free.values()), 1.0)
@@ -182,13 +185,6 @@ class HardAttention(Protection):
         kept = self._gates.kept.values()
         nobody = {name: torch.zeros_like(e, dtype=torch.bool) for name, e in self._embedding.items()}
         return {name: reduce(torch.logical_or, [gates[name] for gates in kept], mask) for name, mask in nobody.items()}
-
-    def _draw(self, task: RunningTask) -> None:
-        """A new embedding, without what the optimizer remembers of the old one."""
-        for embedding in self._embedding.values():
-            nn.init.normal_(embedding)
-            task.optimizer.state.pop(embedding, None)
-        self._drawn = torch.tensor(True)
 
 
 def regularizer_gradient(embedding: Tensor, scale: float, gamma: float, capacity: float) -> Tensor:

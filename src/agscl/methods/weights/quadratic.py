@@ -29,32 +29,21 @@ class QuadraticPenalty:
         network: The network.
         strength: The factor s; ``inf`` freezes weights of positive importance exactly, whatever the optimizer.
 
-    >>> from agscl.nodes import trace
-    >>> model = torch.nn.Linear(1, 1, bias=False)
-    >>> own = dict(model.named_parameters())
-    >>> penalty = QuadraticPenalty(Network(model, trace(model, torch.zeros(1, 1)), own, {}), strength=0.5)
-    >>> penalty.add({"weight": torch.tensor([[4.0]])})
-    >>> _ = model.weight.data.add_(3.0)
-    >>> round(float(penalty.value()), 4)
-    18.0
+    Attributes:
+        importance: Importance of every penalised weight, by parameter name; empty before the first task is learned.
     """
 
     def __init__(self, network: Network, strength: float) -> None:
         self._network, self._strength = network, strength
-        self._importance: dict[str, Tensor] = {}
+        self.importance: dict[str, Tensor] = {}
         self._anchor: dict[str, Tensor] = {}
         self._constant = torch.zeros((), dtype=torch.float64)
-
-    @property
-    def importance(self) -> dict[str, Tensor]:
-        """Importance of every penalised weight, by parameter name; empty before the first task is learned."""
-        return self._importance
 
     @contextmanager
     def holding(self, task: RunningTask) -> Iterator[StepHooks]:
         """Add the penalty's gradient to the task's before each step; with ``strength=inf`` freeze instead."""
         hard = math.isinf(self._strength)
-        masks = {name: important > 0 for name, important in self._importance.items()} if hard else {}
+        masks = {name: important > 0 for name, important in self.importance.items()} if hard else {}
         with freeze(self._network, task, {n: mask for n, mask in masks.items() if mask.any()}) as held:
 
             def before_step(step: Step) -> None:
@@ -65,12 +54,12 @@ class QuadraticPenalty:
             yield StepHooks(before_step, held.after_step)
 
     def _add_gradient(self, scale: float | Tensor) -> None:
-        parameters = {name: self._network.parameters[name] for name in self._importance}
+        parameters = {name: self._network.parameters[name] for name in self.importance}
         grads = {name: p.grad for name, p in parameters.items() if p.grad is not None}
         if not grads:
             return
         away = torch._foreach_sub([parameters[n].detach() for n in grads], [self._anchor[n] for n in grads])
-        torch._foreach_mul_(away, [self._importance[n] for n in grads])
+        torch._foreach_mul_(away, [self.importance[n] for n in grads])
         if isinstance(scale, Tensor):
             torch._foreach_mul_(away, scale)
         factor = 2 * self._strength * (1.0 if isinstance(scale, Tensor) else scale)
@@ -80,7 +69,7 @@ class QuadraticPenalty:
     def value(self) -> Tensor:
         """The penalty at the current weights, float64, shape ``()``."""
         total = self._constant.clone()
-        for name, importance in self._importance.items():
+        for name, importance in self.importance.items():
             away = self._network.parameters[name].detach() - self._anchor[name]
             total += (importance.double() * away.double().square()).sum().to(total.device)
         return self._strength * total if total != 0 else total
@@ -89,22 +78,22 @@ class QuadraticPenalty:
         """Add a penalty with the current weights as its anchor to those that are there."""
         for name, new in importance.items():
             weight = self._network.parameters[name].detach()
-            old = self._importance.get(name, torch.zeros_like(new))
+            old = self.importance.get(name, torch.zeros_like(new))
             anchor = self._anchor.get(name, weight)
             total = old + new
             share = torch.where(total > 0, new / total, 1.0)
             apart = (weight - anchor).double().square()
             self._constant += (old.double() * share.double() * apart).sum().to(self._constant.device)
-            self._importance[name], self._anchor[name] = total, torch.lerp(anchor, weight, share)
+            self.importance[name], self._anchor[name] = total, torch.lerp(anchor, weight, share)
 
     def replace(self, importance: Mapping[str, Tensor]) -> None:
         """Make this importance and the current weights the only ones."""
-        self._importance = dict(importance)
+        self.importance = dict(importance)
         self._anchor = {name: self._network.parameters[name].detach().clone() for name in importance}
 
     def tensors(self) -> dict[str, Tensor]:
         """The whole state by name."""
-        return {**named(importance=self._importance, anchor=self._anchor), "constant": self._constant}
+        return {**named(importance=self.importance, anchor=self._anchor), "constant": self._constant}
 
     def blank(self, names: Iterable[str]) -> dict[str, Tensor]:
         """What a state that holds these names must look like, for `restored`."""
@@ -114,12 +103,12 @@ class QuadraticPenalty:
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Take a state that fits."""
-        self._importance, self._anchor = group(tensors, "importance"), group(tensors, "anchor")
+        self.importance, self._anchor = group(tensors, "importance"), group(tensors, "anchor")
         self._constant = tensors["constant"]
 
     def memory(self) -> Memory:
         """Importance is the regularization parameter; the anchor comes on top."""
-        importance = num_bytes(self._importance.values())
+        importance = num_bytes(self.importance.values())
         return Memory(importance, importance + num_bytes(self._anchor.values()))
 
 
