@@ -1,4 +1,4 @@
-"""One run, one folder: what was asked, what happened, what came out, and the final state."""
+"""One run, one folder: the configuration, what happened, the result, and the final state."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class RunFolder:
 
     @property
     def experiment(self) -> Path:
-        """What was asked."""
+        """The configuration."""
         return self.path / "experiment.json"
 
     @property
@@ -36,7 +36,7 @@ class RunFolder:
 
     @property
     def result(self) -> Path:
-        """What came out."""
+        """The result."""
         return self.path / "result.json"
 
     @property
@@ -88,10 +88,10 @@ class RunFolder:
 
     @contextmanager
     def claimed(self, experiment: bytes, *, resume: bool = False) -> Iterator[None]:
-        """Hold the folder for as long as the context lasts, with what was asked written into it.
+        """Hold the folder within the context, with the configuration written into it.
 
         Args:
-            experiment: What was asked.
+            experiment: The configuration.
             resume: The folder may hold a run already.
 
         Raises:
@@ -125,9 +125,9 @@ def run_folders(paths: Iterable[Path]) -> list[RunFolder]:
     for path in paths:
         if not path.is_dir():
             raise ValueError(f"{path} is no folder: name run folders, or folders that hold some")
-        asked = RunFolder(path).experiment
-        inside = [path] if asked.exists() else sorted(file.parent for file in path.rglob(asked.name))
+        config = RunFolder(path).experiment
+        inside = [path] if config.exists() else sorted(file.parent for file in path.rglob(config.name))
         if not inside:
-            raise ValueError(f"{path} holds no run: there is no {asked.name} in it")
+            raise ValueError(f"{path} holds no run: there is no {config.name} in it")
         found.update({run.resolve(): run for run in inside})
     return [RunFolder(path) for path in found.values()]

@@ -23,7 +23,7 @@ HOLDER = ".lock-holder.json"
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder for as long as the context lasts.
+    """Hold a folder within the context.
 
     Raises:
         ValueError: If another process holds it; the message says which.

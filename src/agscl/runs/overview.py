@@ -41,13 +41,13 @@ def _row(folder: RunFolder) -> dict[str, Any]:
         method = experiment.get("method")
         options = dict(method) if isinstance(method, Mapping) else {"name": method}
         name, preset, seed = options.pop("name", None), experiment.get("preset"), experiment.get("seed")
-        asked = {
+        config = {
             "preset": None if preset is None else str(preset),
             "method": None if name is None else str(name),
             "options": _named_values(options),
             "seed": seed if isinstance(seed, int) else None,
         }
-        return row | asked | _outcome(folder)
+        return row | config | _outcome(folder)
     except (ValueError, OSError, AttributeError):
         return row | {"status": UNREADABLE}
 

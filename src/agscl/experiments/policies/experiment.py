@@ -31,7 +31,7 @@ class PolicyExperiment(AnyExperiment):
 
     Attributes:
         training: How each task is learned and evaluated.
-        tasks: Only the first so many tasks; `None` for all.
+        tasks: Only the first n tasks; `None` for all.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = {"extra": "forbid", "strict": True}

@@ -25,7 +25,7 @@ class Experiment(AnyExperiment):
 
     Attributes:
         training: How each task is trained.
-        tasks: Only the first so many tasks of the drawn order; `None` for all.
+        tasks: Only the first n tasks of the drawn order; `None` for all.
         cpr: Strength of the entropy term that `agscl.CPR` adds to the method.
         fraction: Share of each class's training and validation examples that is used; tests stay whole.
         width: What all widths of the preset's network are multiplied with; for ablations.
