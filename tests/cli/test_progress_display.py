@@ -17,9 +17,9 @@ EVENTS = [
 
 def shown(terminal, events):
     console = Output(file=io.StringIO(), force_terminal=terminal, width=140)
-    with progress(console, "ags-cl") as sink:
+    with progress(console, "ags-cl") as logger:
         for event in events:
-            sink.emit(event)
+            logger.emit(event)
     return console.file.getvalue()
 
 
@@ -31,11 +31,11 @@ def test_a_terminal_shows_task_epoch_and_accuracy():
 
 def test_a_finished_task_shows_its_test_accuracy_and_the_mean():
     console = Output(file=io.StringIO(), force_terminal=True, width=140)
-    with progress(console, "ags-cl") as sink:
-        assert isinstance(sink, LiveProgress)
+    with progress(console, "ags-cl") as logger:
+        assert isinstance(logger, LiveProgress)
         for event in EVENTS:
-            sink.emit(event)
-        assert [task.finished for task in sink.display.tasks] == [True, True]
+            logger.emit(event)
+        assert [task.finished for task in logger.display.tasks] == [True, True]
     assert "test 75.0%  mean so far 50.0%" in console.file.getvalue()
 
 

@@ -1,6 +1,7 @@
 """The method in CONTRIBUTING.md works as it stands there."""
 
 import sys
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -51,3 +52,14 @@ def test_example_is_made_from_the_command_lines_options(example: Any, monkeypatc
     assert method_from_options("l2", {"lam": "0.1"}, {}) == example.L2(lam=0.1)
     with pytest.raises(ValueError, match="l2 needs a value for 'lam'"):
         method_from_options("l2", {}, {})
+
+
+@pytest.mark.parametrize(
+    ("path", "home"),
+    [("agscl.methods.measured", "weights.consolidated_penalty"), ("agscl.methods.fisher", "weights.fisher")],
+)
+def test_names_that_methods_outside_the_library_import_stay_where_they_were(path: str, home: str) -> None:
+    offered, defined = import_module(path), import_module(f"agscl.methods.{home}")
+    names = [name for name in vars(offered) if not name.startswith("_")]
+    assert names
+    assert all(getattr(offered, name) is getattr(defined, name) for name in names)

@@ -41,21 +41,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _run(sys.argv[1:] if arguments is None else list(arguments))
         finally:
             if sys.stdout is not None:
-                sys.stdout.flush()  # here, where it is known what a closed pipe means
+                sys.stdout.flush()  # here, where it is known what a closed pipe or a full disk means
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more when it ends
+        _discard_output()
         return UNREAD
+    except (ValueError, OSError) as error:
+        sys.stderr.write(f"agscl: error: {_one_line(error)}\n")
+        try:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        except OSError:
+            _discard_output()
+        return 2
+
+
+def _discard_output() -> None:
+    """Drop what standard output could not take: Python writes it once more when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(given: Sequence[str]) -> int:
     arguments = parser_for(given).parse_args(given)
     try:
         code: int = import_module(f".{arguments.command}", __package__).run(arguments)
-    except BrokenPipeError:
-        raise
-    except (ValueError, OSError) as error:
-        sys.stderr.write(f"agscl: error: {_one_line(error)}\n")
-        return 2
+    except (ValueError, OSError):
+        raise  # `main` tells it, and needs no torch for that
     except KeyboardInterrupt:
         sys.stderr.write("agscl: interrupted\n")
         return INTERRUPTED
