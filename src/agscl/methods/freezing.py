@@ -45,6 +45,7 @@ def freeze(network: Network, task: RunningTask, masks: Mapping[str, Tensor]) -> 
         task: The task to be learned.
         masks: By parameter name, a bool tensor that broadcasts to it; true positions stay.
     """
+    masks = {name: mask for name, mask in masks.items() if network.parameters[name].requires_grad}
     whole = {name for name, mask in masks.items() if mask.all()} | network.graph.own_heads(task.learned)
     part = {name: mask for name, mask in masks.items() if name not in whole}
     parameters = [network.parameters[name] for name in part]
@@ -64,9 +65,11 @@ def freeze(network: Network, task: RunningTask, masks: Mapping[str, Tensor]) -> 
 def restoration(network: Network, masks: Mapping[str, Tensor], *, to_zero: bool = False) -> Callable[[], None]:
     """A function that restores positions to their current values, or to zero: ``w * free + kept``.
 
+    Parameters that the user has frozen (``requires_grad=False``) are left alone.
     It is exact for finite weights: -0.0 is kept in free positions, and adding it leaves every number as it is,
     +0.0 and -0.0 included.
     """
+    masks = {name: mask for name, mask in masks.items() if network.parameters[name].requires_grad}
     weights = [network.parameters[name].detach() for name in masks]
     free = [(~mask).to(w.dtype) for w, mask in zip(weights, masks.values(), strict=True)]
     kept = [] if to_zero else [torch.where(mask, w, -0.0) for w, mask in zip(weights, masks.values(), strict=True)]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from agscl.nodes import Expansion, NodeGraph
+from agscl.nodes import Expansion, NodeGraph, Slice
 
 Predict = Callable[[Any], Tensor]
 """Maps a batch to the outputs of the task that was just learned."""
@@ -47,6 +47,11 @@ class Network:
         """Parameters that tasks have in common, by name: all but those of heads that serve one task each."""
         own = {name for head in self.graph.heads if head.tasks for name in head.parameters}
         return {name: p for name, p in self.parameters.items() if name not in own and p.requires_grad}
+
+    def trained(self, pieces: Iterable[Slice]) -> tuple[Slice, ...]:
+        """Those of the slices whose tensor learns: not the parameters that the user has frozen (`requires_grad`)."""
+        fixed = {name for name, parameter in self.parameters.items() if not parameter.requires_grad}
+        return tuple(piece for piece in pieces if piece.parameter not in fixed)
 
     def zeros(self) -> dict[str, Tensor]:
         """Zeros for every parameter that tasks have in common, by name."""

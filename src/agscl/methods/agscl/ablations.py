@@ -26,14 +26,17 @@ def add_penalty_gradient(network: Network, state: NodeState, mu: float, lam: flo
     """
     parameters = network.parameters
     for layer in network.graph.layers:
-        rows, omega = gather(layer.incoming, parameters), state.importance[layer.name]
+        trained = network.trained(layer.incoming)
+        if not trained:
+            continue
+        rows, omega = gather(trained, parameters), state.importance[layer.name]
         important = omega > 0
         pull = mu * normalize(rows, dim=1)
         pull[important] = 0.0
         if math.isfinite(lam):
-            drift = rows[important] - state.anchors[layer.name]
+            drift = rows[important] - state.anchors_of(layer, trained, parameters)
             pull[important] = (lam * omega[important])[:, None] * normalize(drift, dim=1)
-        chosen = {piece.parameter: parameters[piece.parameter] for piece in layer.incoming}
+        chosen = {piece.parameter: parameters[piece.parameter] for piece in trained}
         # A parameter without a gradient gets zeros that go nowhere.
         grads = {n: torch.zeros_like(p) if p.grad is None else p.grad for n, p in chosen.items()}
-        scatter(layer.incoming, grads, gather(layer.incoming, grads) + scale * pull)
+        scatter(trained, grads, gather(trained, grads) + scale * pull)

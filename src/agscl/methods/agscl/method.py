@@ -30,7 +30,7 @@ from agscl.nodes import Expansion
 from agscl.nodes.slices import gather, scatter
 
 from .ablations import add_penalty_gradient
-from .importance import accumulate, average_activation
+from .importance import accumulate, average_activation, require_needed
 from .penalty import drift_penalty, sparsity_penalty
 from .proximal import attract, shrink
 from .reinit import check_initialisers, rand_init, zero_init
@@ -133,21 +133,25 @@ class AdaptiveGroupSparsity(Expandable):
         parameters = self._network.parameters
         rates = task.rates(parameters)
         for layer in self._network.graph.layers:
-            rate = next((rates[piece.parameter] for piece in layer.incoming if piece.parameter in rates), None)
+            trained = self._network.trained(layer.incoming)
+            rate = next((rates[piece.parameter] for piece in trained if piece.parameter in rates), None)
             if rate is not None:
-                rows, omega = gather(layer.incoming, parameters), self._state.importance[layer.name]
+                rows, omega = gather(trained, parameters), self._state.importance[layer.name]
                 important = omega > 0
                 result = torch.where(important[:, None], rows, shrink(rows, rate * self._method.mu))
                 if not self._method.hard:
                     threshold = rate * self._method.lam * omega[important]
-                    result[important] = attract(rows[important], self._state.anchors[layer.name], threshold)
-                scatter(layer.incoming, parameters, result)
+                    anchors = self._state.anchors_of(layer, trained, parameters)
+                    result[important] = attract(rows[important], anchors, threshold)
+                scatter(trained, parameters, result)
 
     def finish(self, learned: Learned) -> None:
         """Update importance (8), then re-initialise: first (I.1), then (I.2)."""
         self.require_intact(learned.tasks[:-1])
         method, network, state = self._method, self._network, self._state
-        for name, activation in average_activation(network, learned).items():
+        activations = average_activation(network, learned)
+        require_needed(network, activations, state.important(), learned)
+        for name, activation in activations.items():
             state.importance[name] = omega = accumulate(state.importance[name], activation, method.eta)
             state.since[name][(omega > 0) & (state.since[name] == FREE)] = len(learned.tasks)
         if method.cut:
@@ -163,12 +167,19 @@ class AdaptiveGroupSparsity(Expandable):
         """Terms (a) and (b) of equation (2) at the current weights, shape ``()``; hard-frozen nodes cannot drift."""
         terms = []
         for layer in self._network.graph.layers:
-            rows, omega = gather(layer.incoming, self._network.parameters), self._state.importance[layer.name]
+            trained, parameters = self._network.trained(layer.incoming), self._network.parameters
+            if not trained:
+                continue
+            rows, omega = gather(trained, parameters), self._state.importance[layer.name]
             terms.append(sparsity_penalty(rows[omega == 0], self._method.mu))
             if not self._method.hard:
-                anchor, rows, omega = self._state.anchors[layer.name], rows[omega > 0], omega[omega > 0]
+                anchor, rows, omega = (
+                    self._state.anchors_of(layer, trained, parameters),
+                    rows[omega > 0],
+                    omega[omega > 0],
+                )
                 terms.append(drift_penalty(rows, anchor, omega, self._method.lam))
-        return torch.stack(terms).sum()
+        return torch.stack(terms).sum() if terms else torch.zeros(())
 
     def importance(self) -> dict[str, Tensor]:
         """Omega of equation (8) by layer, each of shape ``(num_nodes,)``."""

@@ -20,6 +20,8 @@ from agscl.nodes.slices import fill, gather, scatter
 def zero_init(network: Network, free: Mapping[str, Tensor], task: int) -> None:
     """(I.1) Zero every weight that leaves a free node into the next layers and the head just learned.
 
+    Weights that the user has frozen (``requires_grad=False``) stay; `require_needed` has kept what they need.
+
     Args:
         network: The network, changed in place.
         free: By layer, which nodes are unimportant: bool, shape ``(num_nodes,)``.
@@ -27,7 +29,7 @@ def zero_init(network: Network, free: Mapping[str, Tensor], task: int) -> None:
     """
     other_heads = network.graph.head_parameters - network.graph.head_of(task)
     for layer in network.graph.layers:
-        leaving = [piece for piece in layer.outgoing if piece.parameter not in other_heads]
+        leaving = [piece for piece in network.trained(layer.outgoing) if piece.parameter not in other_heads]
         fill(leaving, network.state, free[layer.name], 0.0)
 
 
@@ -36,7 +38,7 @@ def rand_init(network: Network, free: Mapping[str, Tensor], rho: float) -> None:
     """(I.2) Draw anew what comes into a free node, with probability `rho`, from its layer's own initialiser.
 
     The affine pair and the statistics of a norm layer behind it begin anew with it. Draws come from torch's global
-    generator; ``rho=0`` draws nothing.
+    generator; ``rho=0`` draws nothing. Weights that the user has frozen stay, and so do statistics behind them.
     """
     if rho == 0:
         return
@@ -48,7 +50,10 @@ def rand_init(network: Network, free: Mapping[str, Tensor], rho: float) -> None:
     state = network.state
     for layer in network.graph.layers:
         drawn = free[layer.name] & (torch.rand(layer.num_nodes, device=free[layer.name].device) < rho)
-        slices = layer.incoming + layer.statistics
+        trained = network.trained(layer.incoming)
+        slices = trained + layer.statistics if len(trained) == len(layer.incoming) else trained
+        if not slices:
+            continue
         scatter(slices, state, torch.where(drawn[:, None], gather(slices, fresh), gather(slices, state)))
 
 
