@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from agscl.methods.method import Network
+from agscl.methods.user_frozen import columns_of
 from agscl.nodes.slices import gather, scatter
 
 from .state import NodeState
@@ -34,7 +35,7 @@ def add_penalty_gradient(network: Network, state: NodeState, mu: float, lam: flo
         pull = mu * normalize(rows, dim=1)
         pull[important] = 0.0
         if math.isfinite(lam):
-            drift = rows[important] - state.anchors_of(layer, trained, parameters)
+            drift = rows[important] - columns_of(trained, layer.incoming, state.anchors[layer.name], parameters)
             pull[important] = (lam * omega[important])[:, None] * normalize(drift, dim=1)
         chosen = {piece.parameter: parameters[piece.parameter] for piece in trained}
         # A parameter without a gradient gets zeros that go nowhere.

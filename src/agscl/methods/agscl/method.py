@@ -26,11 +26,12 @@ from agscl.methods.method import (
     num_bytes,
     restored,
 )
+from agscl.methods.user_frozen import columns_of, require_needed
 from agscl.nodes import Expansion
 from agscl.nodes.slices import gather, scatter
 
 from .ablations import add_penalty_gradient
-from .importance import accumulate, average_activation, require_needed
+from .importance import accumulate, average_activation
 from .penalty import drift_penalty, sparsity_penalty
 from .proximal import attract, shrink
 from .reinit import check_initialisers, rand_init, zero_init
@@ -130,8 +131,7 @@ class AdaptiveGroupSparsity(Expandable):
     @torch.no_grad()
     def _take_proximal_step(self, task: RunningTask) -> None:
         """Equation (7): free nodes shrink, important ones are attracted (or, frozen hard, stay)."""
-        parameters = self._network.parameters
-        rates = task.rates(parameters)
+        parameters, rates = self._network.parameters, task.rates(self._network.parameters)
         for layer in self._network.graph.layers:
             trained = self._network.trained(layer.incoming)
             rate = next((rates[piece.parameter] for piece in trained if piece.parameter in rates), None)
@@ -141,7 +141,7 @@ class AdaptiveGroupSparsity(Expandable):
                 result = torch.where(important[:, None], rows, shrink(rows, rate * self._method.mu))
                 if not self._method.hard:
                     threshold = rate * self._method.lam * omega[important]
-                    anchors = self._state.anchors_of(layer, trained, parameters)
+                    anchors = columns_of(trained, layer.incoming, self._state.anchors[layer.name], parameters)
                     result[important] = attract(rows[important], anchors, threshold)
                 scatter(trained, parameters, result)
 
@@ -173,12 +173,8 @@ class AdaptiveGroupSparsity(Expandable):
             rows, omega = gather(trained, parameters), self._state.importance[layer.name]
             terms.append(sparsity_penalty(rows[omega == 0], self._method.mu))
             if not self._method.hard:
-                anchor, rows, omega = (
-                    self._state.anchors_of(layer, trained, parameters),
-                    rows[omega > 0],
-                    omega[omega > 0],
-                )
-                terms.append(drift_penalty(rows, anchor, omega, self._method.lam))
+                anchor = columns_of(trained, layer.incoming, self._state.anchors[layer.name], parameters)
+                terms.append(drift_penalty(rows[omega > 0], anchor, omega[omega > 0], self._method.lam))
         return torch.stack(terms).sum() if terms else torch.zeros(())
 
     def importance(self) -> dict[str, Tensor]:

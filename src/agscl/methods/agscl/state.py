@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from agscl.methods.masks import FREE
 from agscl.methods.method import Network, group, named
-from agscl.nodes import Expansion, NodeLayer, Slice
+from agscl.nodes import Expansion
 from agscl.nodes.slices import gather, scatter
 
 
@@ -35,16 +35,6 @@ class NodeState:
     def free(self) -> dict[str, Tensor]:
         """Which nodes are not, by layer."""
         return {name: omega == 0 for name, omega in self.importance.items()}
-
-    def anchors_of(self, layer: NodeLayer, pieces: Sequence[Slice], tensors: Mapping[str, Tensor]) -> Tensor:
-        """The columns of a layer's anchors that belong to some of its incoming slices, in their order."""
-        anchors = self.anchors[layer.name]
-        if len(pieces) == len(layer.incoming):
-            return anchors
-        widths = [gather([piece], tensors).shape[1] for piece in layer.incoming]
-        names = {piece.parameter for piece in pieces}
-        parts = zip(layer.incoming, anchors.split(widths, dim=1), strict=True)
-        return torch.cat([part for piece, part in parts if piece.parameter in names], dim=1)
 
     def grow(self, network: Network, expansion: Expansion) -> None:
         """Take new nodes, which are free; anchors get zeros for connections from them.
