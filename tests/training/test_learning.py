@@ -128,10 +128,10 @@ def test_a_term_that_a_method_adds_to_the_loss_is_trained(make_learner, sequence
         has_extra_loss = True
 
         def __init__(self, guard):
-            self.attach, self.config = guard.attach, []
+            self.attach, self.shapes = guard.attach, []
 
         def extra_loss(self, batch, forward):
-            self.config.append([tuple(logits.shape) for logits in forward(batch)])
+            self.shapes.append([tuple(logits.shape) for logits in forward(batch)])
             return sum(p.square().sum() for p in plain.model.parameters())
 
     plain, free = make_learner(), make_learner()
@@ -140,7 +140,7 @@ def test_a_term_that_a_method_adds_to_the_loss_is_trained(make_learner, sequence
     learn_task(free, sequence.tasks[0], 0)
     norms = [sum(p.square().sum() for p in learner.model.parameters()) for learner in (plain, free)]
     assert norms[0] < norms[1]
-    assert guard.config[0] == [(16, 2), (16, 3), (16, 2)]
+    assert guard.shapes[0] == [(16, 2), (16, 3), (16, 2)]
 
 
 def test_a_sequence_fills_the_accuracy_matrix_on_and_below_the_diagonal(make_learner, sequence):

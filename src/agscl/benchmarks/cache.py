@@ -265,6 +265,10 @@ def require_sets(names: Iterable[str], root: Path | None = None) -> None:
 
     Raises:
         DataError: If one is not in the folder; the message has the commands that get all that are missing.
+
+    Args:
+        names: The data sets needed.
+        root: Folder of the data sets; default: the platform's cache folder.
     """
     cache = Cache(root)
     missing = [data_set(name) for name in names if name not in cache]

@@ -27,7 +27,12 @@ SHAPE = (1, 8, 8)
 
 
 def digits(seed: int = 0, options: LoadOptions | None = None, *, num_tasks: int = 5) -> TaskSequence:
-    """Split digits: 1, 2, 5 or 10 tasks, and each tells apart digits that no other task has seen.
+    """Split digits: each task tells apart digits that no other task has seen.
+
+    Args:
+        seed: Draws the order of the digits (hence of the tasks) and the three parts.
+        options: Scale, device and so on.
+        num_tasks: 1, 2, 5 or 10; each task gets an equal share of the ten digits.
 
     Example:
         >>> sequence = digits(options=LoadOptions(tasks=2))
@@ -48,7 +53,12 @@ def digits(seed: int = 0, options: LoadOptions | None = None, *, num_tasks: int 
 
 
 def permuted_digits(seed: int = 0, options: LoadOptions | None = None, *, num_tasks: int = 10) -> TaskSequence:
-    """All ten digits in every task, each task with its own fixed order of the pixels (the first: natural).
+    """All ten digits in every task, each task with its own fixed order of the pixels.
+
+    Args:
+        seed: Draws the pixel orders and the three parts.
+        options: Scale, device and so on.
+        num_tasks: Number of pixel orders; the first is the natural one.
 
     Example:
         >>> [task.name for task in permuted_digits(num_tasks=2).tasks]
@@ -61,7 +71,12 @@ def permuted_digits(seed: int = 0, options: LoadOptions | None = None, *, num_ta
 
 
 def rotated_digits(seed: int = 0, options: LoadOptions | None = None, *, num_tasks: int = 6) -> TaskSequence:
-    """All ten digits in every task, each task at its own angle, spread evenly over a half turn.
+    """All ten digits in every task, each task at its own angle.
+
+    Args:
+        seed: Draws the order of the angles and the three parts.
+        options: Scale, device and so on.
+        num_tasks: Number of angles, spread evenly over a half turn.
 
     Example:
         >>> sorted(task.name for task in rotated_digits(num_tasks=2).tasks)

@@ -134,6 +134,9 @@ class ImageExamples:
         rows: Which images are meant, int64 of shape ``(M,)``; all of them when not given.
         device: Where batches are prepared and delivered; default: where ``images`` are.
 
+    Raises:
+        ValueError: If the images are of another type or shape, or their number is not that of the labels.
+
     Example:
         >>> images, labels = torch.zeros(5, 1, 8, 8, dtype=torch.uint8), torch.arange(5)
         >>> examples = ImageExamples(images, labels, Pipeline(mean=(0.5,), std=(0.25,)))

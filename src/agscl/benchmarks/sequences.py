@@ -35,7 +35,15 @@ PAPER_CUB_TRAINING_SHARE = 0.8
 def cifar100(
     seed: int = 0, options: LoadOptions | None = None, *, num_tasks: int = 10, shuffle_classes: bool = True
 ) -> TaskSequence:
-    """CIFAR-100, 10 tasks of 10 classes (or 20 of 5, and so on)."""
+    """CIFAR-100, 10 tasks of 10 classes (or 20 of 5, and so on).
+
+    Args:
+        seed: Draws the order of classes, or of tasks, and the validation examples.
+        options: Scale, device and so on.
+        num_tasks: Number of tasks of equal size.
+        shuffle_classes: Draw which classes share a task. Without it tasks are ten classes in alphabetical
+            order and only the order of tasks is drawn, as in the AGS-CL code.
+    """
     options = options or LoadOptions()
     parts = prepare(_load("cifar100", options), seed, options)
     return split_classes("cifar100", parts, seed, num_tasks, shuffle_classes=shuffle_classes)
@@ -56,8 +64,12 @@ def cifar10_100(
 def omniglot(seed: int = 0, options: LoadOptions | None = None, *, shuffle_tasks: bool = False) -> TaskSequence:
     """Omniglot: each of the 50 alphabets is a task, its characters are the classes (14 to 55).
 
-    Of the 20 drawings of each character 2 are for testing and about 2 of the others for validation. The order of
-    alphabets is drawn with ``shuffle_tasks`` alone; the paper's is alphabetical (section 4.1).
+    Of the 20 drawings of each character 2 are for testing and about 2 of the others for validation.
+
+    Args:
+        seed: Draws the split, and the order of alphabets if it is shuffled.
+        options: Scale, device and so on.
+        shuffle_tasks: Draw the order; the paper does not (section 4.1), then it is alphabetical.
     """
     options = options or LoadOptions()
     images = with_drawn_test(_load("omniglot", options), OMNIGLOT_TEST_SHARE, seed)
@@ -85,8 +97,19 @@ def cub200(
     """CUB-200-2011, 10 tasks of 20 kinds of birds.
 
     Inputs are the middle 7/8 of the stored images (224 of 256 pixels), scaled to ``size``; with augmentation,
-    as in the AGS-CL code, boxes of random size and shape, half of them mirrored. In its split, "paper", the first
-    80 % of each class's images train.
+    as in the AGS-CL code, boxes of random size and shape, half of them mirrored.
+
+    Args:
+        seed: Draws the order of classes, or of tasks, and the validation examples.
+        options: Scale, device and so on.
+        num_tasks: Number of tasks of equal size.
+        split: ``"official"``, about half for training; ``"paper"``: the first 80 % of each class's images, as
+            the AGS-CL code does.
+        size: Side of the inputs in pixels.
+        shuffle_classes: As for :func:`cifar100`.
+
+    Raises:
+        ValueError: If there is no such split.
     """
     options = options or LoadOptions()
     images = _load("cub200", options)
@@ -103,7 +126,16 @@ def cub200(
 
 
 def eight(seed: int = 0, options: LoadOptions | None = None, *, sets: Sequence[str] = EIGHT) -> TaskSequence:
-    """Eight data sets (or some, ``sets``), one task each, all as 32x32 colour images with their own statistics."""
+    """Eight data sets, one task each, all as 32x32 colour images with their own statistics.
+
+    Args:
+        seed: Draws the order of the sets and the validation examples.
+        options: Scale, device and so on.
+        sets: Which of the eight, if not all are there.
+
+    Raises:
+        ValueError: If a set is none of the eight.
+    """
     options = options or LoadOptions()
     if unknown := set(sets) - set(EIGHT):
         raise ValueError(f"not among the eight data sets: {', '.join(sorted(unknown))}")

@@ -63,6 +63,9 @@ def backward_transfer(R: ArrayLike) -> float:
 
     Source: Lopez-Paz & Ranzato (2017), "BWT".
 
+    Raises:
+        ValueError: If there are fewer than two tasks.
+
     Example:
         >>> backward_transfer([[0.8, 0.5], [0.4, 1.0]])
         -0.4
@@ -102,6 +105,9 @@ def forgetting(R: ArrayLike) -> float:
     .. math:: \frac1{T-1} \sum_{j<T} \left( \max_{l<T} R_{lj} - R_{Tj} \right)
 
     Source: Chaudhry et al. (2018), "F". Negative if the last task improved the earlier ones.
+
+    Raises:
+        ValueError: If there are fewer than two tasks.
 
     Example:
         >>> forgetting([[0.8, 0.5], [0.4, 1.0]])

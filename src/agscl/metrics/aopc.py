@@ -29,6 +29,9 @@ def aopc(scores: Sequence[float]) -> list[float]:
     Args:
         scores: :math:`f(k)`, the score with nothing pruned (:math:`k = 0`) and after each step.
 
+    Returns:
+        One value for each score, in its units; the first is 0.
+
     Example:
         >>> aopc([1.0, 0.5, 0.25])
         [0.0, 0.25, 0.4166666666666667]
@@ -59,6 +62,9 @@ def prediction_curve(
 
     Raises:
         ValueError: If the ratios do not ascend from 0 to 1.
+
+    Returns:
+        One score for each ratio.
 
     Example:
         >>> from agscl.nodes import trace

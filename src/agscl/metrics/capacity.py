@@ -107,6 +107,11 @@ def node_states(
     Frozen: a task needs it (importance above 0). Dead: none does, and all that comes into it is exactly zero, so
     that it can be removed. Free: the others, ready to learn.
 
+    Args:
+        layers: The model's nodes, `NodeGraph.layers`.
+        importance: Importance of each layer's nodes, such as `Guard.importance`.
+        state: The model's weights by name, such as its state dict.
+
     Example:
         >>> from agscl.nodes import trace
         >>> model = torch.nn.Sequential(torch.nn.Linear(1, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))

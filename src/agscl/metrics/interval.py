@@ -81,6 +81,9 @@ def interquartile_mean(values: Sequence[float]) -> float:
     Less moved by an outlier than the mean, less coarse than the median; fewer than four values lose none.
     Source: Agarwal et al. (2021), "IQM".
 
+    Raises:
+        ValueError: If there are no values.
+
     Example:
         >>> interquartile_mean([0.0, 2.0, 4.0, 100.0])
         3.0
@@ -92,6 +95,9 @@ def interquartile_mean(values: Sequence[float]) -> float:
 
 def iqm_interval(values: Sequence[float]) -> Range:
     """Interquartile mean of independent runs with its 95 % interval, see `bootstrap`.
+
+    Raises:
+        ValueError: If there are no values.
 
     Example:
         >>> iqm_interval([1.0, 2.0, 3.0, 4.0])
@@ -137,6 +143,10 @@ def paired_difference(first: Sequence[float], second: Sequence[float]) -> Differ
 
     Raises:
         ValueError: If the lengths differ or are 0.
+
+    Args:
+        first: One value a seed.
+        second: The same seeds in the same order.
 
     Example:
         >>> paired_difference([2.0, 3.0, 4.0], [1.0, 2.0, 3.0])

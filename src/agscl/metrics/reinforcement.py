@@ -49,6 +49,9 @@ def accumulated(relative_scores: ArrayLike) -> Tensor:
 
     Source: Jung et al. (2020), section 4.2, figure 7(a).
 
+    Args:
+        relative_scores: Shape ``(times, T)``; NaN where a task was not learned yet or not measurable, counted as 0.
+
     Example:
         >>> accumulated([[0.5, float("nan")], [1.0, 0.25]]).tolist()
         [0.5, 1.25]
@@ -191,6 +194,9 @@ def _square(A: ArrayLike) -> Tensor:
 
 def bootstrap_mean(values: Sequence[float]) -> Range:
     """Mean of independent runs with its 95 % interval, see `bootstrap`.
+
+    Raises:
+        ValueError: If there are no values.
 
     Example:
         >>> bootstrap_mean([1.0])

@@ -19,6 +19,12 @@ class AlexNet32(nn.Module):
         size: Height and width of the input images, at least 30.
         width: Factor of all widths.
 
+    Raises:
+        ValueError: If the images are too small.
+
+    Attributes:
+        num_features: Width of the output.
+
     Example:
         >>> from torch import zeros
         >>> AlexNet32(width=0.125)(zeros(1, 3, 32, 32)).shape
@@ -55,6 +61,9 @@ def alexnet224(*, pretrained: bool = True) -> Trunk:
     """AlexNet for 224x224 photographs, 4,096 features, as in the paper's CUB-200 experiment.
 
     Torchvision's ImageNet weights are a download of 233 MB, kept by torch.
+
+    Args:
+        pretrained: Start from torchvision's ImageNet weights (a download of 233 MB, kept by torch).
     """
     return library_trunk("torchvision:alexnet", pretrained=pretrained)
 

@@ -19,6 +19,12 @@ class ConvNet(nn.Module):
         size: Height and width of the input images; a multiple of 8.
         width: Factor of all widths.
 
+    Raises:
+        ValueError: If the size is not a multiple of 8.
+
+    Attributes:
+        num_features: Width of the output.
+
     Example:
         >>> from torch import zeros
         >>> ConvNet(width=0.25)(zeros(1, 3, 32, 32)).shape

@@ -9,7 +9,12 @@ from torch import Tensor, nn
 
 
 class Trunk(nn.Module):
-    """A network without its classifier: it maps images to ``num_features`` features."""
+    """A network without its classifier: it maps images to ``num_features`` features.
+
+    Args:
+        network: The network without its classifier.
+        num_features: Width of its output.
+    """
 
     def __init__(self, network: nn.Module, num_features: int) -> None:
         super().__init__()

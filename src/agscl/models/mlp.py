@@ -25,6 +25,12 @@ class MLP(nn.Module):
         num_inputs: Number of values in one input.
         widths: Number of neurons of each layer; the last is the number of features.
 
+    Raises:
+        ValueError: If there is no layer.
+
+    Attributes:
+        num_features: Width of the output.
+
     Example:
         >>> from torch import zeros
         >>> MLP(4, (8, 3))(zeros(2, 2, 2)).shape

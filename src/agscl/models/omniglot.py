@@ -20,6 +20,12 @@ class OmniglotNet(nn.Module):
         size: Height and width of the input images, at least 16.
         width: Factor of the number of channels.
 
+    Raises:
+        ValueError: If the images are too small.
+
+    Attributes:
+        num_features: Width of the output.
+
     Example:
         >>> from torch import zeros
         >>> OmniglotNet()(zeros(1, 1, 28, 28)).shape

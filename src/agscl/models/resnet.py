@@ -17,6 +17,9 @@ class ResNet18(nn.Module):
     Args:
         channels: Channels of the input images, of any height and width from 8 up.
 
+    Attributes:
+        num_features: Width of the output.
+
     Example:
         >>> from torch import zeros
         >>> ResNet18()(zeros(1, 3, 32, 32)).shape

@@ -17,6 +17,10 @@ class Activity:
     For ReLU networks this is the mean activation of Jung et al. (2020), equation (8). A node that is read at
     several places counts the mean over them. Exactly zero means: not active on any sample.
 
+    Args:
+        model: The traced model, with its current weights.
+        graph: Its node graph.
+
     >>> from agscl import trace
     >>> model = nn.Sequential(nn.Linear(1, 2, bias=False), nn.ReLU(), nn.Linear(2, 1))
     >>> model[0].weight.data[:] = torch.tensor([[1.0], [-1.0]])

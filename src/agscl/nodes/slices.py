@@ -13,6 +13,10 @@ from .graph import Slice
 def gather(slices: Iterable[Slice], tensors: Mapping[str, Tensor]) -> Tensor:
     """Group vectors of a layer's nodes, shape ``(num_nodes, I)``: a copy, one row a node.
 
+    Args:
+        slices: What belongs to the nodes, such as `NodeLayer.incoming`.
+        tensors: The tensors by name, such as a state dict.
+
     >>> state = {"weight": torch.tensor([[1.0, 2.0], [3.0, 4.0]]), "bias": torch.tensor([5.0, 6.0])}
     >>> nodes = torch.tensor([[0], [1]])
     >>> gather([Slice("weight", 0, nodes), Slice("bias", 0, nodes)], state)
@@ -70,8 +74,13 @@ def lay_out(
 ) -> dict[tuple[str, int], Tensor]:
     """Spread one value per node over the positions that belong to it, and a default over all others.
 
-    Each slice comes with its nodes' values, shape ``(num_nodes,)``; what comes back, by tensor name and dimension,
-    broadcasts to the named tensor.
+    Args:
+        pieces: Slices, each with its nodes' values, shape ``(num_nodes,)``.
+        tensors: The tensors by name.
+        default: Value of positions that belong to no node.
+
+    Returns:
+        By tensor name and dimension, a tensor that broadcasts to the named one.
     """
     spread: dict[tuple[str, int], Tensor] = {}
     for piece, values in pieces:

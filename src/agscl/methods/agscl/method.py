@@ -81,7 +81,11 @@ class AGSCL:
         return math.isinf(self.lam)
 
     def protect(self, network: Network) -> AdaptiveGroupSparsity:
-        """A protection of the network, with nothing learned yet."""
+        """A protection of the network, with nothing learned yet.
+
+        Raises:
+            ValueError: If a layer cannot be re-initialised although `rho` asks for it.
+        """
         if self.rho > 0:
             check_initialisers(network.model, network.graph)
         return AdaptiveGroupSparsity(self, network)

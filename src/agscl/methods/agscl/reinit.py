@@ -35,7 +35,7 @@ def zero_init(network: Network, free: Mapping[str, Tensor], task: int) -> None:
 
 @torch.no_grad()
 def rand_init(network: Network, free: Mapping[str, Tensor], rho: float) -> None:
-    """(I.2) Draw anew what comes into a free node, with probability `rho`, from its layer's own initialiser.
+    """(I.2) Re-initialise what comes into a free node, with probability `rho`, from its layer's own initialiser.
 
     The affine pair and the statistics of a norm layer behind it begin anew with it. Draws come from torch's global
     generator; ``rho=0`` draws nothing. Weights that the user has frozen stay, and so do statistics behind them.

@@ -35,7 +35,11 @@ class CPR:
             raise ValueError("CPR of CPR is one with both betas added: give it another method")
 
     def protect(self, network: Network) -> Protection:
-        """The other method's protection, with the term beside what it adds to the loss."""
+        """The other method's protection, with the term beside what it adds to the loss.
+
+        Raises:
+            ValueError: If the other method does not fit the network.
+        """
         protection = self.method.protect(network)
         protection.loss_terms = (*protection.loss_terms, Projection(self.beta))
         return protection

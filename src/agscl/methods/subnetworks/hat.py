@@ -67,7 +67,11 @@ class HAT:
         check_range("smax", self.smax, low=1, high=torch.finfo(torch.float32).max)
 
     def protect(self, network: Network) -> HardAttention:
-        """A protection of the network; the model gets the embedding as parameters."""
+        """A protection of the network; the model gets the embedding as parameters.
+
+        Raises:
+            ValueError: If it has one already.
+        """
         return HardAttention(self, network)
 
     def scale(self, step: int, steps_per_epoch: int) -> float:

@@ -47,7 +47,11 @@ class WSN:
         check_range("c", self.c, low=0, high=1, open_low=True)
 
     def protect(self, network: Network) -> WinningSubnetworks:
-        """A protection of the network; the model gets the scores as parameters."""
+        """A protection of the network; the model gets the scores as parameters.
+
+        Raises:
+            ValueError: If it has some already.
+        """
         return WinningSubnetworks(self, network)
 
 

@@ -70,7 +70,11 @@ class Call:
         return self.kwargs.get(name, self.args[position] if len(self.args) > position else None)
 
     def place(self, tensor: Tensor, dim: int) -> tuple[str, int]:
-        """Where the positions of a parameter or buffer are entered in the ledger."""
+        """Where the positions of a parameter or buffer are entered in the ledger.
+
+        Raises:
+            TraceError: If the tensor is no parameter or buffer of the model (a parametrized weight, say).
+        """
         name = self.name_of(tensor)
         if name is None:
             raise self.refusal("its weight is computed and not a parameter of the model")
@@ -86,7 +90,11 @@ class Call:
         )
 
     def along(self, label: Label, dim: int, size: int) -> Tensor:
-        """Ids along one dimension of an input, shape ``(size,)``; they must not vary along the others."""
+        """Ids along one dimension of an input, shape ``(size,)``; they must not vary along the others.
+
+        Raises:
+            TraceError: If positions along that dimension do not tell units apart.
+        """
         dim %= label.ids.ndim
         if any(n != 1 for other, n in enumerate(label.ids.shape) if other != dim):
             raise self.refusal("it mixes positions that hold different nodes")
