@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.optim import SGD, Adam, Adamax, NAdam, RMSprop
 
-from agscl.runs.tensors import load_optimizer, load_states, optimizer_tensors, prefixed, under
+from agscl.runs.tensors import load_optimizer, load_states, optimizer_tensors
+from agscl.tensors import prefixed, under
 
 names = st.text("abc.", min_size=1, max_size=4)
 

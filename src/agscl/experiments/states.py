@@ -15,7 +15,8 @@ from agscl.rl.history import PolicyTaskFinished
 from agscl.runs import RunFolder
 from agscl.runs.files import tensors_in, write_tensors
 from agscl.runs.tables import Rating, nodes, read_nodes, write_table
-from agscl.runs.tensors import load_states, prefixed, under
+from agscl.runs.tensors import load_states
+from agscl.tensors import prefixed, under
 from agscl.training import TaskFinished
 
 

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from agscl.methods.method import Expandable, Forward, Learned, Method, Network, Predict, RunningTask, named
+from agscl.methods.method import Expandable, Forward, Learned, Method, Network, Predict, RunningTask
 from agscl.nodes import NodeGraph, expand, trace
 from agscl.nodes.surgery.expand import Retrace
 from agscl.nodes.tracing.trace import Rules, eval_mode
+from agscl.tensors import prefixed, under
 
 from .active import ActiveNodes
 from .steps import Progress, guarded_steps
@@ -229,7 +230,7 @@ class Guard:
         progress = self._progress
         own = {"task": torch.tensor(progress.task), "steps": torch.tensor(progress.steps)}
         learned = torch.tensor(progress.learned, dtype=torch.int64)
-        parts = named(method=self._protection.tensors(), live=self._active.tensors())
+        parts = prefixed(method=self._protection.tensors(), live=self._active.tensors())
         return {**own, "learned": learned, **{name: tensor.clone() for name, tensor in parts.items()}}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
@@ -244,10 +245,10 @@ class Guard:
             raise ValueError("cannot load a state while the guard is attached")
         if missing := {"task", "steps", "learned"} - state.keys():
             raise ValueError(f"this is no state of a guard: {min(missing)!r} is missing")
-        self._protection.load(_part(state, "method."))
+        self._protection.load(under("method", state))
         steps = int(state["steps"])
         self._progress = Progress(int(state["task"]), steps, state["learned"].tolist(), resumed=steps > 0)
-        self._active.load(_part(state, "live."))
+        self._active.load(under("live", state))
 
     def _check_attachable(self, optimizer: Optimizer, steps_per_epoch: int) -> None:
         if self._running:
@@ -286,7 +287,3 @@ class Guard:
 
 def _network(model: nn.Module, graph: NodeGraph) -> Network:
     return Network(model, graph, dict(model.named_parameters()), dict(model.named_buffers()))
-
-
-def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}

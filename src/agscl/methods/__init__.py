@@ -7,6 +7,8 @@ states.
 
 from typing import get_args
 
+from agscl.tensors import prefixed as prefixed
+
 from .agscl import AGSCL as AGSCL
 from .fine_tuning import FineTuning as FineTuning
 from .fine_tuning import Joint as Joint
@@ -23,7 +25,6 @@ from .method import RunningTask as RunningTask
 from .method import Step as Step
 from .method import StepHooks as StepHooks
 from .method import check_range as check_range
-from .method import named as named
 from .method import num_bytes as num_bytes
 from .method import same_shapes as same_shapes
 from .outputs.cpr import CPR as CPR

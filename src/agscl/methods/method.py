@@ -301,24 +301,6 @@ def check_range(name: str, value: float, *, low: float, high: float = float("inf
         raise ValueError(f"{name} must be in {bracket}{low:g}, {upper}, not {value}")
 
 
-def named(**groups: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Groups of tensors as one, by ``group.name``.
-
-    >>> list(named(saved={"fc.weight": torch.zeros(1)}, origin={"fc.weight": torch.zeros(1)}))
-    ['saved.fc.weight', 'origin.fc.weight']
-    """
-    return {f"{group}.{name}": tensor for group, tensors in groups.items() for name, tensor in tensors.items()}
-
-
-def group(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    """One of the groups that `named` joined.
-
-    >>> list(group({"saved.fc.weight": torch.zeros(1), "origin.fc.weight": torch.zeros(1)}, "saved"))
-    ['fc.weight']
-    """
-    return {key.removeprefix(f"{name}."): tensor for key, tensor in tensors.items() if key.startswith(f"{name}.")}
-
-
 def same_shapes(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
     """Refuse tensors that do not fit.
 

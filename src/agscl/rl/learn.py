@@ -22,7 +22,8 @@ from agscl.guard.footprint import footprint
 from agscl.runs.checkpointer import RunState
 from agscl.runs.events import emit
 from agscl.runs.random import capture, derived_seed, restore
-from agscl.runs.tensors import load_optimizer, load_states, optimizer_tensors, prefixed, under
+from agscl.runs.tensors import load_optimizer, load_states, optimizer_tensors
+from agscl.tensors import prefixed, under
 
 from .evaluation import EvaluationProtocol
 from .history import Evaluation, PolicyHistory, PolicyResumed, PolicyTaskFinished, PolicyTaskStarted, Updated

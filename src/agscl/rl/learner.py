@@ -14,7 +14,7 @@ from agscl.models.actor_critic import ActorCritic
 from agscl.runs.checkpointer import Checkpointer
 from agscl.runs.events import Logger
 from agscl.runs.machine import PLAIN, Machine
-from agscl.runs.tensors import prefixed
+from agscl.tensors import prefixed
 
 from .history import PolicyEvent, PolicyHistory
 from .settings import PPOTraining

@@ -1,4 +1,4 @@
-"""Groups of named tensors as one and back, and an optimizer's state as named tensors."""
+"""States as named tensors: an optimizer's, and those of modules that are loaded together."""
 
 from __future__ import annotations
 
@@ -8,25 +8,6 @@ from typing import Protocol
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
-
-
-def prefixed(**groups: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """All tensors of all groups, each under ``GROUP.NAME``.
-
-    >>> prefixed(model={"weight": torch.ones(1)}, random={"torch": torch.zeros(1)})
-    {'model.weight': tensor([1.]), 'random.torch': tensor([0.])}
-    """
-    return {f"{group}.{name}": tensor for group, tensors in groups.items() for name, tensor in tensors.items()}
-
-
-def under(group: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """One group's tensors, by the names that they had before `prefixed`.
-
-    >>> under("model", {"model.weight": torch.ones(1), "random.torch": torch.zeros(1)})
-    {'weight': tensor([1.])}
-    """
-    prefix = f"{group}."
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 class Restorable(Protocol):

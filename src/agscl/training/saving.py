@@ -6,7 +6,8 @@ import time
 
 from agscl.runs.checkpointer import RunState
 from agscl.runs.random import capture, restore
-from agscl.runs.tensors import load_optimizer, load_states, optimizer_tensors, prefixed, under
+from agscl.runs.tensors import load_optimizer, load_states, optimizer_tensors
+from agscl.tensors import prefixed, under
 
 from .history import SequenceProgress
 from .progress import TaskProgress

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from agscl.methods.masks import FREE
-from agscl.methods.method import Network, group, named
+from agscl.methods.method import Network
 from agscl.nodes import Expansion
 from agscl.nodes.slices import gather, scatter
+from agscl.tensors import prefixed, under
 
 
 class NodeState:
@@ -59,7 +60,7 @@ class NodeState:
 
     def tensors(self) -> dict[str, Tensor]:
         """All of it by name, to be saved."""
-        return named(importance=self.importance, since=self.since, anchor=self.anchors)
+        return prefixed(importance=self.importance, since=self.since, anchor=self.anchors)
 
     def blank(self, tensors: Mapping[str, Tensor], *, anchored: bool) -> dict[str, Tensor]:
         """What a saved state with this importance must look like, for `restored`."""
@@ -71,5 +72,5 @@ class NodeState:
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Take a saved state that fits."""
-        self.importance, self.since = group(tensors, "importance"), group(tensors, "since")
-        self.anchors = group(tensors, "anchor")
+        self.importance, self.since = under("importance", tensors), under("since", tensors)
+        self.anchors = under("anchor", tensors)

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 
 from torch import Tensor, nn
 
-from agscl.methods.method import Network, group, named, num_bytes
+from agscl.methods.method import Network, num_bytes
+from agscl.tensors import prefixed, under
 
 
 def add_parameters(model: nn.Module, prefix: str, tensors: Iterable[Tensor]) -> dict[str, nn.Parameter]:
@@ -61,15 +62,15 @@ class TaskTensors:
 
     def tensors(self) -> dict[str, Tensor]:
         """All that is kept, to be saved."""
-        return named(**{f"{self._group}.{task}": tensors for task, tensors in self.kept.items()})
+        return prefixed(**{f"{self._group}.{task}": tensors for task, tensors in self.kept.items()})
 
     def blank(self, tasks: Iterable[int], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What a state with these tasks must look like, for `restored`."""
-        return named(**{f"{self._group}.{task}": like for task in tasks})
+        return prefixed(**{f"{self._group}.{task}": like for task in tasks})
 
     def load(self, state: Mapping[str, Tensor], tasks: Iterable[int]) -> None:
         """Take a state that fits; the model's own tensors are shown."""
-        self.kept = {task: group(state, f"{self._group}.{task}") for task in tasks}
+        self.kept = {task: under(f"{self._group}.{task}", state) for task in tasks}
         self.shown = {}
 
     def num_bytes(self) -> int:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from agscl.methods.freezing import untrained
-from agscl.methods.method import Learned, Memory, Network, Protection, RunningTask, StepHooks, group, named, restored
+from agscl.methods.method import Learned, Memory, Network, Protection, RunningTask, StepHooks, restored
+from agscl.tensors import prefixed, under
 
 from .kept import TaskTensors, tasks_in
 from .replaced_tensors import replace_tensors_in_forward
@@ -69,15 +70,15 @@ class SeparateModels(Protection):
 
     def tensors(self) -> dict[str, Tensor]:
         """The models of the learned tasks, the first weights, and whether the current ones are a task in progress."""
-        return {**self._models.tensors(), **named(first=self._first), "begun": self._begun}
+        return {**self._models.tensors(), **prefixed(first=self._first), "begun": self._begun}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Take a saved state."""
         tasks = sorted(tasks_in(tensors, "kept"))
-        models, first = self._models.blank(tasks, self._own), named(first=self._first)
+        models, first = self._models.blank(tasks, self._own), prefixed(first=self._first)
         state = restored(tensors, {**models, **first, "begun": self._begun})
         self._models.load(state, tasks)
-        self._first, self._begun = group(state, "first"), state["begun"]
+        self._first, self._begun = under("first", state), state["begun"]
 
     def memory(self) -> Memory:
         """The models of the learned tasks."""

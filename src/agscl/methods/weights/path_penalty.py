@@ -12,7 +12,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from agscl.methods.method import Learned, Memory, Network, Protection, RunningTask, Step, StepHooks, named, restored
+from agscl.methods.method import Learned, Memory, Network, Protection, RunningTask, Step, StepHooks, restored
+from agscl.tensors import prefixed
 
 from .quadratic import QuadraticPenalty
 
@@ -87,7 +88,7 @@ class Path:
 
     def tensors(self) -> dict[str, Tensor]:
         """All of it by name; the tensors themselves, not copies."""
-        return {"begun": self.begun, **named(saved=self.saved, origin=self.origin)}
+        return {"begun": self.begun, **prefixed(saved=self.saved, origin=self.origin)}
 
 
 class PathObserver(ABC):

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from agscl.methods.freezing import freeze
-from agscl.methods.method import Memory, Network, RunningTask, Step, StepHooks, group, named, num_bytes
+from agscl.methods.method import Memory, Network, RunningTask, Step, StepHooks, num_bytes
+from agscl.tensors import prefixed, under
 
 
 class QuadraticPenalty:
@@ -93,17 +94,17 @@ class QuadraticPenalty:
 
     def tensors(self) -> dict[str, Tensor]:
         """The whole state by name."""
-        return {**named(importance=self.importance, anchor=self._anchor), "constant": self._constant}
+        return {**prefixed(importance=self.importance, anchor=self._anchor), "constant": self._constant}
 
     def blank(self, names: Iterable[str]) -> dict[str, Tensor]:
         """What a state that holds these names must look like, for `restored`."""
         saved = set(names)
         known = {name: p for name, p in self._network.common.items() if f"importance.{name}" in saved}
-        return {**named(importance=known, anchor=known), "constant": self._constant}
+        return {**prefixed(importance=known, anchor=known), "constant": self._constant}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Take a state that fits."""
-        self.importance, self._anchor = group(tensors, "importance"), group(tensors, "anchor")
+        self.importance, self._anchor = under("importance", tensors), under("anchor", tensors)
         self._constant = tensors["constant"]
 
     def memory(self) -> Memory:

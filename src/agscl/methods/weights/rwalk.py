@@ -9,7 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from agscl.methods.method import Network, Step, check_range, named, num_bytes
+from agscl.methods.method import Network, Step, check_range, num_bytes
+from agscl.tensors import prefixed
 
 from .path_penalty import Path, PathObserver, PathPenalty
 from .quadratic import QuadraticPenalty, require_finite
@@ -84,7 +85,7 @@ class FisherAndScore(PathObserver):
 
     def tensors(self) -> dict[str, Tensor]:
         """Fisher, scores of learned tasks and score so far, by name."""
-        return named(fisher=self._fisher, score=self._score, total=self._total)
+        return prefixed(fisher=self._fisher, score=self._score, total=self._total)
 
     def num_bytes(self) -> int:
         """The running Fisher and the scores."""
