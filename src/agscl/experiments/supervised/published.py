@@ -2,8 +2,8 @@ r"""Hyper-parameters that others published for the paper's benchmarks, in this l
 
 Sources. *AGS-CL*: the README of the official code (sangwon-jung94/AGS-CL). *CPR_CL*: the scripts of csm9493/CPR_CL, a
 later code of the same group on the same networks. *CAF*: script_classification.sh of lywang3081/CAF, whose importance
-passes are those of CPR_CL. *HAT*: Serra et al. (2018) and joansj/hat. *SI*: Zenke et al. (2017) and ganguli-lab/pathint.
-*WSN*: Kang et al. (2022) and ihaeyong/WSN.
+passes are those of CPR_CL. *HAT*: Serra et al. (2018) and joansj/hat. *SI*: Zenke et al. (2017) and
+ganguli-lab/pathint. *WSN*: Kang et al. (2022) and ihaeyong/WSN.
 
 What those codes compute differs from what this library computes, so that some values are converted:
 
@@ -19,8 +19,8 @@ What those codes compute differs from what this library computes, so that some v
 - AGS-CL, HAT, LwF, WSN: the same symbols mean the same.
 
 For CUB-200, the published values of AGS-CL depend on what the network was trained on before: the official code, which
-starts from ImageNet weights, has :math:`\lambda = 1.5, \mu = 0.5`; CAF has :math:`\lambda = 10^{-4}, \mu = 10^{-3}` for its
-own split and network. Do not carry either over to another start: the first may freeze or zero everything.
+starts from ImageNet weights, has :math:`\lambda = 1.5, \mu = 0.5`; CAF has :math:`\lambda = 10^{-4}, \mu = 10^{-3}` for
+its own split and network. Do not carry either over to another start: the first may freeze or zero everything.
 """
 
 from __future__ import annotations
