@@ -32,7 +32,7 @@ class TaskProgress:
         plateau: State of the learning rate.
         epoch: Finished epochs.
         batches: Batches trained in the current epoch.
-        loss: Sum of their losses over examples.
+        loss: Sum of their losses over examples, float64; a tensor on the device once there is one.
         before: The model's state dict before the task.
         best: The model's state dict at the lowest validation loss.
         order: State of the learner's generator when the epoch began: it draws the order of the examples.
@@ -49,7 +49,8 @@ class TaskProgress:
         self.optimizer = SGD(weights, rate, learner.training.momentum) if sgd else Adam(weights, rate)
         self.scaler = GradScaler(learner.machine.device.type, enabled=learner.machine.scales)
         self.plateau = Plateau(rate)
-        self.epoch, self.batches, self.loss = 0, 0, 0.0
+        self.epoch, self.batches = 0, 0
+        self.loss: Tensor | float = 0.0
         self.before = self.best = snapshot(learner.model)
         self.order, self.random = learner.generator.get_state(), dict[str, Tensor]()
         self.rollback_point: RunState[SequenceProgress] | None = None

@@ -191,6 +191,7 @@ SUPERVISED_PRESETS: Mapping[str, Preset] = {
         training=Training(epochs=40, batch_size=64),
         methods={"ags-cl": AGSCL(mu=10.0, lam=40.0), "fine-tuning": FineTuning()},
         threads=1,
+        baselines=baselines("permuted-digits"),
     ),
     "split-mnist": Preset(
         description="5 tasks of 2 digits each",
@@ -212,9 +213,10 @@ SUPERVISED_PRESETS: Mapping[str, Preset] = {
     ),
     "cifar100": CIFAR100,
     "cifar100-20": replace(
-        CIFAR100,  # AGS-CL's values are published for 10 tasks only
+        CIFAR100,
         description="20 tasks of 5 classes",
         sequence=partial(cifar100, num_tasks=20, shuffle_classes=False),
+        methods=compared(AGS_CL["cifar100-20"]),
         baselines=baselines("cifar100-20"),
     ),
     "cifar10-100": Preset(

@@ -1,8 +1,9 @@
 r"""Hyper-parameters that others published for the paper's benchmarks, in this library's conventions.
 
 Sources. *AGS-CL*: the README of the official code (sangwon-jung94/AGS-CL). *CPR_CL*: the scripts of csm9493/CPR_CL, a
-later code of the same group on the same networks. *HAT*: Serra et al. (2018) and joansj/hat. *SI*: Zenke et al. (2017)
-and ganguli-lab/pathint.
+later code of the same group on the same networks. *CAF*: script_classification.sh of lywang3081/CAF, whose importance
+passes are those of CPR_CL. *HAT*: Serra et al. (2018) and joansj/hat. *SI*: Zenke et al. (2017) and
+ganguli-lab/pathint. *WSN*: Kang et al. (2022) and ihaeyong/WSN.
 
 What those codes compute differs from what this library computes, so that some values are converted:
 
@@ -15,7 +16,11 @@ What those codes compute differs from what this library computes, so that some v
 - RWalk: theirs does not scale importance to [0, 1], and damps with 0.01. Neither this nor MAS can be converted by a
   formula: the values are divided by what this library's importance is larger by, summed over all weights, as measured
   after 12 epochs of the first task of CIFAR-100 and 40 of Omniglot. They are a place to start from, not tuned values.
-- AGS-CL, HAT, LwF: the same symbols mean the same.
+- AGS-CL, HAT, LwF, WSN: the same symbols mean the same.
+
+For CUB-200, the published values of AGS-CL depend on what the network was trained on before: the official code, which
+starts from ImageNet weights, has :math:`\lambda = 1.5, \mu = 0.5`; CAF has :math:`\lambda = 10^{-4}, \mu = 10^{-3}` for
+its own split and network. Do not carry either over to another start: the first may freeze or zero everything.
 """
 
 from __future__ import annotations
@@ -23,7 +28,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from agscl.experiments.codec import by_name
-from agscl.methods import AGSCL, EWC, HAT, MAS, SI, AnyMethod, FineTuning, Joint, LwF, RWalk, SingleTask
+from agscl.methods import AGSCL, EWC, HAT, MAS, SI, WSN, AnyMethod, FineTuning, Joint, LwF, RWalk, SingleTask
 
 BATCHED = 20
 """Samples in a batch of the official importance passes."""
@@ -47,6 +52,7 @@ def official_rwalk(lam: float, *, larger: float) -> RWalk:
 AGS_CL: Mapping[str, AGSCL] = {
     # The commands in the README of the official code; eta is 0.9 in all of them.
     "cifar100": AGSCL(mu=10.0, lam=400.0, eta=0.9, rho=0.3),
+    "cifar100-20": AGSCL(mu=10.0, lam=1600.0, eta=0.9, rho=0.3),  # CAF; for tasks that are superclasses: lam 3200
     "cifar10-100": AGSCL(mu=20.0, lam=7000.0, eta=0.9, rho=0.2),
     "omniglot": AGSCL(mu=7.0, lam=1000.0, eta=0.9, rho=0.5),
     "cub200": AGSCL(mu=0.5, lam=1.5, eta=0.9, rho=0.1),
@@ -60,6 +66,12 @@ BASELINES: Mapping[str, Mapping[str, AnyMethod]] = {
         official_mas(3.0, larger=24.0),  # CPR_CL, train_cifar.sh
         official_rwalk(8.0, larger=48.0),  # CPR_CL, train_cifar.sh
         HAT(gamma=0.75, smax=400.0),  # AGS-CL, arguments.py
+    ),
+    "cifar100-20": by_name(
+        official_ewc(10_000.0),  # CAF, as the next three
+        SI(c=10.0, xi=0.01),
+        official_mas(4.0, larger=24.0),
+        official_rwalk(6.0, larger=48.0),
     ),
     "cifar10-100": by_name(
         official_ewc(25_000.0),  # CPR_CL, train_cifar.sh
@@ -78,13 +90,20 @@ BASELINES: Mapping[str, Mapping[str, AnyMethod]] = {
     "cub200": by_name(HAT(gamma=0.75, smax=400.0)),  # AGS-CL, LargeScale_AGS/arguments.py
     "eight": by_name(
         official_ewc(5_000.0),  # HAT, approaches/ewc.py, best of its grid
-        LwF(lam=2.0, temperature=1.0),  # HAT, approaches/lwf.py, best of its grid
         HAT(gamma=0.75, smax=400.0),  # HAT, section 4
     ),
     "split-mnist": by_name(SI(c=1.0, xi=0.001)),  # SI, section 5.1
     "permuted-mnist": by_name(SI(c=0.1, xi=0.1)),  # SI, section 5.2
 }
 """Other methods by benchmark."""
+
+EVERYWHERE = by_name(
+    LwF(lam=2.0, temperature=1.0),  # HAT, approaches/lwf.py: the best of its grid on the eight data sets
+    WSN(c=0.5),  # WSN's scripts for CIFAR-100, which have 0.1 and 0.5
+    Joint(),
+    SingleTask(),
+)
+"""Methods that are compared on every benchmark, with the values that they were published with on some."""
 
 
 def compared(ags_cl: AGSCL) -> dict[str, AnyMethod]:
@@ -93,5 +112,5 @@ def compared(ags_cl: AGSCL) -> dict[str, AnyMethod]:
 
 
 def baselines(benchmark: str) -> dict[str, AnyMethod]:
-    """Methods with published values for a benchmark, and those that need none."""
-    return {**BASELINES.get(benchmark, {}), **by_name(Joint(), SingleTask())}
+    """Methods with published values for a benchmark, and those that are compared on every one."""
+    return {**BASELINES.get(benchmark, {}), **EVERYWHERE}
