@@ -156,8 +156,8 @@ def _mark(value: Tensor | int) -> str:
 
 
 def _meet_alike(where: str, tensors: Mapping[str, Tensor], brought: Any = None) -> list[Any]:
-    """Meet, and go on only if all have tensors of the same names, shapes and dtypes."""
-    layout = {name: f"{tuple(tensor.shape)} {tensor.dtype}" for name, tensor in tensors.items()}
+    """Meet, and go on only if all have tensors of the same names, shapes, dtypes and kinds of device."""
+    layout = {name: f"{tuple(t.shape)} {t.dtype} {t.device.type}" for name, t in tensors.items()}
     rows = _meet(where, (layout, brought))
     for rank, (other, _) in enumerate(rows):
         if list(other.items()) != list(rows[0][0].items()):

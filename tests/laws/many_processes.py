@@ -163,15 +163,17 @@ def one_without_data(rank: int, method: Method) -> dict[str, Any]:
     return {"before": before, "after": [training.state()]}
 
 
-def expanded(rank: int) -> dict[str, Tensor]:
+def expanded(rank: int) -> list[dict[str, Tensor]]:
+    """The state with new nodes, and after another task."""
     training = Training.begin(rank, HARD)
     training.train(0)
     training.consolidate(0)
     training.guard.expand(layer="first", nodes=3)
+    grown = training.state()
     training.model = wrapped(training.net)
     training.train(1)
     training.consolidate(1)
-    return training.state()
+    return [grown, training.state()]
 
 
 def unwrapped(rank: int) -> list[list[str]]:

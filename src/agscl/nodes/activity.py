@@ -69,10 +69,11 @@ class Activity:
         Raises:
             ValueError: If no sample was observed.
         """
+        device = next(self._probe.parameters()).device
         own = {
             f"{layer.name}.{number}": self._sums[reading.output][reading.index].mean(dim=1)
             if self._samples
-            else torch.zeros(layer.num_nodes, dtype=torch.float64, device=reading.index.device)
+            else torch.zeros(layer.num_nodes, dtype=torch.float64, device=device)
             for layer in self._layers
             for number, reading in enumerate(layer.readings)
         }
