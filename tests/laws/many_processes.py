@@ -56,6 +56,7 @@ class Net(nn.Module):
 
 
 Batch = tuple[Tensor, Tensor]
+Turn = Callable[[nn.Module], nn.Module]
 
 
 def data(task: int) -> Batch:
@@ -71,6 +72,18 @@ def shard(rank: int, task: int) -> list[Batch]:
     return list(zip(x.chunk(STEPS), y.chunk(STEPS), strict=True))
 
 
+def as_it_is(net: nn.Module) -> nn.Module:
+    return net
+
+
+def on_card(net: nn.Module) -> nn.Module:
+    return net.to("cuda")
+
+
+def synchronised_on_card(net: nn.Module) -> nn.Module:
+    return nn.SyncBatchNorm.convert_sync_batchnorm(net).to("cuda")
+
+
 def wrapped(net: nn.Module, **options: Any) -> DistributedDataParallel:
     return DistributedDataParallel(net, find_unused_parameters=True, **options)
 
@@ -80,16 +93,19 @@ class Training:
     """A network in one of two processes, and its guard."""
 
     rank: int
-    net: Net
+    net: nn.Module
     model: nn.Module
     guard: agscl.Guard
     optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam
 
     @staticmethod
-    def begin(rank: int, method: Method, *, order: str = "guard first", **options: Any) -> "Training":
+    def begin(
+        rank: int, method: Method, *, order: str = "guard first", turn: Turn = as_it_is, **options: Any
+    ) -> "Training":
         """Seeds differ between the processes: nothing is the same that is not made the same."""
         torch.manual_seed(100 + rank)
-        net, x = Net(), torch.randn(2, FEATURES)
+        net, x = turn(Net()), torch.randn(2, FEATURES)
+        x = x.to(next(net.parameters()).device)
         if order == "guard first":
             guard = agscl.protect(net, method, example_inputs=x, heads="heads")
             return Training(rank, net, wrapped(net, **options), guard)
@@ -100,7 +116,7 @@ class Training:
     def train(self, task: int, *, live: bool = False) -> None:
         self.net.train()
         optimizer = self.optimizer(self.net.parameters(), lr=0.01, weight_decay=0.01)
-        batches = shard(self.rank, task)
+        batches = self.batches(task)
         with self.guard.attach(optimizer, steps_per_epoch=STEPS, live=live):
             for batch in batches * 2:
                 optimizer.zero_grad()
@@ -111,17 +127,27 @@ class Training:
 
     def consolidate(self, task: int, *, bare: bool = False) -> None:
         model = self.net if bare else self.model
-        self.guard.consolidate(shard(self.rank, task), lambda batch: model(batch[0])[task])
+        self.guard.consolidate(self.batches(task), lambda batch: model(batch[0])[task])
+
+    def batches(self, task: int) -> list[Batch]:
+        """This process's batches; inputs stay on the processor where the wrapper moves them."""
+        device = next(self.net.parameters()).device
+        moves = bool(getattr(self.model, "device_ids", None))
+        return [(x if moves else x.to(device), y.to(device)) for x, y in shard(self.rank, task)]
 
     def state(self) -> dict[str, Tensor]:
         """Copies of everything that has to be the same in all processes."""
         parts = {"net": self.net.state_dict(), "guard": self.guard.state_dict()}
-        return {f"{part}.{name}": tensor.clone() for part, tensors in parts.items() for name, tensor in tensors.items()}
+        return {
+            f"{part}.{name}": tensor.clone().cpu()
+            for part, tensors in parts.items()
+            for name, tensor in tensors.items()
+        }
 
 
-def learned(rank: int, method: str, order: str) -> dict[str, Any]:
+def learned(rank: int, method: str, order: str, **options: Any) -> dict[str, Any]:
     """The state after every task; for the last one also before it was consolidated."""
-    training = Training.begin(rank, SETTINGS[method], order=order)
+    training = Training.begin(rank, SETTINGS[method], order=order, **options)
     after, before = [], {}
     for task in range(TASKS):
         training.train(task)
@@ -146,7 +172,8 @@ def frozen(
         training.consolidate(task)
         training.guard.use_task(0)
         training.net.eval()
-        logits.append(training.net(data(0)[0])[0].detach())
+        x = data(0)[0].to(next(training.net.parameters()).device)
+        logits.append(training.net(x)[0].detach().cpu())
         if task + 1 < TASKS:
             training.guard.use_task(task + 1)
     return logits

@@ -49,13 +49,29 @@ CASES: dict[str, Callable[[int], Any]] = {
 }  # fmt: skip
 
 
-def work(rank: int, folder: str) -> None:
+ON_CARD: dict[str, Callable[[int], Any]] = {
+    **{
+        f"{name}, {turn.__name__}": partial(many.learned, method=name, order="wrapper first", turn=turn)
+        for name, turn in product(many.SETTINGS, (many.on_card, many.synchronised_on_card))
+    },
+    "moved by the wrapper": partial(
+        many.learned, method="ags-cl, hard", order="around the wrapper", turn=many.on_card, device_ids=[0]
+    ),
+    **{
+        f"frozen, {turn.__name__}": partial(many.frozen, method=many.HARD, turn=turn)
+        for turn in (many.on_card, many.synchronised_on_card)
+    },
+}
+"""The same where two processes share a CUDA card, with statistics of each process and of both."""
+
+
+def work(rank: int, folder: str, on_card: bool = False) -> None:
     """Work through all cases as one of two processes, and save what came out."""
     torch.set_num_threads(1)
     dist.init_process_group(
         "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2, timeout=timedelta(seconds=60)
     )
-    for number, case in enumerate(CASES.values()):
+    for number, case in enumerate((ON_CARD if on_card else CASES).values()):
         try:
             outcome = case(rank)
         except Exception:
