@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.nn import functional as F
@@ -113,15 +114,19 @@ class Training:
         around = model if order == "around the wrapper" else net
         return Training(rank, net, model, agscl.protect(around, method, example_inputs=x, heads="heads"))
 
-    def train(self, task: int, *, live: bool = False) -> None:
+    def train(
+        self, task: int, *, live: bool = False, bare: bool = False, optimizer: Any = None, epochs: int = 2
+    ) -> None:
+        """Train a task; what a method adds to the loss computes with the bare model or with the wrapper."""
         self.net.train()
-        optimizer = self.optimizer(self.net.parameters(), lr=0.01, weight_decay=0.01)
+        again = self.net if bare else self.model
+        optimizer = optimizer or self.optimizer(self.net.parameters(), lr=0.01, weight_decay=0.01)
         batches = self.batches(task)
         with self.guard.attach(optimizer, steps_per_epoch=STEPS, live=live):
-            for batch in batches * 2:
+            for batch in batches * epochs:
                 optimizer.zero_grad()
                 loss = F.cross_entropy(self.model(batch[0])[task], batch[1])
-                extra = self.guard.extra_loss(batch, lambda given: self.model(given[0]))
+                extra = self.guard.extra_loss(batch, lambda given: again(given[0]))
                 (loss if extra is None else loss + extra).backward()
                 optimizer.step()
 
@@ -150,7 +155,7 @@ def learned(rank: int, method: str, order: str, **options: Any) -> dict[str, Any
     training = Training.begin(rank, SETTINGS[method], order=order, **options)
     after, before = [], {}
     for task in range(TASKS):
-        training.train(task)
+        training.train(task, bare=order == "guard first")
         before = training.state()
         torch.manual_seed(task if rank == 0 else 77)
         training.consolidate(task, bare=order == "guard first")
@@ -188,6 +193,28 @@ def one_without_data(rank: int, method: Method) -> dict[str, Any]:
     batches = [*shard(0, 0), *shard(1, 0)] if rank == 0 else []
     training.guard.consolidate(batches, lambda batch: training.model(batch[0])[0])
     return {"before": before, "after": [training.state()]}
+
+
+def resumed(rank: int, method: str, interrupted: bool) -> dict[str, Tensor]:
+    """The state after two tasks; the second is begun anew in its middle, from what the first process has saved."""
+    training = Training.begin(rank, SETTINGS[method])
+    training.train(0)
+    torch.manual_seed(1)
+    training.consolidate(0)
+    optimizer = torch.optim.Adam(training.net.parameters(), lr=0.01)
+    training.train(1, optimizer=optimizer, epochs=1 if interrupted else 2)
+    if interrupted:
+        saved = [training.net.state_dict(), training.guard.state_dict(), optimizer.state_dict()]
+        dist.broadcast_object_list(saved, 0)
+        training = Training.begin(rank + 2, SETTINGS[method])
+        training.rank = rank
+        optimizer = torch.optim.Adam(training.net.parameters(), lr=0.01)
+        for part, state in zip((training.net, training.guard, optimizer), saved, strict=True):
+            part.load_state_dict(state)
+        training.train(1, optimizer=optimizer, epochs=1)
+    torch.manual_seed(2)
+    training.consolidate(1)
+    return training.state()
 
 
 def expanded(rank: int) -> list[dict[str, Tensor]]:
