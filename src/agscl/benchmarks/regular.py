@@ -47,7 +47,7 @@ def read_regular(path: Path, most: int = MOST_BYTES) -> bytes:
             raise DataError(f"{path} is no regular file: not read")
         if status.st_size > most:
             raise DataError(f"{path} has {status.st_size:,} bytes: refused")
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise DataError(f"{path} has more than {most:,} bytes: refused")
+        content = file.read(status.st_size + 1)
+    if len(content) > status.st_size:
+        raise DataError(f"{path} has more bytes than its size says: not read")
     return content

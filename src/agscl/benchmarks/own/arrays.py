@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from agscl.benchmarks.errors import DataError
 from agscl.benchmarks.formats.folder import SIDES
-from agscl.benchmarks.formats.npz import load_npz, texts
+from agscl.benchmarks.formats.npz import load_npz, npz_set, texts
 from agscl.benchmarks.image_set import ImageSet
 from agscl.benchmarks.raw import as_text
 from agscl.benchmarks.regular import require_regular
@@ -52,6 +52,8 @@ def read_arrays(path: Path) -> ImageSet | FeatureSet:
         DataError: If it is missing or damaged, or its arrays are not examples with labels; says what to do.
     """
     arrays = load_npz(require_regular(path))
+    if "alphabet" in arrays:
+        return _of_pieces(path)
     names = next((name for name in arrays if name.lower() in NAMES), None)
     parts, notes = _parts(path, arrays, names)
     inputs = [arrays[part.inputs] for part in parts]
@@ -65,6 +67,9 @@ def read_arrays(path: Path) -> ImageSet | FeatureSet:
     if not sum(map(len, inputs)):
         raise DataError(f"{path} holds no examples")
     known = None if names is None else texts(path, arrays, names)
+    for part in parts:
+        if arrays[part.labels].dtype.kind == "U":
+            texts(path, arrays, part.labels)  # refuses characters that do not exist
     where = f"{path}: {', '.join(part.labels for part in parts)}"
     classes, labels, said = as_classes([arrays[part.labels] for part in parts], known, where)
     sides = np.concatenate([np.full(len(values), part.side) for part, values in zip(parts, inputs, strict=True)])
@@ -81,6 +86,19 @@ def read_arrays(path: Path) -> ImageSet | FeatureSet:
     kind: Any = ImageSet if tensor.dtype == torch.uint8 else FeatureSet
     own: ImageSet | FeatureSet = kind(as_text(path.stem), tensor, **common, fingerprint=fingerprint)
     return own
+
+
+def _of_pieces(path: Path) -> ImageSet:
+    """Omniglot's arrays, whose classes are pairs of alphabet and character."""
+    raw = npz_set(path)
+    images, labels, is_test = (
+        np.concatenate([getattr(piece, name) for piece in pieces])
+        for pieces in [list(raw.pieces)]
+        for name in ("images", "labels", "is_test")
+    )
+    fingerprint = _fingerprint(images, labels, is_test)
+    tensors = (torch.from_numpy(np.ascontiguousarray(values)) for values in (images, labels, is_test))
+    return ImageSet(as_text(path.stem), *tensors, raw.classes, fingerprint)
 
 
 def _parts(path: Path, arrays: Mapping[str, NDArray[Any]], names: str | None) -> tuple[list[_Part], list[str]]:
