@@ -15,7 +15,7 @@ from agscl.methods.method import Expandable, Forward, Learned, Method, Network, 
 from agscl.nodes import NodeGraph, expand, trace
 from agscl.nodes.surgery.expand import Retrace
 from agscl.nodes.tracing.trace import Rules, eval_mode
-from agscl.processes import are_many, count, from_first, require_same, together
+from agscl.processes import Fact, are_many, count, from_first, require_same, together
 from agscl.tensors import prefixed
 
 from .active import ActiveNodes
@@ -25,7 +25,7 @@ from .persistent import Persistent
 from .steps import Progress, guarded_steps
 from .wrappers import bare, computing_bare, require_whole
 
-LOAD_ALIKE = "give every process the same weights, guard state and settings"
+LOAD_ALIKE = "give every process the same model, weights, guard state and settings"
 """Advice where processes differ before a task."""
 
 TRAIN_ALIKE = "train with DistributedDataParallel and the same optimizer and number of steps in every process"
@@ -73,6 +73,7 @@ def protect(
         model = bare(model)
         require_whole(model)
         network = _network(model, retrace(model))
+        require_same("protect", {"the method": repr(method), "the graph": str(network.graph)}, LOAD_ALIKE)
         from_first(network.state)
         return Guard(network, method, retrace, example_inputs)
 
@@ -105,6 +106,14 @@ class Guard(Persistent):
         self._trained_by = 1
         self._growth: Growth = ()
         self._weights, self._unchecked = "", False
+
+    @property
+    def settled(self) -> bool:
+        """Whether a loop may keep the weights as a task's best, or lower the learning rate on a plateau.
+
+        False while the method still cuts what the task in progress computes with, such as `agscl.GatedAGSCL`.
+        """
+        return not self._protection.unsettled
 
     @property
     def graph(self) -> NodeGraph:
@@ -162,6 +171,9 @@ class Guard(Persistent):
     def attach(self, optimizer: Optimizer, *, steps_per_epoch: int, live: bool = False) -> Iterator[None]:
         """Guard all steps of an optimizer while the current task is learned.
 
+        In many processes all attach together, or none does: with the same bits in weights and guard state, the first
+        one's buffers, the same settings, and at the first step the same gradients.
+
         Args:
             optimizer: Any torch optimizer that holds the model's parameters.
             steps_per_epoch: Optimizer steps (not batches, if gradients are accumulated) in an epoch.
@@ -175,11 +187,12 @@ class Guard(Persistent):
         progress = self._progress
         first = progress.steps if progress.resumed else 0
         task = RunningTask(optimizer, progress.task, tuple(progress.learned), steps_per_epoch, first)
+        settings: dict[str, Fact] = {"steps_per_epoch": steps_per_epoch, "live": live, "the optimizer": repr(optimizer)}
         with ExitStack() as held:
             with together("attach"):
                 self._check_attachable(optimizer, steps_per_epoch)
                 from_first(self._network.buffers)
-                self._require_agreement("attach", LOAD_ALIKE, steps_per_epoch=steps_per_epoch, live=live)
+                self._require_agreement("attach", LOAD_ALIKE, **settings)
                 hooks = held.enter_context(self._protection.holding(task))
                 held.enter_context(guarded_steps(self._network, task, hooks, progress, self._added))
                 held.enter_context(self._active.computing(self._network, task, self._protection, live=live))
@@ -302,7 +315,7 @@ class Guard(Persistent):
         self._check_model()
         self._check_holds(optimizer)
 
-    def _require_agreement(self, where: str, advice: str, **more: int) -> None:
+    def _require_agreement(self, where: str, advice: str, **more: Fact) -> None:
         """Refuse to go on, in all processes alike, if weights and what the guard knows are not the same in each."""
         if are_many():
             require_same(where, {**prefixed(model=self._network.state, guard=self._state()), **more}, advice)
