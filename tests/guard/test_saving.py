@@ -32,6 +32,7 @@ METHODS = [
     agscl.RWalk(lam=1),
     agscl.MAS(lam=1),
     agscl.HAT(),
+    agscl.GatedAGSCL(),
     agscl.WSN(),
     agscl.LwF(),
     agscl.FineTuning(),
