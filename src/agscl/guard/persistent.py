@@ -16,6 +16,7 @@ from agscl.tensors import prefixed, under
 
 from .active import ActiveNodes
 from .description import Description, Growth, describe, weights_digest
+from .export import ExportedTask, Forward, export_task
 from .file import Saved, answer, modules_of, questions
 from .steps import Progress
 
@@ -95,9 +96,7 @@ class Persistent(ABC):
             ValueError: If the model was changed so that earlier tasks are not what they were.
             OSError: If it cannot be written.
         """
-        self._check_model()
-        if isinstance(self._protection, Expandable):
-            self._protection.require_intact(tuple(self._progress.learned))
+        self._require_intact()
         state, inputs = self._state(), questions(self._example_inputs)
         del state["about"]
         modules, model = modules_of(self._network), self._network.model.state_dict()
@@ -125,6 +124,29 @@ class Persistent(ABC):
         with torch.random.fork_rng(devices):
             for guard in (copy.deepcopy(self), self):  # tried out first
                 guard._take(saved, changed)
+
+    def export(self, task: int, path: str | Path, *, forward: Forward | None = None) -> ExportedTask:
+        """Write the compact network of one task into a folder: plain tensors, a `torch.export` program and ONNX.
+
+        Nodes on which the task's outputs do not depend are gone, and other tasks' heads. Every file is compared with
+        the full model, which stays as it is.
+
+        Args:
+            task: Number of a learned task.
+            path: A new or empty folder.
+            forward: The task's outputs by model and inputs, where the model does not give a list, one entry a head.
+
+        Raises:
+            ValueError: If packages are missing (``pip install 'agscl[export]'``), the folder is not empty, the task is
+                not learned, the method answers with more than the model's weights, or a file computes something else.
+            OSError: If the folder cannot be written.
+        """
+        if self._running:
+            raise ValueError("export after the attach() block, not inside it")
+        if task not in self._progress.learned:
+            raise ValueError(f"task {task} is not learned; learned are {self._progress.learned}")
+        self._require_intact()
+        return export_task(self._network, task, Path(path), self._example_inputs, forward)
 
     def _take(self, saved: Saved, changed: Collection[str]) -> None:
         here = self._description()
@@ -157,6 +179,11 @@ class Persistent(ABC):
 
     def _description(self) -> Description:
         return describe(self._method, self._network, self._growth, self._weights)
+
+    def _require_intact(self) -> None:
+        self._check_model()
+        if isinstance(self._protection, Expandable):
+            self._protection.require_intact(tuple(self._progress.learned))
 
     def _check_loaded(self) -> None:
         """Refuse weights that do not belong to the state that was loaded, if they can be told apart."""
