@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
-from .graph import NodeGraph
+from .graph import NodeGraph, NodeLayer
+from .tracing.calls import Form, form_of, tensors_in
+from .tracing.trace import trace_anew
 
 
 class Activity:
@@ -16,6 +19,10 @@ class Activity:
 
     For ReLU networks this is the mean activation of Jung et al. (2020), equation (8). A node that is read at
     several places counts the mean over them. Exactly zero means: not active on any sample.
+
+    What is measured is what the model computes. A call that differs from the traced one in more than its tensors (the
+    number of a task, an input left out) is traced itself; `watching` compares every call's outputs with those that the
+    trace gives for it, and traces the call anew where they differ (an attribute of the model may choose a branch).
 
     Args:
         model: The traced model, with its current weights.
@@ -25,32 +32,106 @@ class Activity:
     >>> model = nn.Sequential(nn.Linear(1, 2, bias=False), nn.ReLU(), nn.Linear(2, 1))
     >>> model[0].weight.data[:] = torch.tensor([[1.0], [-1.0]])
     >>> activity = Activity(model, trace(model, torch.ones(2, 1)))
-    >>> activity.observe((torch.tensor([[1.0], [3.0]]),), {})
+    >>> with activity.watching():
+    ...     outputs = model(torch.tensor([[1.0], [3.0]]))
     >>> activity.means()
     {'0': tensor([2., 0.])}
     """
 
     def __init__(self, model: nn.Module, graph: NodeGraph) -> None:
-        self._probe = fx.GraphModule(model, graph.probe)
-        self._signature = inspect.signature(model.forward)
-        self._inputs = [str(node.target) for node in graph.probe.nodes if node.op == "placeholder"]
-        self._layers = graph.layers
-        self._keep = {reading.output: reading.keep for layer in graph.layers for reading in layer.readings}
-        self._sums: dict[int, Tensor] = {}
-        self._samples = 0
+        self._model, self._graph = model, graph
+        self._traces = [_Trace(model, graph, {layer.name: layer for layer in graph.layers})]
+        self._refusal: Exception | None = None
+
+    def observe(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Add one batch: the arguments of a call of the model.
+
+        Raises:
+            ValueError: If the call cannot be followed, or has other nodes.
+        """
+        form, values = form_of(self._model, args, kwargs)
+        self._add(form, values, None)
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Add every call of the model within the context, and make sure that nothing of it is computed elsewhere.
+
+        Raises:
+            ValueError: If a call cannot be followed, has other nodes or is in training mode, or if a part of the model
+                is called by itself. It is raised again at the end of the context if something else has caught it.
+        """
+        open_calls: list[tuple[Form, list[Any], list[Tensor]]] = []  # one at most
+
+        def refuse(message: str) -> None:
+            self._refusal = self._refusal or ValueError(message)
+            raise self._refusal
+
+        def before(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            if training := [name for name, module in model.named_modules() if module.training]:
+                refuse(f"{training[0] or 'the model'!r} is in training mode in predict; leave the mode as it is there")
+            form, values = form_of(model, args, kwargs)
+            copies = [value.detach().clone() if isinstance(value, Tensor) else value for value in values]
+            open_calls[:] = [(form, copies, _random_state(model))]
+
+        def after(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+            form, values, state = open_calls[-1]
+            later = _random_state(model)
+            _set_random_state(model, state)
+            try:
+                self._add(form, values, tensors_in(output))
+            except Exception as error:
+                self._refusal = error
+                raise
+            finally:
+                open_calls.clear()
+                _set_random_state(model, later)
+
+        def inside(name: str) -> Any:
+            def check(*_: Any) -> None:
+                if not open_calls:
+                    refuse(f"predict calls {name!r} by itself, so that the model's own call is not seen; call the model")
+
+            return check
+
+        model = self._model
+        handles = [
+            model.register_forward_pre_hook(before, with_kwargs=True),
+            model.register_forward_hook(after, with_kwargs=True, prepend=True),
+        ]
+        handles += [part.register_forward_pre_hook(inside(name)) for name, part in model.named_modules() if name]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+        if self._refusal is not None:
+            raise self._refusal
 
     @torch.no_grad()
-    def observe(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Add one batch: the arguments of a call of the model."""
-        given = self._signature.bind(*args, **kwargs).arguments
-        outputs = self._probe(*(given[name] for name in self._inputs))
-        for number, keep in self._keep.items():
-            magnitude = outputs[number].abs()
-            positions = [dim for dim in range(1, magnitude.ndim) if dim not in keep]
-            each = magnitude.mean(positions, dtype=torch.float64) if positions else magnitude.double()
-            total = each.sum(0).flatten()
-            self._sums[number] = self._sums.get(number, torch.zeros_like(total)) + total
-        self._samples += len(given[self._inputs[0]])
+    def _add(self, form: Form, values: list[Any], given: list[Tensor] | None) -> None:
+        """Add a call, by the trace that gives what the model gave; `None` if that is not known."""
+        rounded: _Trace | None = None
+        for trace in [trace for trace in self._traces if trace.form == form]:
+            difference = trace.follow(values, given)
+            if difference == 0 or (difference is not None and trace.rounds):
+                trace.keep()
+                return
+            rounded = trace if difference is not None else rounded
+        graph = trace_anew(self._model, self._graph, form, values)
+        trace = _Trace(self._model, graph, _same_nodes(self._graph, graph))
+        difference = trace.follow(values, given)
+        if difference is None:
+            raise ValueError(
+                "importance cannot be measured: the model's outputs in predict are not those of its traced forward; "
+                "its forward must do the same whenever it gets the same"
+            )
+        if difference and rounded is not None:
+            trace = rounded
+            trace.follow(values, given)
+        else:
+            self._traces.insert(0, trace)
+        trace.rounds = difference > 0
+        trace.keep()
 
     def means(self) -> dict[str, Tensor]:
         """Average activation of each layer's nodes, by layer name, float32, shape ``(num_nodes,)``.
@@ -58,10 +139,127 @@ class Activity:
         Raises:
             ValueError: If no sample was observed.
         """
-        if self._samples == 0:
-            raise ValueError("no data to measure importance on: the batches are empty or never reach the model")
         means = {}
-        for layer in self._layers:
-            by_reading = [self._sums[r.output][r.index].mean(dim=1) / self._samples for r in layer.readings]
-            means[layer.name] = torch.stack(by_reading).mean(dim=0).float()
+        for layer in self._graph.layers:
+            parts = [trace.total(layer.name) for trace in self._traces]
+            rows = sum(count for _, count in parts)
+            if rows == 0:
+                raise ValueError("no data to measure importance on: the batches are empty or never reach the model")
+            exact = torch.stack([total for total, count in parts if count]).sum(0) / rows
+            mean = exact.float()
+            means[layer.name] = torch.where((exact > 0) & (mean == 0), torch.finfo(mean.dtype).tiny, mean)
         return means
+
+
+class _Trace:
+    """One traced call: runs on the values of calls of the same form, and adds up what their nodes do.
+
+    Args:
+        model: The model.
+        graph: The node graph of the call.
+        layers: Its layers, by the names that they have in the model's own graph.
+    """
+
+    def __init__(self, model: nn.Module, graph: NodeGraph, layers: Mapping[str, NodeLayer]) -> None:
+        assert graph.origin is not None
+        self.form, self.rounds = graph.origin.form, False
+        self._probe, self._layers = fx.GraphModule(model, graph.probe), layers
+        self._outputs: tuple[Any, ...] = ()
+        self._sums: dict[int, Tensor] = {}
+        self._rows: dict[int, int] = {}
+
+    def follow(self, values: list[Any], given: list[Tensor] | None) -> float | None:
+        """Compute a call; how far its outputs are from those given, `None` if that is further than rounding goes."""
+        try:
+            self._outputs = self._probe(*values)
+        except Exception:  # it was traced for other shapes; whatever else is wrong with the call, a new trace says
+            return None
+        return 0.0 if given is None else deviation(tensors_in(self._outputs[-1]), given)
+
+    def keep(self) -> None:
+        """Add what the nodes did in the call computed last."""
+        kept = {reading.output: reading.keep for layer in self._layers.values() for reading in layer.readings}
+        for number, keep in kept.items():
+            magnitude = self._outputs[number].abs()
+            positions = [dim for dim in range(1, magnitude.ndim) if dim not in keep]
+            each = magnitude.mean(positions, dtype=torch.float64) if positions else magnitude.double()
+            total = each.sum(0).flatten()
+            self._sums[number] = self._sums.get(number, torch.zeros_like(total)) + total
+            self._rows[number] = self._rows.get(number, 0) + len(magnitude)
+        self._outputs = ()
+
+    def total(self, name: str) -> tuple[Tensor, int]:
+        """Sum over samples of the activation of a layer's nodes, shape ``(num_nodes,)``, and how many there were.
+
+        Each reading is divided by its own number of samples: one may see every sample several times.
+        """
+        layer = self._layers[name]
+        rows = self._rows.get(layer.readings[0].output, 0)
+        if rows == 0:
+            return torch.zeros(layer.num_nodes, dtype=torch.float64), 0
+        parts = [self._sums[r.output][r.index].mean(dim=1) * (rows / self._rows[r.output]) for r in layer.readings]
+        return torch.stack(parts).mean(dim=0), rows
+
+
+def deviation(found: list[Tensor], wanted: list[Tensor]) -> float | None:
+    """The largest difference between tensors, 0 if they are the same; `None` if it is more than rounding.
+
+    >>> deviation([torch.ones(2)], [torch.ones(2)]), deviation([torch.ones(2)], [torch.zeros(2)])
+    (0.0, None)
+    """
+    if [(tensor.shape, tensor.dtype) for tensor in found] != [(tensor.shape, tensor.dtype) for tensor in wanted]:
+        return None
+    furthest = 0.0
+    for one, other in zip(found, wanted, strict=True):
+        if torch.equal(one, other):
+            continue
+        if not one.is_floating_point():
+            return None
+        largest = other.nan_to_num(0, 0, 0).abs().max() * torch.finfo(one.dtype).eps ** 0.5
+        if not torch.allclose(one, other, rtol=0, atol=float(largest), equal_nan=True):
+            return None
+        furthest = max(furthest, float((one - other).nan_to_num(0, 0, 0).abs().max()))
+    return furthest
+
+
+def _same_nodes(graph: NodeGraph, other: NodeGraph) -> dict[str, NodeLayer]:
+    """The layers of another trace by the names that they have in a graph.
+
+    Raises:
+        ValueError: If they are not the same; the message names what is not.
+    """
+    own = {layer.name: _content(layer) for layer in graph.layers}
+    found = {_content(layer): layer for layer in other.layers}
+    known = set(own.values())
+    odd = [name for name, content in own.items() if content not in found]
+    odd += [layer.name for content, layer in found.items() if content not in known]
+    if odd:
+        raise ValueError(
+            f"predict calls the model so that the nodes of {odd[0]!r} are not those that protect() found; give protect() "
+            "example inputs of a call like those of every task (the same arguments, all parts of the trunk used)"
+        )
+    return {name: found[content] for name, content in own.items()}
+
+
+def _content(layer: NodeLayer) -> frozenset[tuple[object, ...]]:
+    pieces = [
+        ("in", *layer.incoming), ("out", *layer.outgoing), ("statistics", *layer.statistics),
+    ]  # fmt: skip
+    return frozenset(
+        (role, piece.parameter, piece.dim, *piece.index.shape, piece.index.cpu().numpy().tobytes())
+        for role, *slices in pieces
+        for piece in slices
+    )
+
+
+def _random_state(model: nn.Module) -> list[Tensor]:
+    """The states of the random generators that the model may draw from."""
+    devices = {parameter.device for parameter in model.parameters() if parameter.device.type == "cuda"}
+    return [torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for device in sorted(devices, key=str))]
+
+
+def _set_random_state(model: nn.Module, states: list[Tensor]) -> None:
+    devices = {parameter.device for parameter in model.parameters() if parameter.device.type == "cuda"}
+    torch.set_rng_state(states[0])
+    for device, state in zip(sorted(devices, key=str), states[1:], strict=True):
+        torch.cuda.set_rng_state(state, device)
