@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,6 +12,13 @@ from torch import Tensor, fx, nn
 from .graph import NodeGraph, NodeLayer
 from .tracing.calls import Form, form_of, tensors_in
 from .tracing.trace import trace_anew
+
+Total = Callable[[dict[str, Tensor], int], tuple[dict[str, Tensor], int]]
+"""Maps sums over samples and the number of samples to those over more samples."""
+
+
+def _as_they_are(sums: dict[str, Tensor], samples: int) -> tuple[dict[str, Tensor], int]:
+    return sums, samples
 
 
 class Activity:
@@ -133,19 +140,26 @@ class Activity:
         trace.rounds = difference > 0
         trace.keep()
 
-    def means(self) -> dict[str, Tensor]:
+    def means(self, total: Total = _as_they_are) -> dict[str, Tensor]:
         """Average activation of each layer's nodes, by layer name, float32, shape ``(num_nodes,)``.
+
+        Args:
+            total: Adds the samples that others have observed, such as `agscl.processes.sum_with_counts`.
 
         Raises:
             ValueError: If no sample was observed.
         """
-        means = {}
+        own: dict[str, Tensor] = {}
         for layer in self._graph.layers:
             parts = [trace.total(layer.name) for trace in self._traces]
-            rows = sum(count for _, count in parts)
-            if rows == 0:
-                raise ValueError("no data to measure importance on: the batches are empty or never reach the model")
-            exact = torch.stack([total for total, count in parts if count]).sum(0) / rows
+            own[layer.name] = torch.stack([part for part, _ in parts]).sum(0)
+            own[f"{layer.name} samples"] = own[layer.name].new_tensor(sum(samples for _, samples in parts))
+        sums, samples = total(own, sum(trace.calls for trace in self._traces))
+        if samples == 0:
+            raise ValueError("no data to measure importance on: the batches are empty or never reach the model")
+        means = {}
+        for layer in self._graph.layers:
+            exact = sums[layer.name] / sums[f"{layer.name} samples"]
             mean = exact.float()
             means[layer.name] = torch.where((exact > 0) & (mean == 0), torch.finfo(mean.dtype).tiny, mean)
         return means
@@ -167,6 +181,7 @@ class _Trace:
         self._outputs: tuple[Any, ...] = ()
         self._sums: dict[int, Tensor] = {}
         self._rows: dict[int, int] = {}
+        self.calls = 0
 
     def follow(self, values: list[Any], given: list[Tensor] | None) -> float | None:
         """Compute a call; how far its outputs are from those given, `None` if that is further than rounding goes."""
@@ -186,7 +201,7 @@ class _Trace:
             total = each.sum(0).flatten()
             self._sums[number] = self._sums.get(number, torch.zeros_like(total)) + total
             self._rows[number] = self._rows.get(number, 0) + len(magnitude)
-        self._outputs = ()
+        self._outputs, self.calls = (), self.calls + 1
 
     def total(self, name: str) -> tuple[Tensor, int]:
         """Sum over samples of the activation of a layer's nodes, shape ``(num_nodes,)``, and how many there were.
@@ -195,8 +210,8 @@ class _Trace:
         """
         layer = self._layers[name]
         rows = self._rows.get(layer.readings[0].output, 0)
-        if rows == 0:
-            return torch.zeros(layer.num_nodes, dtype=torch.float64), 0
+        if self.calls == 0:
+            return torch.zeros(layer.num_nodes, dtype=torch.float64, device=layer.readings[0].index.device), 0
         parts = [self._sums[r.output][r.index].mean(dim=1) * (rows / self._rows[r.output]) for r in layer.readings]
         return torch.stack(parts).mean(dim=0), rows
 

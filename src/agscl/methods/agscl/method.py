@@ -34,7 +34,7 @@ from .ablations import add_penalty_gradient
 from .importance import accumulate, average_activation
 from .penalty import drift_penalty, sparsity_penalty
 from .proximal import attract, shrink
-from .reinit import check_initialisers, rand_init, zero_init
+from .reinit import check_initialisers, draw, rand_init, zero_init
 from .state import NodeState
 
 
@@ -155,12 +155,13 @@ class AdaptiveGroupSparsity(Expandable):
         method, network, state = self._method, self._network, self._state
         activations = average_activation(network, learned)
         require_needed(network, activations, state.important(), learned)
+        drawn = draw(network, method.rho)  # what can fail is behind us: from here on the network changes
         for name, activation in activations.items():
             state.importance[name] = omega = accumulate(state.importance[name], activation, method.eta)
             state.since[name][(omega > 0) & (state.since[name] == FREE)] = len(learned.tasks)
         if method.cut:
             zero_init(network, state.free(), learned.task)
-        rand_init(network, state.free(), method.rho)
+        rand_init(network, state.free(), method.rho, drawn)
         if not method.hard:
             rows = {layer.name: gather(layer.incoming, network.state) for layer in network.graph.layers}
             state.anchors = {name: rows[name][important] for name, important in state.important().items()}

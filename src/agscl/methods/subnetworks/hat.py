@@ -25,6 +25,7 @@ from agscl.methods.method import (
     restored,
 )
 from agscl.nodes import Slice
+from agscl.processes import from_first
 
 from .kept import TaskTensors, add_parameters, tasks_in
 from .replaced_tensors import replace_tensors_in_forward
@@ -106,6 +107,7 @@ class HardAttention(Protection):
             for embedding in self._embedding.values():
                 nn.init.normal_(embedding)
                 task.optimizer.state.pop(embedding, None)  # what it remembers of the old one
+            from_first(self._embedding)
             self._drawn = torch.tensor(True)
         network, used, gamma = self._network, self._used(), self._method.gamma
         free = {name: (~mask).to(self._embedding[name].dtype) for name, mask in used.items()}
