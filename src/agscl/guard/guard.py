@@ -13,6 +13,8 @@ from torch.optim import Optimizer
 
 from agscl.methods.method import Expandable, Forward, Learned, Method, Network, Predict, RunningTask
 from agscl.nodes import NodeGraph, expand, trace
+from agscl.nodes.activity import random_states, set_random_states
+from agscl.nodes.selftest import require_lawful
 from agscl.nodes.surgery.expand import Retrace
 from agscl.nodes.tracing.trace import Rules, eval_mode
 from agscl.processes import are_many, count, from_first, require_same, together
@@ -32,7 +34,7 @@ REDUCE = "the method must add up what it measures and take its draws from the fi
 """Advice where processes differ after a method has worked on equal ones."""
 
 
-def protect(
+def protect(  # noqa: PLR0913 - each is a matter of its own, and all but two have a default
     model: nn.Module,
     method: Method,
     *,
@@ -40,6 +42,7 @@ def protect(
     heads: str | Iterable[str] | None = None,
     rules: Rules | None = None,
     ignore: Iterable[str] = (),
+    check: bool = True,
 ) -> Guard:
     """Protect a model from forgetting.
 
@@ -52,9 +55,11 @@ def protect(
         heads: Names of the modules that make the outputs; a list or dict holds one head per task, in order.
         rules: Tracing rules of your own, by module type or function.
         ignore: Names of modules to leave out of the protection.
+        check: Try on the model, with random weights for a moment, whether the node graph is true of it: see
+            `agscl.nodes.selftest`. It takes a few forward passes of two samples.
 
     Raises:
-        TraceError: If the model has an operation without a rule.
+        TraceError: If the model has an operation without a rule, or the self-test finds the node graph wrong.
         ValueError: If the inputs, heads or hyper-parameters do not fit the model, or its parameters are spread over
             processes.
 
@@ -70,6 +75,8 @@ def protect(
         model = bare(model)
         require_whole(model)
         network = _network(model, retrace(model))
+        if check:
+            require_lawful(model, network.graph, example_inputs)
         from_first(network.state)
         return Guard(network, method, retrace)
 
@@ -199,7 +206,7 @@ class Guard:
             self._check_model()
             from_first(self._network.buffers)
             self._require_agreement("consolidate", TRAIN_ALIKE)
-            with eval_mode(self._network.model), torch.no_grad(), torch.compiler.set_stance("force_eager"):
+            with _left_alone_on_failure(self._network), eval_mode(self._network.model), _plainly():
                 self._protection.finish(Learned((*progress.learned, progress.task), batches, predict))
             self._require_agreement("after consolidate", REDUCE)
         progress.learned.append(progress.task)
@@ -327,6 +334,27 @@ class Guard:
                         f"the optimizer does not hold {piece.parameter!r}; give it model.parameters(), or take the "
                         "parameter out of training with requires_grad_(False)"
                     )
+
+
+@contextmanager
+def _plainly() -> Iterator[None]:
+    """Compute without gradients and without compiling."""
+    with torch.no_grad(), torch.compiler.set_stance("force_eager"):
+        yield
+
+
+@contextmanager
+def _left_alone_on_failure(network: Network) -> Iterator[None]:
+    """After an error, buffers and random generators are as they were."""
+    buffers = {name: buffer.clone() for name, buffer in network.buffers.items()}
+    states = random_states(network.model)
+    try:
+        yield
+    except BaseException:
+        for name, buffer in buffers.items():
+            network.buffers[name].copy_(buffer)
+        set_random_states(network.model, states)
+        raise
 
 
 def _network(model: nn.Module, graph: NodeGraph) -> Network:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -36,7 +38,7 @@ class Activity:
         graph: Its node graph.
 
     >>> from agscl import trace
-    >>> model = nn.Sequential(nn.Linear(1, 2, bias=False), nn.ReLU(), nn.Linear(2, 1))
+    >>> model = nn.Sequential(nn.Linear(1, 2, bias=False), nn.ReLU(), nn.Linear(2, 1)).eval()
     >>> model[0].weight.data[:] = torch.tensor([[1.0], [-1.0]])
     >>> activity = Activity(model, trace(model, torch.ones(2, 1)))
     >>> with activity.watching():
@@ -48,7 +50,6 @@ class Activity:
     def __init__(self, model: nn.Module, graph: NodeGraph) -> None:
         self._model, self._graph = model, graph
         self._traces = [_Trace(model, graph, {layer.name: layer for layer in graph.layers})]
-        self._refusal: Exception | None = None
 
     def observe(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Add one batch: the arguments of a call of the model.
@@ -67,52 +68,11 @@ class Activity:
             ValueError: If a call cannot be followed, has other nodes or is in training mode, or if a part of the model
                 is called by itself. It is raised again at the end of the context if something else has caught it.
         """
-        open_calls: list[tuple[Form, list[Any], list[Tensor]]] = []  # one at most
-
-        def refuse(message: str) -> None:
-            self._refusal = self._refusal or ValueError(message)
-            raise self._refusal
-
-        def before(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            if training := [name for name, module in model.named_modules() if module.training]:
-                refuse(f"{training[0] or 'the model'!r} is in training mode in predict; leave the mode as it is there")
-            form, values = form_of(model, args, kwargs)
-            copies = [value.detach().clone() if isinstance(value, Tensor) else value for value in values]
-            open_calls[:] = [(form, copies, _random_state(model))]
-
-        def after(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-            form, values, state = open_calls[-1]
-            later = _random_state(model)
-            _set_random_state(model, state)
-            try:
-                self._add(form, values, tensors_in(output))
-            except Exception as error:
-                self._refusal = error
-                raise
-            finally:
-                open_calls.clear()
-                _set_random_state(model, later)
-
-        def inside(name: str) -> Any:
-            def check(*_: Any) -> None:
-                if not open_calls:
-                    refuse(f"predict calls {name!r} by itself, so that the model's own call is not seen; call the model")
-
-            return check
-
-        model = self._model
-        handles = [
-            model.register_forward_pre_hook(before, with_kwargs=True),
-            model.register_forward_hook(after, with_kwargs=True, prepend=True),
-        ]
-        handles += [part.register_forward_pre_hook(inside(name)) for name, part in model.named_modules() if name]
-        try:
+        watch = _Watch(self._model, self._add)
+        with watch.hooked():
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
-        if self._refusal is not None:
-            raise self._refusal
+        if watch.refusal is not None:
+            raise watch.refusal
 
     @torch.no_grad()
     def _add(self, form: Form, values: list[Any], given: list[Tensor] | None) -> None:
@@ -163,6 +123,73 @@ class Activity:
             mean = exact.float()
             means[layer.name] = torch.where((exact > 0) & (mean == 0), torch.finfo(mean.dtype).tiny, mean)
         return means
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A call of the model that is under way: what went in, and what it may draw."""
+
+    form: Form
+    values: list[Any]
+    draws: list[Tensor]
+
+
+class _Watch:
+    """Shows every call of a model to a function once its outputs are there: its form, values and outputs.
+
+    Attributes:
+        refusal: The first error that was raised.
+    """
+
+    def __init__(self, model: nn.Module, show: Callable[[Form, list[Any], list[Tensor]], None]) -> None:
+        self._model, self._show = model, show
+        self._call: _Call | None = None
+        self.refusal: Exception | None = None
+
+    @contextmanager
+    def hooked(self) -> Iterator[None]:
+        """Watch within the context."""
+        model = self._model
+        handles = [
+            model.register_forward_pre_hook(self._before, with_kwargs=True),
+            model.register_forward_hook(self._after, prepend=True),
+        ]
+        parts = [(name, part) for name, part in model.named_modules() if name]
+        handles += [part.register_forward_pre_hook(partial(self._inside, name)) for name, part in parts]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _before(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        training = next((name for name, module in model.named_modules() if module.training), None)
+        if training is not None:
+            self._refuse(f"{training or 'the model'!r} is in training mode in predict; leave modes as they are there")
+        form, values = form_of(model, args, kwargs)
+        copies = [value.detach().clone() if isinstance(value, Tensor) else value for value in values]
+        self._call = _Call(form, copies, random_states(model))
+
+    def _inside(self, name: str, *_: Any) -> None:
+        if self._call is None:
+            self._refuse(f"predict calls {name!r} by itself, where nothing is measured; let it call the whole model")
+
+    def _after(self, model: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        call, later = self._call, random_states(model)
+        assert call is not None
+        set_random_states(model, call.draws)
+        try:
+            self._show(call.form, call.values, tensors_in(output))
+        except Exception as error:
+            self.refusal = self.refusal or error
+            raise
+        finally:
+            set_random_states(model, later)
+            self._call = None
+
+    def _refuse(self, message: str) -> None:
+        self.refusal = self.refusal or ValueError(message)
+        raise self.refusal
 
 
 class _Trace:
@@ -243,38 +270,38 @@ def _same_nodes(graph: NodeGraph, other: NodeGraph) -> dict[str, NodeLayer]:
     Raises:
         ValueError: If they are not the same; the message names what is not.
     """
-    own = {layer.name: _content(layer) for layer in graph.layers}
+    own = {_content(layer): layer.name for layer in graph.layers}
     found = {_content(layer): layer for layer in other.layers}
-    known = set(own.values())
-    odd = [name for name, content in own.items() if content not in found]
-    odd += [layer.name for content, layer in found.items() if content not in known]
-    if odd:
+    if odd := [*(own.keys() - found.keys()), *(found.keys() - own.keys())]:
+        name = min(own.get(content) or found[content].name for content in odd)
         raise ValueError(
-            f"predict calls the model so that the nodes of {odd[0]!r} are not those that protect() found; give protect() "
-            "example inputs of a call like those of every task (the same arguments, all parts of the trunk used)"
+            f"in the call that predict makes, the nodes of {name!r} are not those that protect() found; give protect() "
+            "example inputs like those of every task: the same arguments, the same parts of the model"
         )
-    return {name: found[content] for name, content in own.items()}
+    return {name: found[content] for content, name in own.items()}
 
 
 def _content(layer: NodeLayer) -> frozenset[tuple[object, ...]]:
-    pieces = [
-        ("in", *layer.incoming), ("out", *layer.outgoing), ("statistics", *layer.statistics),
-    ]  # fmt: skip
+    """What makes a layer what it is, wherever its nodes are read."""
+    roles = {"in": layer.incoming, "out": layer.outgoing, "statistics": layer.statistics}
     return frozenset(
         (role, piece.parameter, piece.dim, *piece.index.shape, piece.index.cpu().numpy().tobytes())
-        for role, *slices in pieces
-        for piece in slices
+        for role, pieces in roles.items()
+        for piece in pieces
     )
 
 
-def _random_state(model: nn.Module) -> list[Tensor]:
-    """The states of the random generators that the model may draw from."""
-    devices = {parameter.device for parameter in model.parameters() if parameter.device.type == "cuda"}
-    return [torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for device in sorted(devices, key=str))]
+def random_states(model: nn.Module) -> list[Tensor]:
+    """The states of the random generators that a model may draw from."""
+    return [torch.get_rng_state(), *map(torch.cuda.get_rng_state, _cards(model))]
 
 
-def _set_random_state(model: nn.Module, states: list[Tensor]) -> None:
-    devices = {parameter.device for parameter in model.parameters() if parameter.device.type == "cuda"}
+def set_random_states(model: nn.Module, states: list[Tensor]) -> None:
+    """Set the generators to what `random_states` gave."""
     torch.set_rng_state(states[0])
-    for device, state in zip(sorted(devices, key=str), states[1:], strict=True):
-        torch.cuda.set_rng_state(state, device)
+    for card, state in zip(_cards(model), states[1:], strict=True):
+        torch.cuda.set_rng_state(state, card)
+
+
+def _cards(model: nn.Module) -> list[torch.device]:
+    return sorted({p.device for p in model.parameters() if p.device.type == "cuda"}, key=str)

@@ -21,9 +21,7 @@ _Unit = dict[tuple[str, Any, int], list[int]]
 """Where one unit occurs: positions by role, tensor (for readings: operation) and dimension."""
 
 
-def assemble(
-    model: nn.Module, graph: fx.Graph, ledger: Ledger, head_names: tuple[str, ...] | None
-) -> NodeGraph:
+def assemble(model: nn.Module, graph: fx.Graph, ledger: Ledger, head_names: tuple[str, ...] | None) -> NodeGraph:
     """The node graph of a labelled trace; heads are inferred where none are named."""
     units = _collect(ledger)
     exposed = {unit for ids in ledger.exposed for unit in ledger.units.roots(ids).tolist()}

@@ -31,9 +31,8 @@ class Form:
 
     def arguments(self, values: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments of a call of this form, by position and by name, that hold these values in order."""
-        leaves, rest, fixed = [], iter(values), {place: value for place, _, value in self.constants}
-        for place in range(self.structure.num_leaves):
-            leaves.append(fixed[place] if place in fixed else next(rest))
+        rest, fixed = iter(values), {place: value for place, _, value in self.constants}
+        leaves = [fixed[place] if place in fixed else next(rest) for place in range(self.structure.num_leaves)]
         args, kwargs = pytree.tree_unflatten(leaves, self.structure)
         return args, kwargs
 
@@ -76,6 +75,19 @@ def form_of(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) ->
         top = tops[place]
         names.append(top if tops.count(top) == 1 else f"{top}_{place}")
     return Form(structure, constants, tuple(names)), [leaf for n, leaf in enumerate(leaves) if n not in fixed]
+
+
+def few_samples(values: Sequence[Any], most: int = 2) -> list[Any]:
+    """The values of a call with at most so many samples: of tensors as long as the first one, the beginning.
+
+    >>> [len(value) for value in few_samples([torch.ones(5, 3), torch.ones(4), torch.ones(5)])]
+    [2, 4, 2]
+    """
+    lengths = [len(value) for value in values if isinstance(value, Tensor) and value.ndim]
+    return [
+        value[:most] if isinstance(value, Tensor) and value.ndim and len(value) == lengths[0] else value
+        for value in values
+    ]
 
 
 def tensors_in(value: Any) -> list[Tensor]:

@@ -44,8 +44,8 @@ def trace(
 
     Args:
         model: Any module that torch.fx can follow.
-        example_inputs: A batch for ``model(*example_inputs)``; a single tensor stands for itself. Two samples do. Numbers
-            and strings among them, the number of a task say, are constants of the graph.
+        example_inputs: A batch for ``model(*example_inputs)``; a single tensor stands for itself. Two samples do.
+            Numbers and strings among them, the number of a task say, are constants of the graph.
         heads: Names of the modules that only consume nodes and make the outputs. By default the modules whose
             outputs nothing else reads; a list or dict of such modules holds one head per task, in order.
         rules: Rules of your own, by module type or function; they come before the built-in ones.
