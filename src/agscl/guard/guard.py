@@ -13,15 +13,17 @@ from torch.optim import Optimizer
 
 from agscl.methods.method import Expandable, Forward, Learned, Method, Network, Predict, RunningTask
 from agscl.nodes import NodeGraph, expand, trace
-from agscl.nodes.activity import random_states, set_random_states
 from agscl.nodes.selftest import require_lawful
 from agscl.nodes.surgery.expand import Retrace
-from agscl.nodes.tracing.trace import Rules, eval_mode
+from agscl.nodes.tracing.trace import Rules
 from agscl.processes import are_many, count, from_first, require_same, together
 from agscl.tensors import prefixed, under
 
 from .active import ActiveNodes
+from .measuring import measuring
+from .probe import Probe
 from .steps import Progress, guarded_steps
+from .verification import Verification
 from .wrappers import bare, computing_bare, require_whole
 
 LOAD_ALIKE = "give every process the same weights, guard state and settings"
@@ -78,7 +80,7 @@ def protect(  # noqa: PLR0913 - each is a matter of its own, and all but two hav
         if check:
             require_lawful(model, network.graph, example_inputs)
         from_first(network.state)
-        return Guard(network, method, retrace)
+        return Guard(network, method, retrace, example_inputs)
 
 
 class Guard:
@@ -98,7 +100,7 @@ class Guard:
     (1, torch.Size([3]))
     """
 
-    def __init__(self, network: Network, method: Method, retrace: Retrace) -> None:
+    def __init__(self, network: Network, method: Method, retrace: Retrace, example_inputs: Any) -> None:
         self._retrace = retrace
         self._protection = method.protect(network)
         self._network = _network(network.model, network.graph)  # a method may have added gates to the model
@@ -107,6 +109,7 @@ class Guard:
         self._running: RunningTask | None = None
         self._active = ActiveNodes()
         self._trained_by = 1
+        self._probe, self._shown = Probe(self._network, example_inputs), -1
 
     @property
     def graph(self) -> NodeGraph:
@@ -128,9 +131,46 @@ class Guard:
 
         Args:
             regularization_only: Count the regularization parameters alone, as figure 6(a) of the paper does.
+
+        What the guard keeps to check itself comes on top: see `probe_bytes`.
         """
         memory = self._protection.memory()
         return memory.regularization if regularization_only else memory.total
+
+    @property
+    def probe_bytes(self) -> int:
+        """Bytes that the guard keeps for `verify`: two example inputs, each task's answers, a fingerprint a node."""
+        return self._probe.num_bytes()
+
+    def verify(self) -> Verification:
+        """Compare what every learned task answers to the example inputs with what it answered once it was learned.
+
+        Where the method promises the same bits, `attach` and `consolidate` do so as well, and stop if they are not.
+
+        Raises:
+            ValueError: If a task is being learned, or the model cannot compute the answers any more.
+        """
+        if self._running:
+            raise ValueError("verify after the attach() block, not inside it")
+        self._check_model()
+        promised = bool(self._protection.frozen_nodes())
+        learned = self._progress.learned
+        try:
+            return self._probe.check(self._network, learned, self._protection.use_task, promised=promised)
+        finally:
+            self._show_again()
+
+    def _show_again(self) -> None:
+        """Get the model ready for the task that it answered for before: one shown by `use_task`, or the next one."""
+        learned = self._progress.learned
+        unlearned = next(task for task in range(len(learned) + 1) if task not in learned)
+        self._protection.use_task(unlearned if self._shown < 0 else self._shown)
+
+    def _require_still(self) -> None:
+        """Refuse to go on if a task that must keep its answers does not, or if frozen nodes have moved."""
+        if not (self._protection.exact and self._probe.records):
+            return
+        self.verify().require_still(frozen=bool(self._protection.frozen_nodes()))
 
     def use_task(self, task: int) -> None:
         """Make a task the current one; after `consolidate` the next unlearned one is current by itself.
@@ -144,7 +184,7 @@ class Guard:
         if task < 0 or (most is not None and task >= most):
             raise ValueError(f"there is no task {task}: the model has heads for {most} tasks, numbered from 0")
         self._protection.use_task(task)
-        self._progress.task = task
+        self._progress.task = self._shown = task
 
     @contextmanager
     def attach(self, optimizer: Optimizer, *, steps_per_epoch: int, live: bool = False) -> Iterator[None]:
@@ -168,10 +208,11 @@ class Guard:
                 self._check_attachable(optimizer, steps_per_epoch)
                 from_first(self._network.buffers)
                 self._require_agreement("attach", LOAD_ALIKE, steps_per_epoch=steps_per_epoch, live=live)
+                self._require_still()
                 hooks = held.enter_context(self._protection.holding(task))
                 held.enter_context(guarded_steps(self._network, task, hooks, progress, self._added))
                 held.enter_context(self._active.computing(self._network, task, self._protection, live=live))
-            self._running, progress.steps, progress.resumed = task, first, False
+            self._running, progress.steps, progress.resumed, self._shown = task, first, False, -1
             self._trained_by = count()
             try:
                 yield
@@ -206,13 +247,19 @@ class Guard:
             self._check_model()
             from_first(self._network.buffers)
             self._require_agreement("consolidate", TRAIN_ALIKE)
-            with _left_alone_on_failure(self._network), eval_mode(self._network.model), _plainly():
-                self._protection.finish(Learned((*progress.learned, progress.task), batches, predict))
+            self._require_still()
+            learned = Learned((*progress.learned, progress.task), batches, predict)
+            with measuring(self._network) as calls:
+                self._protection.finish(learned)
+            self._protection.use_task(progress.task)
+            form = calls[0] if calls else self._probe.form_of_first_call(self._network, learned)
+            self._probe.record(self._network, progress.task, self._protection.frozen_nodes(), form)
             self._require_agreement("after consolidate", REDUCE)
         progress.learned.append(progress.task)
         progress.steps = 0
         while progress.task in progress.learned:
             progress.task += 1
+        self._show_again()
 
     def expand(self, *, layer: str, nodes: int) -> None:
         """Add free nodes to a layer whose capacity runs out; all outputs of the model keep their bits.
@@ -234,11 +281,13 @@ class Guard:
             protection, learned = self._protection, tuple(self._progress.learned)
             if not isinstance(protection, Expandable):
                 raise ValueError(f"{type(protection).__name__} cannot take new nodes; AGS-CL and fine-tuning can")
+            self._require_still()
             protection.require_intact(learned)
             expansion = expand(self._network.model, self.graph, layer, nodes, self._retrace)
             self._network = _network(self._network.model, expansion.graph)
             from_first(self._network.state)
             protection.expand(self._network, expansion, learned)
+            self._probe.expanded(self._network)
 
     def penalty(self) -> Tensor | None:
         """Current value of the method's penalty, for a log; `None` for methods without one.
@@ -276,7 +325,8 @@ class Guard:
         progress = self._progress
         own = {"task": torch.tensor(progress.task), "steps": torch.tensor(progress.steps)}
         learned = torch.tensor(progress.learned, dtype=torch.int64)
-        return {**own, "learned": learned, **prefixed(method=self._protection.tensors(), live=self._active.tensors())}
+        parts = prefixed(method=self._protection.tensors(), live=self._active.tensors(), probe=self._probe.tensors())
+        return {**own, "learned": learned, **parts}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Take over a saved state; load the model's weights that belong to it as well.
@@ -290,7 +340,10 @@ class Guard:
             raise ValueError("cannot load a state while the guard is attached")
         if missing := {"task", "steps", "learned"} - state.keys():
             raise ValueError(f"this is no state of a guard: {min(missing)!r} is missing")
+        values, records = self._probe.loaded(under("probe", state), self._network)
         self._protection.load(under("method", state))
+        self._probe.take(values, records)
+        self._shown = -1
         steps = int(state["steps"])
         self._progress = Progress(int(state["task"]), steps, state["learned"].tolist(), resumed=steps > 0)
         self._active.load(under("live", state))
@@ -334,27 +387,6 @@ class Guard:
                         f"the optimizer does not hold {piece.parameter!r}; give it model.parameters(), or take the "
                         "parameter out of training with requires_grad_(False)"
                     )
-
-
-@contextmanager
-def _plainly() -> Iterator[None]:
-    """Compute without gradients and without compiling."""
-    with torch.no_grad(), torch.compiler.set_stance("force_eager"):
-        yield
-
-
-@contextmanager
-def _left_alone_on_failure(network: Network) -> Iterator[None]:
-    """After an error, buffers and random generators are as they were."""
-    buffers = {name: buffer.clone() for name, buffer in network.buffers.items()}
-    states = random_states(network.model)
-    try:
-        yield
-    except BaseException:
-        for name, buffer in buffers.items():
-            network.buffers[name].copy_(buffer)
-        set_random_states(network.model, states)
-        raise
 
 
 def _network(model: nn.Module, graph: NodeGraph) -> Network:

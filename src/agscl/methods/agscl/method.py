@@ -182,6 +182,11 @@ class AdaptiveGroupSparsity(Expandable):
                 terms.append(drift_penalty(rows[omega > 0], anchor, omega[omega > 0], self._method.lam))
         return torch.stack(terms).sum() if terms else torch.zeros(())
 
+    @property
+    def exact(self) -> bool:
+        """With hard freezing, the cut, and a head for each task."""
+        return self._method.hard and self._method.cut and self._network.graph.num_tasks is not None
+
     def importance(self) -> dict[str, Tensor]:
         """Omega of equation (8) by layer, each of shape ``(num_nodes,)``."""
         return dict(self._state.importance)
