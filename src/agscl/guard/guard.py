@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from agscl.methods.method import Expandable, Forward, Learned, Method, Network, Predict, RunningTask
+from agscl.methods.subnetworks.replaced_tensors import has_replaced_tensors
 from agscl.nodes import NodeGraph, expand, trace
 from agscl.nodes.selftest import require_lawful
 from agscl.nodes.surgery.expand import Retrace
@@ -76,6 +77,8 @@ def protect(  # noqa: PLR0913 - each is a matter of its own, and all but two hav
     with together("protect"):
         model = bare(model)
         require_whole(model)
+        if has_replaced_tensors(model):
+            raise ValueError("the model is protected already; protect a fresh model")
         network = _network(model, retrace(model))
         if check:
             require_lawful(model, network.graph, example_inputs)
