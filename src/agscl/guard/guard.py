@@ -17,17 +17,18 @@ from agscl.nodes import NodeGraph, expand, trace
 from agscl.nodes.selftest import require_lawful
 from agscl.nodes.surgery.expand import Retrace
 from agscl.nodes.tracing.trace import Rules
-from agscl.processes import are_many, count, from_first, require_same, together
+from agscl.processes import Fact, are_many, count, from_first, require_same, together
 from agscl.tensors import prefixed, under
 
 from .active import ActiveNodes
+from .capacity import Capacity, capacity_of, warn_if_full
 from .measuring import measuring
 from .probe import Probe
 from .steps import Progress, guarded_steps
 from .verification import Verification
 from .wrappers import bare, computing_bare, require_whole
 
-LOAD_ALIKE = "give every process the same weights, guard state and settings"
+LOAD_ALIKE = "give every process the same model, weights, guard state and settings"
 """Advice where processes differ before a task."""
 
 TRAIN_ALIKE = "train with DistributedDataParallel and the same optimizer and number of steps in every process"
@@ -82,6 +83,7 @@ def protect(  # noqa: PLR0913 - each is a matter of its own, and all but two hav
         network = _network(model, retrace(model))
         if check:
             require_lawful(model, network.graph, example_inputs)
+        require_same("protect", {"the method": repr(method), "the graph": str(network.graph)}, LOAD_ALIKE)
         from_first(network.state)
         return Guard(network, method, retrace, example_inputs)
 
@@ -104,7 +106,7 @@ class Guard:
     """
 
     def __init__(self, network: Network, method: Method, retrace: Retrace, example_inputs: Any) -> None:
-        self._retrace = retrace
+        self._retrace, self._method = retrace, method
         self._protection = method.protect(network)
         self._network = _network(network.model, network.graph)  # a method may have added gates to the model
         self._added = self._network.parameters.keys() - network.parameters.keys()
@@ -113,6 +115,14 @@ class Guard:
         self._active = ActiveNodes()
         self._trained_by = 1
         self._probe, self._shown = Probe(self._network, example_inputs), -1
+
+    @property
+    def settled(self) -> bool:
+        """Whether a loop may keep the weights as a task's best, or lower the learning rate on a plateau.
+
+        False while the method still cuts what the task in progress computes with, such as `agscl.GatedAGSCL`.
+        """
+        return not self._protection.unsettled
 
     @property
     def graph(self) -> NodeGraph:
@@ -128,6 +138,20 @@ class Guard:
     def importance(self) -> dict[str, Tensor]:
         """Importance of every node by layer, each of shape ``(num_nodes,)``; empty for weight-wise methods."""
         return self._protection.importance()
+
+    def capacity(self) -> Capacity | None:
+        """How full each layer is; `None` for methods that have no notion of it, whose weights all go on learning."""
+        usage = self._protection.usage()
+        return None if usage is None else capacity_of(self._network, usage)
+
+    def __repr__(self) -> str:
+        return f"<Guard of {self._method}: {len(self._progress.learned)} tasks learned, task {self.task} is next>"
+
+    def __str__(self) -> str:
+        learned, capacity = self._progress.learned, self.capacity()
+        tasks = f"learned: {', '.join(map(str, learned)) or 'no task yet'}; next: task {self.task}"
+        nodes = capacity or f"{self.graph.num_nodes:,} nodes; the method has no notion of capacity"
+        return f"{self._method}\n{tasks}\n{nodes}\nmemory: {self.memory_bytes():,} bytes beside the weights"
 
     def memory_bytes(self, *, regularization_only: bool = False) -> int:
         """Bytes that the method keeps between tasks.
@@ -193,6 +217,9 @@ class Guard:
     def attach(self, optimizer: Optimizer, *, steps_per_epoch: int, live: bool = False) -> Iterator[None]:
         """Guard all steps of an optimizer while the current task is learned.
 
+        In many processes all attach together, or none does: with the same bits in weights and guard state, the first
+        one's buffers, the same settings, and at the first step the same gradients.
+
         Args:
             optimizer: Any torch optimizer that holds the model's parameters.
             steps_per_epoch: Optimizer steps (not batches, if gradients are accumulated) in an epoch.
@@ -206,11 +233,12 @@ class Guard:
         progress = self._progress
         first = progress.steps if progress.resumed else 0
         task = RunningTask(optimizer, progress.task, tuple(progress.learned), steps_per_epoch, first)
+        settings: dict[str, Fact] = {"steps_per_epoch": steps_per_epoch, "live": live, "the optimizer": repr(optimizer)}
         with ExitStack() as held:
             with together("attach"):
                 self._check_attachable(optimizer, steps_per_epoch)
                 from_first(self._network.buffers)
-                self._require_agreement("attach", LOAD_ALIKE, steps_per_epoch=steps_per_epoch, live=live)
+                self._require_agreement("attach", LOAD_ALIKE, **settings)
                 self._require_still()
                 hooks = held.enter_context(self._protection.holding(task))
                 held.enter_context(guarded_steps(self._network, task, hooks, progress, self._added))
@@ -235,6 +263,9 @@ class Guard:
 
         Raises:
             ValueError: If nothing was learned, there is no data, or the model was changed; nothing is changed then.
+
+        Warns:
+            CapacityWarning: If a layer has no free node left, or gave zero for all of the data.
         """
         progress = self._progress
         with together("consolidate"), computing_bare():
@@ -263,6 +294,9 @@ class Guard:
         while progress.task in progress.learned:
             progress.task += 1
         self._show_again()
+        if usage := self._protection.usage():
+            grows = isinstance(self._protection, Expandable)
+            warn_if_full(self._network, usage, progress.learned[-1], grows=grows)
 
     def expand(self, *, layer: str, nodes: int) -> None:
         """Add free nodes to a layer whose capacity runs out; all outputs of the model keep their bits.
@@ -364,7 +398,7 @@ class Guard:
         self._check_model()
         self._check_holds(optimizer)
 
-    def _require_agreement(self, where: str, advice: str, **more: int) -> None:
+    def _require_agreement(self, where: str, advice: str, **more: Fact) -> None:
         """Refuse to go on, in all processes alike, if weights and what the guard knows are not the same in each."""
         if are_many():
             require_same(where, {**prefixed(model=self._network.state, guard=self._state()), **more}, advice)
@@ -393,4 +427,4 @@ class Guard:
 
 
 def _network(model: nn.Module, graph: NodeGraph) -> Network:
-    return Network(model, graph, dict(model.named_parameters()), dict(model.named_buffers()))
+    return Network(model, graph, dict(model.named_parameters()))

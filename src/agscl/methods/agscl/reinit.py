@@ -45,12 +45,8 @@ def draw(network: Network, rho: float) -> dict[str, Tensor]:
     """
     if rho == 0:
         return {}
-    fresh: dict[str, Tensor] = {}
-    for owner in _owners(network.graph):
-        module = copy.deepcopy(network.model.get_submodule(owner))
-        module.reset_parameters()  # type: ignore[operator]
-        fresh.update({f"{owner}.{name}".lstrip("."): tensor for name, tensor in module.state_dict().items()})
     places = {layer.name: layer.incoming[0].index for layer in network.graph.layers}
+    fresh = initial_tensors(network)
     uniform = {name: torch.rand(len(index), device=index.device) for name, index in places.items()}
     drawn = {**fresh, **prefixed(uniform=uniform)}
     from_first(drawn)
@@ -73,6 +69,16 @@ def rand_init(network: Network, free: Mapping[str, Tensor], rho: float, drawn: M
             scatter(slices, state, torch.where(chosen[:, None], gather(slices, drawn), gather(slices, state)))
 
 
+def initial_tensors(network: Network) -> dict[str, Tensor]:
+    """The state of every module with nodes as its own initialiser draws it, by name."""
+    fresh: dict[str, Tensor] = {}
+    for owner in _owners(network.graph):
+        module = copy.deepcopy(network.model.get_submodule(owner))
+        module.reset_parameters()  # type: ignore[operator]
+        fresh.update({f"{owner}.{name}".lstrip("."): tensor for name, tensor in module.state_dict().items()})
+    return fresh
+
+
 def check_initialisers(model: nn.Module, graph: NodeGraph) -> None:
     """Refuse a model with a layer that cannot be re-initialised.
 
@@ -84,7 +90,7 @@ def check_initialisers(model: nn.Module, graph: NodeGraph) -> None:
             kind = type(model.get_submodule(name)).__name__
             raise ValueError(
                 f"{name or 'the model'!r} ({kind}) has no reset_parameters() to draw its nodes anew; "
-                "give it one, or set rho=0"
+                "give it one, or use a method or setting that re-initialises nothing (AGS-CL: rho=0)"
             )
 
 
