@@ -78,6 +78,7 @@ class Probe:
     def __init__(self, network: Network, example_inputs: Any) -> None:
         self._form, values = form_of(network.model, arguments(example_inputs), {})
         self._values = [v.detach().clone() if isinstance(v, Tensor) else v for v in few_samples(values)]
+        self._dtype = next(network.model.parameters()).dtype
         from_first(self._inputs())
         self.records: dict[int, Record] = {}
 
@@ -205,8 +206,12 @@ class Probe:
         """The model's outputs for a call, computed in the one way."""
         fixed = dict(call["constants"])
         constants = tuple((place, kind, fixed.get(place, value)) for place, kind, value in self._form.constants)
-        device = next(network.model.parameters()).device
-        values = [value.to(device, copy=True) if isinstance(value, Tensor) else value for value in self._values]
+        first = next(network.model.parameters())
+        device, cast = first.device, {self._dtype: first.dtype}  # the model may have been moved or cast since
+        values = [
+            value.to(device, cast.get(value.dtype, value.dtype), copy=True) if isinstance(value, Tensor) else value
+            for value in self._values
+        ]
         args, kwargs = Form(self._form.structure, constants, self._form.names).arguments(values)
         states = random_states(network.model)
         try:
