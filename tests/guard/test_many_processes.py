@@ -156,6 +156,8 @@ def test_what_was_stopped_has_changed_nothing(story: str, outcomes: Outcomes) ->
     [
         ("a step more", "differs between the processes; train with DistributedDataParallel"),
         ("not a number", "is not finite at step 1"),
+        ("uneven steps", "'guard.steps' differs between the processes (4 in process 0, 3 in process 1)"),
+        ("not synchronised", "the gradient of 'first.weight' differs between the processes"),
         ("apart later", "differs between the processes; train with DistributedDataParallel"),
         ("of another size", "'the graph' differs between the processes"),
         ("another model", "'the graph' differs between the processes"),
