@@ -19,6 +19,7 @@ from agscl.processes import Fact, are_many, count, from_first, require_same, tog
 from agscl.tensors import prefixed, under
 
 from .active import ActiveNodes
+from .capacity import Capacity, capacity_of, warn_if_full
 from .steps import Progress, guarded_steps
 from .wrappers import bare, computing_bare, require_whole
 
@@ -93,7 +94,7 @@ class Guard:
     """
 
     def __init__(self, network: Network, method: Method, retrace: Retrace) -> None:
-        self._retrace = retrace
+        self._retrace, self._method = retrace, method
         self._protection = method.protect(network)
         self._network = _network(network.model, network.graph)  # a method may have added gates to the model
         self._added = self._network.parameters.keys() - network.parameters.keys()
@@ -101,6 +102,14 @@ class Guard:
         self._running: RunningTask | None = None
         self._active = ActiveNodes()
         self._trained_by = 1
+
+    @property
+    def settled(self) -> bool:
+        """Whether a loop may keep the weights as a task's best, or lower the learning rate on a plateau.
+
+        False while the method still cuts what the task in progress computes with, such as `agscl.GatedAGSCL`.
+        """
+        return not self._protection.unsettled
 
     @property
     def graph(self) -> NodeGraph:
@@ -116,6 +125,20 @@ class Guard:
     def importance(self) -> dict[str, Tensor]:
         """Importance of every node by layer, each of shape ``(num_nodes,)``; empty for weight-wise methods."""
         return self._protection.importance()
+
+    def capacity(self) -> Capacity | None:
+        """How full each layer is; `None` for methods that have no notion of it, whose weights all go on learning."""
+        usage = self._protection.usage()
+        return None if usage is None else capacity_of(self._network, usage)
+
+    def __repr__(self) -> str:
+        return f"<Guard of {self._method}: {len(self._progress.learned)} tasks learned, task {self.task} is next>"
+
+    def __str__(self) -> str:
+        learned, capacity = self._progress.learned, self.capacity()
+        tasks = f"learned: {', '.join(map(str, learned)) or 'no task yet'}; next: task {self.task}"
+        nodes = capacity or f"{self.graph.num_nodes:,} nodes; the method has no notion of capacity"
+        return f"{self._method}\n{tasks}\n{nodes}\nmemory: {self.memory_bytes():,} bytes beside the weights"
 
     def memory_bytes(self, *, regularization_only: bool = False) -> int:
         """Bytes that the method keeps between tasks.
@@ -189,6 +212,9 @@ class Guard:
 
         Raises:
             ValueError: If nothing was learned, there is no data, or the model was changed; nothing is changed then.
+
+        Warns:
+            CapacityWarning: If a layer has no free node left, or gave zero for all of the data.
         """
         progress = self._progress
         with together("consolidate"), computing_bare():
@@ -211,6 +237,9 @@ class Guard:
         progress.steps = 0
         while progress.task in progress.learned:
             progress.task += 1
+        if usage := self._protection.usage():
+            grows = isinstance(self._protection, Expandable)
+            warn_if_full(self._network, usage, progress.learned[-1], grows=grows)
 
     def expand(self, *, layer: str, nodes: int) -> None:
         """Add free nodes to a layer whose capacity runs out; all outputs of the model keep their bits.
@@ -335,4 +364,4 @@ class Guard:
 
 
 def _network(model: nn.Module, graph: NodeGraph) -> Network:
-    return Network(model, graph, dict(model.named_parameters()), dict(model.named_buffers()))
+    return Network(model, graph, dict(model.named_parameters()))
