@@ -203,5 +203,21 @@ def test_data_parallel_on_several_devices_is_refused() -> None:
         agscl.protect(model, SETTINGS["ewc"], example_inputs=torch.zeros(2, FEATURES), heads="heads")
 
 
+def test_synchronised_statistics_make_no_other_nodes_whether_they_come_first_or_later() -> None:
+    plain, later = Net(), Net()
+    synchronised = torch.nn.SyncBatchNorm.convert_sync_batchnorm(Net())
+    graphs = [agscl.trace(net, torch.zeros(2, FEATURES), heads="heads") for net in (plain, synchronised)]
+    assert str(graphs[0]) == str(graphs[1])
+    guard = agscl.protect(later, SETTINGS["ewc"], example_inputs=torch.zeros(2, FEATURES), heads="heads")
+    model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(later)
+    model.norm.eval()  # without a card it has no training mode
+    optimizer, (x, y) = torch.optim.SGD(model.parameters(), lr=0.1), shard(0, 0)[0]
+    with guard.attach(optimizer, steps_per_epoch=1):
+        torch.nn.functional.cross_entropy(model(x)[0], y).backward()
+        optimizer.step()
+    guard.consolidate([(x, y)], lambda batch: model(batch[0])[0])
+    assert guard.state_dict()["method.importance.norm.weight"].any()
+
+
 def test_every_method_is_tried() -> None:
     assert set(agscl.methods.METHODS) <= set(SETTINGS)

@@ -79,7 +79,7 @@ def work(rank: int, folder: str, on_card: bool = False) -> None:
     """Work through all cases as one of two processes, and save what came out."""
     torch.set_num_threads(1)
     dist.init_process_group(
-        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2, timeout=timedelta(seconds=60)
+        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2, timeout=timedelta(minutes=3)
     )
     for number, case in enumerate((ON_CARD if on_card else CASES).values()):
         try:
