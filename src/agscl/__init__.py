@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .methods import SI as SI
     from .methods import WSN as WSN
     from .methods import FineTuning as FineTuning
+    from .methods import GatedAGSCL as GatedAGSCL
     from .methods import Joint as Joint
     from .methods import LwF as LwF
     from .methods import RWalk as RWalk
@@ -35,7 +36,21 @@ if TYPE_CHECKING:
 
 _ROOMS = {
     "guard": ("Diverged", "Guard", "protect"),
-    "methods": ("AGSCL", "CPR", "EWC", "HAT", "MAS", "SI", "WSN", "FineTuning", "Joint", "LwF", "RWalk", "SingleTask"),
+    "methods": (
+        "AGSCL",
+        "CPR",
+        "EWC",
+        "HAT",
+        "MAS",
+        "SI",
+        "WSN",
+        "FineTuning",
+        "GatedAGSCL",
+        "Joint",
+        "LwF",
+        "RWalk",
+        "SingleTask",
+    ),
     "nodes": ("NodeGraph", "NodeLayer", "Slice", "TraceError", "trace"),
 }
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names}

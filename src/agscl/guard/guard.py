@@ -102,6 +102,14 @@ class Guard:
         self._trained_by = 1
 
     @property
+    def settled(self) -> bool:
+        """Whether a loop may keep the weights as a task's best, or lower the learning rate on a plateau.
+
+        False while the method still cuts what the task in progress computes with, such as `agscl.GatedAGSCL`.
+        """
+        return not self._protection.unsettled
+
+    @property
     def graph(self) -> NodeGraph:
         """The model's nodes."""
         return self._network.graph

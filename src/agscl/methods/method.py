@@ -185,6 +185,11 @@ class Protection(ABC):
 
     loss_terms: tuple[LossTerm, ...] = ()
 
+    @property
+    def unsettled(self) -> bool:
+        """Whether what the task in progress computes with is still being cut, so that no weights are kept as best."""
+        return False
+
     @abstractmethod
     def holding(self, task: RunningTask) -> AbstractContextManager[StepHooks]:
         """Hold still what must not change while a task is learned, and restore the model's forward and training after.

@@ -22,7 +22,21 @@ from agscl.benchmarks.sequences import (
 from agscl.benchmarks.task import TaskSequence
 from agscl.experiments.codec import by_name
 from agscl.experiments.kind import AnyPreset
-from agscl.methods import AGSCL, EWC, HAT, MAS, SI, WSN, AnyMethod, FineTuning, Joint, LwF, RWalk, SingleTask
+from agscl.methods import (
+    AGSCL,
+    EWC,
+    HAT,
+    MAS,
+    SI,
+    WSN,
+    AnyMethod,
+    FineTuning,
+    GatedAGSCL,
+    Joint,
+    LwF,
+    RWalk,
+    SingleTask,
+)
 from agscl.models import MLP, AlexNet32, ConvNet, MultiHead, OmniglotNet, Trunk, alexnet224, efficientnet_lite0
 from agscl.models.mlp import scaled
 from agscl.training import Training
@@ -140,6 +154,7 @@ DIGITS_BASELINES = by_name(
     HAT(),
     LwF(),
     WSN(c=0.3),
+    GatedAGSCL(),
     Joint(),
     SingleTask(),
 )

@@ -29,7 +29,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agscl.experiments.codec import by_name
-from agscl.methods import AGSCL, EWC, HAT, MAS, SI, WSN, AnyMethod, FineTuning, Joint, LwF, RWalk, SingleTask
+from agscl.methods import (
+    AGSCL,
+    EWC,
+    HAT,
+    MAS,
+    SI,
+    WSN,
+    AnyMethod,
+    FineTuning,
+    GatedAGSCL,
+    Joint,
+    LwF,
+    RWalk,
+    SingleTask,
+)
 
 BATCHED = 20
 """Samples in a batch of the official importance passes."""
@@ -101,6 +115,7 @@ BASELINES: Mapping[str, Mapping[str, AnyMethod]] = {
 EVERYWHERE = by_name(
     LwF(lam=2.0, temperature=1.0),  # HAT, approaches/lwf.py: the best of its grid on the eight data sets
     WSN(c=0.5),  # WSN's scripts for CIFAR-100, which have 0.1 and 0.5
+    GatedAGSCL(),
     Joint(),
     SingleTask(),
 )
