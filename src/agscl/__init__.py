@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .methods import AGSCL as AGSCL
     from .methods import CPR as CPR
     from .methods import EWC as EWC
+    from .methods import GPM as GPM
     from .methods import HAT as HAT
     from .methods import MAS as MAS
     from .methods import SI as SI
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from .methods import GatedAGSCL as GatedAGSCL
     from .methods import Joint as Joint
     from .methods import LwF as LwF
+    from .methods import PackNet as PackNet
     from .methods import RWalk as RWalk
     from .methods import SingleTask as SingleTask
     from .nodes import NodeGraph as NodeGraph
@@ -40,6 +42,7 @@ _ROOMS = {
         "AGSCL",
         "CPR",
         "EWC",
+        "GPM",
         "HAT",
         "MAS",
         "SI",
@@ -48,6 +51,7 @@ _ROOMS = {
         "GatedAGSCL",
         "Joint",
         "LwF",
+        "PackNet",
         "RWalk",
         "SingleTask",
     ),

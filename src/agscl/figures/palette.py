@@ -42,6 +42,8 @@ LOOKS: Mapping[str, Look] = {
     "hat": Look("HAT", Shade("#0091ad", "#5fdcf0"), "P"),
     "lwf": Look("LwF", Shade("#6f7a00", "#c3cc4f"), "X"),
     "wsn": Look("WSN", Shade("#7048a8", "#c4adff"), "p"),
+    "packnet": Look("PackNet", Shade("#2f6b3a", "#86d694"), "8"),
+    "gpm": Look("GPM", Shade("#8a4b08", "#e0a458"), "h"),
     "fine-tuning": Look("fine-tuning", Shade("#6b727d", "#a3adba"), "<", "--"),
     "joint": Look("joint", Shade("#1c1e22", "#f1f3f5"), ">", ":"),
     "single-task": Look("single task", Shade("#7a4a30", "#c98f6c"), "*", "-."),

@@ -25,6 +25,7 @@ from agscl.experiments.kind import AnyPreset
 from agscl.methods import (
     AGSCL,
     EWC,
+    GPM,
     HAT,
     MAS,
     SI,
@@ -34,6 +35,7 @@ from agscl.methods import (
     GatedAGSCL,
     Joint,
     LwF,
+    PackNet,
     RWalk,
     SingleTask,
 )
@@ -155,6 +157,8 @@ DIGITS_BASELINES = by_name(
     LwF(),
     WSN(c=0.3),
     GatedAGSCL(),
+    PackNet(),
+    GPM(),
     Joint(),
     SingleTask(),
 )

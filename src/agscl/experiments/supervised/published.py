@@ -32,6 +32,7 @@ from agscl.experiments.codec import by_name
 from agscl.methods import (
     AGSCL,
     EWC,
+    GPM,
     HAT,
     MAS,
     SI,
@@ -41,6 +42,7 @@ from agscl.methods import (
     GatedAGSCL,
     Joint,
     LwF,
+    PackNet,
     RWalk,
     SingleTask,
 )
@@ -116,6 +118,8 @@ EVERYWHERE = by_name(
     LwF(lam=2.0, temperature=1.0),  # HAT, approaches/lwf.py: the best of its grid on the eight data sets
     WSN(c=0.5),  # WSN's scripts for CIFAR-100, which have 0.1 and 0.5
     GatedAGSCL(),
+    PackNet(prune=0.75, train_epochs=10),
+    GPM(epsilon=0.97, increase=0.003),  # GPM, main_cifar100.py
     Joint(),
     SingleTask(),
 )
