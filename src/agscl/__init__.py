@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from . import metrics as metrics
+    from .guard import Capacity as Capacity
+    from .guard import CapacityWarning as CapacityWarning
     from .guard import Diverged as Diverged
     from .guard import Guard as Guard
     from .guard import protect as protect
@@ -37,23 +39,10 @@ if TYPE_CHECKING:
     __version__: str
 
 _ROOMS = {
-    "guard": ("Diverged", "Guard", "protect"),
+    "guard": ("Capacity", "CapacityWarning", "Diverged", "Guard", "protect"),
     "methods": (
-        "AGSCL",
-        "CPR",
-        "EWC",
-        "GPM",
-        "HAT",
-        "MAS",
-        "SI",
-        "WSN",
-        "FineTuning",
-        "GatedAGSCL",
-        "Joint",
-        "LwF",
-        "PackNet",
-        "RWalk",
-        "SingleTask",
+        *("AGSCL", "CPR", "EWC", "GPM", "HAT", "MAS", "SI", "WSN"),
+        *("FineTuning", "GatedAGSCL", "Joint", "LwF", "PackNet", "RWalk", "SingleTask"),
     ),
     "nodes": ("NodeGraph", "NodeLayer", "Slice", "TraceError", "trace"),
 }

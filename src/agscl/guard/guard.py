@@ -15,14 +15,15 @@ from agscl.methods.method import Expandable, Forward, Learned, Method, Network, 
 from agscl.nodes import NodeGraph, expand, trace
 from agscl.nodes.surgery.expand import Retrace
 from agscl.nodes.tracing.trace import Rules, eval_mode
-from agscl.processes import are_many, count, from_first, require_same, together
+from agscl.processes import Fact, are_many, count, from_first, require_same, together
 from agscl.tensors import prefixed, under
 
 from .active import ActiveNodes
+from .capacity import Capacity, capacity_of, warn_if_full
 from .steps import Progress, guarded_steps
 from .wrappers import bare, computing_bare, require_whole
 
-LOAD_ALIKE = "give every process the same weights, guard state and settings"
+LOAD_ALIKE = "give every process the same model, weights, guard state and settings"
 """Advice where processes differ before a task."""
 
 TRAIN_ALIKE = "train with DistributedDataParallel and the same optimizer and number of steps in every process"
@@ -70,6 +71,7 @@ def protect(
         model = bare(model)
         require_whole(model)
         network = _network(model, retrace(model))
+        require_same("protect", {"the method": repr(method), "the graph": str(network.graph)}, LOAD_ALIKE)
         from_first(network.state)
         return Guard(network, method, retrace)
 
@@ -92,7 +94,7 @@ class Guard:
     """
 
     def __init__(self, network: Network, method: Method, retrace: Retrace) -> None:
-        self._retrace = retrace
+        self._retrace, self._method = retrace, method
         self._protection = method.protect(network)
         self._network = _network(network.model, network.graph)  # a method may have added gates to the model
         self._added = self._network.parameters.keys() - network.parameters.keys()
@@ -124,6 +126,20 @@ class Guard:
         """Importance of every node by layer, each of shape ``(num_nodes,)``; empty for weight-wise methods."""
         return self._protection.importance()
 
+    def capacity(self) -> Capacity | None:
+        """How full each layer is; `None` for methods that have no notion of it, whose weights all go on learning."""
+        usage = self._protection.usage()
+        return None if usage is None else capacity_of(self._network, usage)
+
+    def __repr__(self) -> str:
+        return f"<Guard of {self._method}: {len(self._progress.learned)} tasks learned, task {self.task} is next>"
+
+    def __str__(self) -> str:
+        learned, capacity = self._progress.learned, self.capacity()
+        tasks = f"learned: {', '.join(map(str, learned)) or 'no task yet'}; next: task {self.task}"
+        nodes = capacity or f"{self.graph.num_nodes:,} nodes; the method has no notion of capacity"
+        return f"{self._method}\n{tasks}\n{nodes}\nmemory: {self.memory_bytes():,} bytes beside the weights"
+
     def memory_bytes(self, *, regularization_only: bool = False) -> int:
         """Bytes that the method keeps between tasks.
 
@@ -151,6 +167,9 @@ class Guard:
     def attach(self, optimizer: Optimizer, *, steps_per_epoch: int, live: bool = False) -> Iterator[None]:
         """Guard all steps of an optimizer while the current task is learned.
 
+        In many processes all attach together, or none does: with the same bits in weights and guard state, the first
+        one's buffers, the same settings, and at the first step the same gradients.
+
         Args:
             optimizer: Any torch optimizer that holds the model's parameters.
             steps_per_epoch: Optimizer steps (not batches, if gradients are accumulated) in an epoch.
@@ -164,11 +183,12 @@ class Guard:
         progress = self._progress
         first = progress.steps if progress.resumed else 0
         task = RunningTask(optimizer, progress.task, tuple(progress.learned), steps_per_epoch, first)
+        settings: dict[str, Fact] = {"steps_per_epoch": steps_per_epoch, "live": live, "the optimizer": repr(optimizer)}
         with ExitStack() as held:
             with together("attach"):
                 self._check_attachable(optimizer, steps_per_epoch)
                 from_first(self._network.buffers)
-                self._require_agreement("attach", LOAD_ALIKE, steps_per_epoch=steps_per_epoch, live=live)
+                self._require_agreement("attach", LOAD_ALIKE, **settings)
                 hooks = held.enter_context(self._protection.holding(task))
                 held.enter_context(guarded_steps(self._network, task, hooks, progress, self._added))
                 held.enter_context(self._active.computing(self._network, task, self._protection, live=live))
@@ -192,6 +212,9 @@ class Guard:
 
         Raises:
             ValueError: If nothing was learned, there is no data, or the model was changed; nothing is changed then.
+
+        Warns:
+            CapacityWarning: If a layer has no free node left, or gave zero for all of the data.
         """
         progress = self._progress
         with together("consolidate"), computing_bare():
@@ -214,6 +237,9 @@ class Guard:
         progress.steps = 0
         while progress.task in progress.learned:
             progress.task += 1
+        if usage := self._protection.usage():
+            grows = isinstance(self._protection, Expandable)
+            warn_if_full(self._network, usage, progress.learned[-1], grows=grows)
 
     def expand(self, *, layer: str, nodes: int) -> None:
         """Add free nodes to a layer whose capacity runs out; all outputs of the model keep their bits.
@@ -309,7 +335,7 @@ class Guard:
         self._check_model()
         self._check_holds(optimizer)
 
-    def _require_agreement(self, where: str, advice: str, **more: int) -> None:
+    def _require_agreement(self, where: str, advice: str, **more: Fact) -> None:
         """Refuse to go on, in all processes alike, if weights and what the guard knows are not the same in each."""
         if are_many():
             require_same(where, {**prefixed(model=self._network.state, guard=self._state()), **more}, advice)
@@ -338,4 +364,4 @@ class Guard:
 
 
 def _network(model: nn.Module, graph: NodeGraph) -> Network:
-    return Network(model, graph, dict(model.named_parameters()), dict(model.named_buffers()))
+    return Network(model, graph, dict(model.named_parameters()))

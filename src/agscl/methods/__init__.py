@@ -26,6 +26,7 @@ from .method import Protection as Protection
 from .method import RunningTask as RunningTask
 from .method import Step as Step
 from .method import StepHooks as StepHooks
+from .method import Usage as Usage
 from .method import check_range as check_range
 from .method import num_bytes as num_bytes
 from .method import same_shapes as same_shapes

@@ -156,8 +156,8 @@ DIGITS_BASELINES = by_name(
     HAT(),
     LwF(),
     WSN(c=0.3),
-    GatedAGSCL(),
-    PackNet(),
+    GatedAGSCL(first=0.4, more=0.15, begin=5, end=20),
+    PackNet(prune=0.75, train_epochs=25),
     GPM(),
     Joint(),
     SingleTask(),
@@ -231,6 +231,12 @@ SUPERVISED_PRESETS: Mapping[str, Preset] = {
         baselines=baselines("permuted-mnist"),
     ),
     "cifar100": CIFAR100,
+    "cifar100-short": replace(
+        CIFAR100,
+        description="the same 10 tasks of 10 classes in 15 epochs each: for comparisons on small machines",
+        training=replace(PAPER, epochs=15),
+        baselines=baselines("cifar100-short"),
+    ),
     "cifar100-20": replace(
         CIFAR100,
         description="20 tasks of 5 classes",

@@ -53,10 +53,10 @@ class GatedAGSCL:
     average activation on the task's data is 0, AGS-CL's importance (equation 8), is cut when the task is over.
 
     A learned task keeps its gains, its biases and what else is one-dimensional, norm layers with their statistics
-    included; ``guard.use_task(i)`` before task i is answered. A weight is frozen only if one and the same task uses
-    both of its ends: then its outputs stay what they were, bit for bit. All other weights go on learning, also those
-    into nodes of earlier tasks, where they begin at zero: every task starts from intact features. What comes into
-    unused nodes is drawn anew by its layer's own initialiser.
+    included; ``guard.use_task(i)`` before task i is answered. A weight is frozen only if one task uses both of its
+    ends: then the task's outputs stay what they were, bit for bit. All other weights go on learning, also those into
+    nodes of earlier tasks, where they begin at zero: every task starts from intact features. What comes into unused
+    nodes is drawn anew by its layer's own initialiser.
 
     The gains are parameters of the model: make the optimizer after ``protect``. A loop that keeps the best weights of a
     task, or lowers the learning rate on a plateau, does so only while ``guard.settled``.
@@ -187,14 +187,11 @@ class GatedNodes(Protection):
         for name, gain in self._gain.items():
             alive = (activation[name] > 0) & (gain.detach() != 0)
             self._importance[name] = torch.where(alive, activation[name].to(gain.dtype), 0.0)
-        self._gains.keep(
-            learned.task,
-            {name: torch.where(self._importance[name] > 0, gain.detach(), 0.0) for name, gain in self._gain.items()},
-        )
+            gain.detach().mul_(alive)
+        self._gains.keep(learned.task, {name: gain.detach() for name, gain in self._gain.items()})
         self._small.keep(learned.task, self._own)
         self._reinitialise(fresh)
         self._begun, self._epoch = torch.tensor(False), 0
-        self.use_task(learned.task)  # until the next task begins: free weights are no longer those that it learned with
 
     @torch.no_grad()
     def _reinitialise(self, fresh: Mapping[str, Tensor]) -> None:
@@ -228,7 +225,7 @@ class GatedNodes(Protection):
         self._small.show(task, self._network)
 
     def importance(self) -> dict[str, Tensor]:
-        """Average activation on the task learned last, ``(num_nodes,)`` each; 0 for nodes that it does not use."""
+        """Average activation on the task learned last, by layer: ``(num_nodes,)``; 0 for nodes that it does not use."""
         return dict(self._importance)
 
     def tensors(self) -> dict[str, Tensor]:

@@ -21,6 +21,7 @@ from agscl.methods.method import (
     RunningTask,
     Step,
     StepHooks,
+    Usage,
     check_range,
     restored,
 )
@@ -151,6 +152,15 @@ class HardAttention(Protection):
         kept = sum(float((torch.sigmoid(scale * e.detach()) * ~used[n]).sum()) for n, e in self._embedding.items())
         free = sum(int((~mask).sum()) for mask in used.values())
         return torch.tensor(self._method.gamma * kept / max(free, 1), dtype=torch.float64)
+
+    def usage(self) -> Usage:
+        """Nodes whose gate is open for a learned task are taken."""
+        tasks = {
+            task: {name: int(gate.sum()) for name, gate in gates.items()} for task, gates in self._gates.kept.items()
+        }
+        last = tasks[list(tasks)[-1]] if tasks else {}
+        idle = [name for name, count in last.items() if not count]
+        return Usage(self._used(), tasks=tasks, idle=idle, relief="a larger gamma", revival="a smaller gamma")
 
     def tensors(self) -> dict[str, Tensor]:
         """The gates of each learned task by layer, and whether the embedding is that of a task in progress."""

@@ -21,6 +21,7 @@ from agscl.methods.method import (
     RunningTask,
     Step,
     StepHooks,
+    Usage,
     check_range,
     restored,
 )
@@ -71,8 +72,8 @@ class PackedWeights(Protection):
     def __init__(self, method: PackNet, network: Network) -> None:
         self._method, self._network = method, network
         heads = network.graph.head_parameters
-        self._weights = {n: p.detach() for n, p in network.common.items() if p.ndim > 1 and n not in heads}
-        self._own = {name: p.detach() for name, p in network.common.items() if name in heads}
+        self._weights = {n: p for n, p in network.common.items() if p.ndim > 1 and n not in heads}
+        self._own = {name: p for name, p in network.common.items() if name in heads}
         self._masks, self._small = TaskTensors("mask"), TaskTensors("kept")
         self._shown: dict[str, Tensor] = {}
         self._chosen: dict[
@@ -115,12 +116,16 @@ class PackedWeights(Protection):
 
     @torch.no_grad()
     def _prune(self, taken: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Zero the smallest free weights of each layer; returns which are left, those of earlier tasks included."""
+        """Zero the smallest free weights of each layer; returns which are left, those of earlier tasks included.
+
+        At least one stays, as long as there are any.
+        """
         left = {}
         for name, weight in self._weights.items():
             old = taken.get(name, torch.zeros_like(weight, dtype=torch.bool))
             kept = torch.zeros_like(old)
-            kept[~old] = best(weight[~old].abs(), 1 - self._method.prune) if not old.all() else True
+            if not old.all():
+                kept[~old] = best(weight.detach()[~old].abs(), 1 - self._method.prune)
             left[name] = old | kept
             weight.masked_fill_(~left[name], 0.0)
         return left
@@ -129,7 +134,7 @@ class PackedWeights(Protection):
         """Prune, if that is still to be done, and keep which weights the task computes with."""
         chosen = self._chosen or self._prune(self._taken())
         self._masks.keep(learned.task, {name: pack(mask) for name, mask in chosen.items()})
-        self._small.keep(learned.task, self._own)
+        self._small.keep(learned.task, {name: p.detach() for name, p in self._own.items()})
         self._chosen = {}
 
     def use_task(self, task: int) -> None:
@@ -137,6 +142,16 @@ class PackedWeights(Protection):
         self._masks.show(task, self._network)
         self._small.show(task, self._network)
         self._shown = {name: unpack(bits, self._weights[name].shape) for name, bits in self._masks.shown.items()}
+
+    def usage(self) -> Usage:
+        """Weights that a learned task computes with are taken."""
+        taken = {name: torch.zeros_like(weight, dtype=torch.bool) for name, weight in self._weights.items()}
+        shapes = {name: weight.shape for name, weight in self._weights.items()}
+        tasks = {
+            task: {name: int(unpack(bits, shapes[name]).sum()) for name, bits in masks.items()}
+            for task, masks in self._masks.kept.items()
+        }
+        return Usage(taken | self._taken(), "weights", tasks, relief="a larger prune")
 
     def tensors(self) -> dict[str, Tensor]:
         """Which weights each learned task computes with, packed, its shared head, and what a pruned task has left."""
@@ -146,7 +161,7 @@ class PackedWeights(Protection):
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Take a saved state."""
         tasks = sorted(tasks_in(tensors, "mask"))
-        like = {name: pack(torch.empty_like(w, dtype=torch.bool)) for name, w in self._weights.items()}
+        like = {name: pack(torch.zeros_like(w, dtype=torch.bool)) for name, w in self._weights.items()}
         pruned = any(name.startswith("chosen.") for name in tensors)
         chosen = {f"chosen.{name}": bits for name, bits in like.items() if pruned}
         blanks = {**self._masks.blank(tasks, like), **self._small.blank(tasks, self._own)}

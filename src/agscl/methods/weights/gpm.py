@@ -114,7 +114,8 @@ class GradientProjection(Protection):
 
     def _across(self, name: str, change: Tensor) -> Tensor:
         """A change of a weight without its part in the space of old inputs, equations (6) and (7)."""
-        rows, basis = _rows(change, self._groups[name]), self._bases[name]
+        rows = _rows(change, self._groups[name])
+        basis = self._bases[name].to(rows)
         return (rows - (rows @ basis) @ basis.mT).view_as(change)
 
     def finish(self, learned: Learned) -> None:

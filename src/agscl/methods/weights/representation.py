@@ -57,8 +57,8 @@ def input_covariances(network: Network, learned: Learned, groups: Mapping[str, i
         raise ValueError("no data to make bases from: the batches are empty or never reach the model")
     if spread.seen and (missing := groups.keys() - called):
         raise ValueError(
-            f"no input of {min(missing)!r} was seen: the forward does not call its module; call it instead of using its "
-            "weight, or freeze the weight with requires_grad_(False)"
+            f"no input of {min(missing)!r} was seen: the forward does not call its module; call it instead of using "
+            "its weight, or freeze the weight with requires_grad_(False)"
         )
     if odd := [name for name, total in sums.items() if not total.isfinite().all()]:
         raise ValueError(f"the inputs of {odd[0]!r} are not finite: the task has diverged")
