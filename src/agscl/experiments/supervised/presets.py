@@ -25,6 +25,7 @@ from agscl.experiments.kind import AnyPreset
 from agscl.methods import (
     AGSCL,
     EWC,
+    GPM,
     HAT,
     MAS,
     SI,
@@ -34,6 +35,7 @@ from agscl.methods import (
     GatedAGSCL,
     Joint,
     LwF,
+    PackNet,
     RWalk,
     SingleTask,
 )
@@ -155,6 +157,8 @@ DIGITS_BASELINES = by_name(
     LwF(),
     WSN(c=0.3),
     GatedAGSCL(first=0.4, more=0.15, begin=5, end=20),
+    PackNet(prune=0.75, train_epochs=25),
+    GPM(),
     Joint(),
     SingleTask(),
 )
