@@ -109,3 +109,33 @@ def test_every_method_runs_the_same_twice_and_from_a_checkpoint(name, precision,
         run(experiment, stopped, [StopInTheSecondTask()])
     run(experiment, stopped, resume=True)
     assert stopped.state.read_bytes() == whole.state.read_bytes()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_step_does_not_wait_for_the_card(name):
+    preset = SUPERVISED_PRESETS["digits"]
+    if name not in preset.tuned:
+        pytest.skip("has no values for digits")
+    model = MLP().to(DEVICE)
+    guard = agscl.protect(model, preset.tuned[name], example_inputs=torch.zeros(2, 12).to(DEVICE), heads="heads")
+    data = on_card(tasks((12,)))
+    learn(guard, model, 0, data[0], OPTIMIZERS["adam"])
+    optimizer, (x, y) = OPTIMIZERS["adam"](model.parameters()), data[1]
+    guard.use_task(1)
+    with guard.attach(optimizer, steps_per_epoch=100):
+        for step in range(4):
+            torch.cuda.set_sync_debug_mode("default" if step == 0 else "error")
+            try:
+                optimizer.zero_grad()
+                outputs = model(x)
+                extra = guard.extra_loss((x, y), model_of(model, outputs)) if guard.has_extra_loss else None
+                loss = torch.nn.functional.cross_entropy(outputs[1], y)
+                (loss if extra is None else loss + extra).backward()
+                optimizer.step()
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
+
+
+def model_of(model, outputs):
+    """What a loop gives to a method's loss: the outputs that are there; a forward pass for earlier weights only."""
+    return lambda batch: outputs if torch.is_grad_enabled() else model(batch[0])

@@ -128,9 +128,14 @@ def pixel_orders(count: int, pixels: int, seed: int) -> list[Tensor]:
     return [torch.arange(pixels), *drawn]
 
 
-def in_batches(count: int, batch_size: int, generator: torch.Generator | None) -> Sequence[Tensor]:
-    """Positions of examples, batch by batch, shuffled by ``generator`` when it is given; the last may be smaller."""
+def in_batches(
+    count: int, batch_size: int, generator: torch.Generator | None, device: torch.device | None = None
+) -> Sequence[Tensor]:
+    """Positions of examples, batch by batch, shuffled by ``generator`` when it is given; the last may be smaller.
+
+    The order is drawn on the CPU, the same on every device, and goes to the device as a whole.
+    """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     order = torch.arange(count) if generator is None else torch.randperm(count, generator=generator)
-    return torch.split(order, batch_size) if count else ()
+    return torch.split(order.to(device), batch_size) if count else ()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from agscl.experiments.groups import Group, R, by_setting, groups
-from agscl.experiments.kind import AnyResult
+from agscl.experiments.kind import AnyResult, scale_of
 from agscl.figures.palette import Look, looks
 from agscl.runs import RunFolder
 
@@ -76,7 +76,7 @@ class Benchmark(Generic[R]):
     @property
     def description(self) -> str:
         """What the tasks are, and how much of them was run."""
-        scale = self.results[0].scale_in_words()
+        scale = scale_of(self.results)
         return f"{self.results[0].experiment.full.description}. {scale[0].upper()}{scale[1:]}."
 
     @property
