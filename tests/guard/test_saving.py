@@ -209,6 +209,8 @@ def same_name_with_tanh() -> tuple[nn.Module, agscl.Guard]:
     return model, protected(model, HARD, FLAT)
 
 
+ALL_ALIKE = [f"heads.{task}" for task in range(4)]
+
 FOREIGN: dict[str, tuple[Callable[[], tuple[nn.Module, agscl.Guard]], str]] = {
     "another method": (lambda: fresh(agscl.EWC(lam=3)), "it is one of AGSCL, and this guard's method is EWC"),
     "another mu": (lambda: fresh(agscl.AGSCL(mu=1, lam=math.inf)), r"with mu=9.0 \(here 1.0\).*changed=\('mu',\)"),
@@ -218,7 +220,7 @@ FOREIGN: dict[str, tuple[Callable[[], tuple[nn.Module, agscl.Guard]], str]] = {
     "another class": (fresh_class, r"the model' was MLP\(\) when it was saved and is Relu6\(\) here"),
     "too few heads": (lambda: fresh(heads=1), "task 1 is learned there, and 'heads' has heads for 1 tasks here; build"),
     "no list of heads": (
-        lambda: (m := MLP(), agscl.protect(m, HARD, example_inputs=torch.zeros(2, *FLAT), heads=["heads.0"])),
+        lambda: (m := MLP(), agscl.protect(m, HARD, example_inputs=torch.zeros(2, *FLAT), heads=ALL_ALIKE)),
         "its lists of heads are 'heads', and this model's none",
     ),
 }  # fmt: skip

@@ -15,9 +15,11 @@ from agscl.methods.method import Expandable, Method, Network, Protection, Runnin
 from agscl.tensors import prefixed, under
 
 from .active import ActiveNodes
+from .capacity import Capacity, capacity_of
 from .description import Description, Growth, describe, weights_digest
 from .export import ExportedTask, Forward, export_task
 from .file import Saved, answer, modules_of, questions
+from .probe import Probe
 from .steps import Progress
 
 
@@ -30,6 +32,8 @@ class Persistent(ABC):
     _progress: Progress
     _active: ActiveNodes
     _running: RunningTask | None
+    _probe: Probe
+    _shown: int
     _example_inputs: Any
     _added: Collection[str]
     _growth: Growth
@@ -44,8 +48,27 @@ class Persistent(ABC):
         """Add free nodes to a layer."""
 
     @abstractmethod
+    def _show_again(self) -> None:
+        """Get the model ready for the task that it answered for before."""
+
+    @abstractmethod
     def _check_model(self) -> None:
         """Refuse a model that was changed in a way that no guard can follow."""
+
+    def capacity(self) -> Capacity | None:
+        """How full each layer is; `None` for methods that have no notion of it, whose weights all go on learning."""
+        usage = self._protection.usage()
+        return None if usage is None else capacity_of(self._network, usage)
+
+    def __repr__(self) -> str:
+        learned, task = len(self._progress.learned), self._progress.task
+        return f"<Guard of {self._method}: {learned} tasks learned, task {task} is next>"
+
+    def __str__(self) -> str:
+        learned, capacity = self._progress.learned, self.capacity()
+        tasks = f"learned: {', '.join(map(str, learned)) or 'no task yet'}; next: task {self._progress.task}"
+        nodes = capacity or f"{self._network.graph.num_nodes:,} nodes; the method has no notion of capacity"
+        return f"{self._method}\n{tasks}\n{nodes}\nmemory: {self._protection.memory().total:,} bytes beside the weights"
 
     def state_dict(self) -> dict[str, Tensor]:
         """All that the guard knows, as tensors by name; the model's weights are not in it."""
@@ -57,7 +80,8 @@ class Persistent(ABC):
         own["learned"] = torch.tensor(progress.learned, dtype=torch.int64)
         own["about"] = torch.tensor(list(self._description().to_json().encode()), dtype=torch.uint8)
         own |= {"running": torch.tensor(True)} if self._running else {}
-        return {**own, **prefixed(method=self._protection.tensors(), live=self._active.tensors())}
+        parts = prefixed(method=self._protection.tensors(), live=self._active.tensors(), probe=self._probe.tensors())
+        return {**own, **parts}
 
     def load_state_dict(self, state: Mapping[str, Tensor], *, changed: Collection[str] = ()) -> None:
         """Take over a saved state; load the model's weights that belong to it as well.
@@ -78,7 +102,10 @@ class Persistent(ABC):
         about = Description.parse(bytes(state["about"].tolist())) if "about" in state else here
         about.require_method(here, changed)
         about.require_network(here)
+        values, records = self._probe.loaded(under("probe", state), self._network)
         self._protection.load(under("method", state))
+        self._probe.take(values, records)
+        self._shown = -1
         self._progress, self._weights = progress, about.weights
         self._unchecked = bool(progress.learned) and not progress.resumed and "running" not in state
         self._unchecked &= "about" in state  # older states do not say which weights they belong to
@@ -174,7 +201,7 @@ class Persistent(ABC):
                 answers[str(task)] = outputs[task]
             else:
                 answers[f"{task}.{most}"] = torch.cat(outputs)
-        self._protection.use_task(self._progress.task)
+        self._show_again()
         return answers
 
     def _description(self) -> Description:
