@@ -28,7 +28,7 @@ from .persistent import Persistent
 from .probe import Probe
 from .steps import Progress, guarded_steps
 from .verification import Verification
-from .wrappers import bare, computing_bare, require_whole
+from .wrappers import bare, bare_names, computing_bare, require_whole
 
 LOAD_ALIKE = "give every process the same model, weights, guard state and settings"
 """Advice where processes differ before a task."""
@@ -75,10 +75,10 @@ def protect(  # noqa: PLR0913 - each is a matter of its own, and all but two hav
     >>> [(layer.name, layer.num_nodes) for layer in guard.graph.layers]
     [('0', 3)]
     """
-    names = heads if isinstance(heads, str | None) else tuple(heads)
-    retrace = partial(trace, example_inputs=example_inputs, heads=names, rules=rules, ignore=tuple(ignore))
     with together("protect"):
-        model = bare(model)
+        names = bare_names(model, [heads] if isinstance(heads, str) else heads or ())
+        ignored, model = bare_names(model, ignore), bare(model)
+        retrace = partial(trace, example_inputs=example_inputs, heads=names or None, rules=rules, ignore=ignored)
         require_whole(model)
         if has_replaced_tensors(model):
             raise ValueError("the model is protected already; protect a fresh model")

@@ -109,6 +109,7 @@ class _Labeller(fx.Interpreter):
         self.ledger = Ledger()
         self._labels: dict[fx.Node, Any] = {}
         self._heads, self._rules, self._ignore = heads, rules, ignore
+        self._lists = {n for n, part in model.named_modules() if isinstance(part, nn.ModuleList | nn.ModuleDict)}
         self._names = {id(tensor): name for name, tensor in [*model.named_parameters(), *model.named_buffers()]}
 
     def run_node(self, n: fx.Node) -> Any:
@@ -155,7 +156,7 @@ class _Labeller(fx.Interpreter):
         if rule is None:
             has_parameters = isinstance(call.operation, nn.Module) and any(True for _ in call.operation.parameters())
             if has_parameters or any(isinstance(label, Label | ParameterLabel) for label in call.labels):
-                raise call.refusal("there is no rule for it")
+                raise call.refusal(f"there is no rule for it{self._head_hint(call)}")
             return HEAD if any(isinstance(label, HeadLabel) for label in call.labels) else None
         try:
             return rule(call)
@@ -163,6 +164,17 @@ class _Labeller(fx.Interpreter):
             raise
         except (ValueError, RuntimeError, TypeError, IndexError) as error:
             raise call.refusal(_cause(error)) from error
+
+    def _head_hint(self, call: Call) -> str:
+        """Which module to name as a head, if none was named and it makes what an operation without a rule reads."""
+        ids = {unit for label in call.labels if isinstance(label, Label) for unit in label.ids.flatten().tolist()}
+        made = (name for (name, _), units in self.ledger.incoming.items() if ids & set(units.tolist()))
+        if self._heads or (name := next(made, None)) is None:
+            return ""
+        path = name.rpartition(".")[0]
+        parent = path.rpartition(".")[0]
+        head = parent if parent in self._lists else path
+        return f"; if {head!r} makes the model's outputs, say heads={head!r}"
 
 
 class _Tracer(fx.Tracer):
