@@ -13,12 +13,15 @@ from agscl.cli import main
 from agscl.experiments import Experiment, preset_named, run
 from agscl.experiments.certificate import certify
 from agscl.experiments.supervised.run import load_run
-from agscl.methods import AGSCL, HAT, MAS, WSN, FineTuning, SingleTask
+from agscl.methods import AGSCL, GPM, HAT, MAS, WSN, FineTuning, GatedAGSCL, PackNet, SingleTask
 from agscl.runs import RunFolder
 from agscl.training import Compute
 
 TRAINING = preset_named("digits").training.with_epochs(1)
 METHODS = {
+    "gated": GatedAGSCL(begin=1, end=1),
+    "packnet": PackNet(train_epochs=1),
+    "gpm": GPM(),
     "hard": AGSCL(mu=10.0, lam=float("inf")),
     "soft": AGSCL(mu=10.0, lam=40.0),
     "fine-tuning": FineTuning(),
@@ -57,7 +60,7 @@ def certificate(folder):
     return certify(load_run(Experiment.from_json(folder.experiment.read_bytes())), folder)
 
 
-@pytest.mark.parametrize("name", ["hard", "hat", "wsn", "single-task"])
+@pytest.mark.parametrize("name", ["hard", "hat", "wsn", "single-task", "gated", "packnet"])
 def test_methods_that_keep_every_task_are_granted_it(runs, name):
     given = certificate(RunFolder(runs / name))
     assert given.granted
