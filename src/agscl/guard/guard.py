@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial, reduce
 from typing import Any
@@ -18,11 +18,13 @@ from agscl.nodes.selftest import require_lawful
 from agscl.nodes.surgery.expand import Retrace
 from agscl.nodes.tracing.trace import Rules
 from agscl.processes import Fact, are_many, count, from_first, require_same, together
-from agscl.tensors import prefixed, under
+from agscl.tensors import prefixed
 
 from .active import ActiveNodes
 from .capacity import Capacity, capacity_of, warn_if_full
+from .description import Growth, weights_digest
 from .measuring import measuring
+from .persistent import Persistent
 from .probe import Probe
 from .steps import Progress, guarded_steps
 from .verification import Verification
@@ -88,7 +90,7 @@ def protect(  # noqa: PLR0913 - each is a matter of its own, and all but two hav
         return Guard(network, method, retrace, example_inputs)
 
 
-class Guard:
+class Guard(Persistent):
     """Keeps one network from forgetting while it learns task after task.
 
     Use `protect` to make one. For each task: train inside `attach`, then call `consolidate`.
@@ -106,7 +108,7 @@ class Guard:
     """
 
     def __init__(self, network: Network, method: Method, retrace: Retrace, example_inputs: Any) -> None:
-        self._retrace, self._method = retrace, method
+        self._retrace, self._method, self._example_inputs = retrace, method, example_inputs
         self._protection = method.protect(network)
         self._network = _network(network.model, network.graph)  # a method may have added gates to the model
         self._added = self._network.parameters.keys() - network.parameters.keys()
@@ -115,6 +117,8 @@ class Guard:
         self._active = ActiveNodes()
         self._trained_by = 1
         self._probe, self._shown = Probe(self._network, example_inputs), -1
+        self._growth: Growth = ()
+        self._weights, self._unchecked = "", False
 
     @property
     def settled(self) -> bool:
@@ -291,6 +295,7 @@ class Guard:
             self._require_agreement("after consolidate", REDUCE)
         progress.learned.append(progress.task)
         progress.steps = 0
+        self._weights = weights_digest(self._network, progress.learned, self._added)
         while progress.task in progress.learned:
             progress.task += 1
         self._show_again()
@@ -325,6 +330,8 @@ class Guard:
             from_first(self._network.state)
             protection.expand(self._network, expansion, learned)
             self._probe.expanded(self._network)
+            self._growth = (*self._growth, (layer, nodes))
+            self._weights = weights_digest(self._network, learned, self._added) if learned else ""
 
     def penalty(self) -> Tensor | None:
         """Current value of the method's penalty, for a log; `None` for methods without one.
@@ -354,37 +361,6 @@ class Guard:
         values = [term.value(self._network, self._running, batch, forward) for term in terms]
         return reduce(torch.add, values) if values else None
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """All that the guard knows, as tensors by name; the model's weights are not in it."""
-        return {name: tensor.clone() for name, tensor in self._state().items()}
-
-    def _state(self) -> dict[str, Tensor]:
-        progress = self._progress
-        own = {"task": torch.tensor(progress.task), "steps": torch.tensor(progress.steps)}
-        learned = torch.tensor(progress.learned, dtype=torch.int64)
-        parts = prefixed(method=self._protection.tensors(), live=self._active.tensors(), probe=self._probe.tensors())
-        return {**own, "learned": learned, **parts}
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take over a saved state; load the model's weights that belong to it as well.
-
-        A state saved inside `attach` goes on in the middle of the epoch at the next `attach`.
-
-        Raises:
-            ValueError: If the state belongs to another model or method; nothing is changed then.
-        """
-        if self._running:
-            raise ValueError("cannot load a state while the guard is attached")
-        if missing := {"task", "steps", "learned"} - state.keys():
-            raise ValueError(f"this is no state of a guard: {min(missing)!r} is missing")
-        values, records = self._probe.loaded(under("probe", state), self._network)
-        self._protection.load(under("method", state))
-        self._probe.take(values, records)
-        self._shown = -1
-        steps = int(state["steps"])
-        self._progress = Progress(int(state["task"]), steps, state["learned"].tolist(), resumed=steps > 0)
-        self._active.load(under("live", state))
-
     def _check_attachable(self, optimizer: Optimizer, steps_per_epoch: int) -> None:
         if self._running:
             raise ValueError("the guard is attached already; leave the first attach() block before the second")
@@ -404,6 +380,7 @@ class Guard:
             require_same(where, {**prefixed(model=self._network.state, guard=self._state()), **more}, advice)
 
     def _check_model(self) -> None:
+        self._check_loaded()
         require_whole(self._network.model)
         found = dict(self._network.model.named_parameters())
         expected = self._network.parameters

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from agscl import metrics
 from agscl.benchmarks.task import JSON
+from agscl.experiments.fullness import ByTask, content_of, tasks_of
 from agscl.experiments.kind import AnyResult
 from agscl.experiments.result_file import parse_result
 from agscl.runs import RunFolder
@@ -99,7 +100,7 @@ class Result(AnyResult):
             "measures": self.measures(),
             "scale": self.scale(),
             "lasso_reach": self.lasso_reach,
-            "tasks": [asdict(task) for task in self.history.tasks],
+            **content_of(self.history.tasks),
             "sequence": self.record,
             "environment": self.environment,
         }
@@ -108,7 +109,7 @@ class Result(AnyResult):
     def parse(cls, config: bytes, content: bytes, folder: RunFolder) -> Result:
         """A result from the contents of its files; raises as `AnyResult.parse` does."""
         experiment, written = Experiment.from_json(config), parse_result(content, folder.result, _Written)
-        tasks = written.tasks
+        tasks = tuple(tasks_of(written.tasks, written.capacity))
         if not tasks or any(len(task.accuracy) != number for number, task in enumerate(tasks, 1)):
             raise ValueError(
                 "result.json: each task has one accuracy for every task up to it, and there is at least one"
@@ -145,3 +146,4 @@ class _Written:
     measures: dict[str, float] | None = None
     scale: dict[str, Any] | None = None
     lasso_reach: float | None = None
+    capacity: ByTask | None = None
