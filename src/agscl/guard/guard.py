@@ -13,7 +13,6 @@ from torch.optim import Optimizer
 
 from agscl.methods.method import Expandable, Forward, Learned, Method, Network, Predict, RunningTask
 from agscl.nodes import NodeGraph, expand, trace
-from agscl.nodes.surgery.expand import Retrace
 from agscl.nodes.tracing.trace import Rules, eval_mode
 from agscl.tensors import prefixed, under
 
@@ -73,7 +72,7 @@ class Guard:
     (1, torch.Size([3]))
     """
 
-    def __init__(self, network: Network, method: Method, retrace: Retrace) -> None:
+    def __init__(self, network: Network, method: Method, retrace: partial[NodeGraph]) -> None:
         self._retrace = retrace
         self._protection = method.protect(network)
         self._network = _network(network.model, network.graph)  # a method may have added gates to the model
@@ -176,6 +175,8 @@ class Guard:
     def expand(self, *, layer: str, nodes: int) -> None:
         """Add free nodes to a layer whose capacity runs out; all outputs of the model keep their bits.
 
+        Tensors keep their memory layout (channels last, say). On random inputs like the example's it is tried first,
+        on a copy, whether the outputs stay.
         The model is changed in place and its parameters are replaced, so make a new optimizer. A saved state fits a
         model that was expanded alike.
 
@@ -193,7 +194,8 @@ class Guard:
         if not isinstance(protection, Expandable):
             raise ValueError(f"{type(protection).__name__} cannot take new nodes; AGS-CL and fine-tuning can")
         protection.require_intact(learned)
-        expansion = expand(self._network.model, self.graph, layer, nodes, self._retrace)
+        example = self._retrace.keywords["example_inputs"]
+        expansion = expand(self._network.model, self.graph, layer, nodes, self._retrace, example)
         self._network = _network(self._network.model, expansion.graph)
         protection.expand(self._network, expansion, learned)
 

@@ -87,6 +87,7 @@ class _GuardedSteps:
         if self._overflown():
             return
         self._check_finite()
+        self._check_reached()
         graph, task = self._network.graph, self._task.task
         if self._progress.steps == 0 and graph.num_tasks is not None:
             grads = [self._network.parameters[name].grad for name in graph.own_heads([task])]
@@ -106,6 +107,17 @@ class _GuardedSteps:
         """Whether a gradient scaler has told a fused optimizer to skip this step."""
         found = getattr(self._optimizer, "found_inf", None)
         return found is not None and bool(found)
+
+    def _check_reached(self) -> None:
+        """Refuse to train what the traced forward never uses: nobody knows whom it belongs to."""
+        for name in self._network.graph.unreached:
+            grad = self._network.parameters[name].grad
+            if grad is not None and grad.any():
+                raise ValueError(
+                    f"a gradient reached {name!r}, which the forward did not use on the example inputs: it belongs "
+                    "to no node; protect with example inputs that use it, leave its module out (ignore=...), or call "
+                    "requires_grad_(False) on it"
+                )
 
     def _check_finite(self) -> None:
         grads = [(name, p.grad) for name, p in self._held if p.grad is not None]

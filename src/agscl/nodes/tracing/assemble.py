@@ -11,9 +11,10 @@ import torch
 from torch import fx, nn
 
 from agscl.nodes.graph import Head, NodeGraph, NodeLayer, Reading, Slice
+from agscl.nodes.slices import mark
 
 from .call import TraceError
-from .ledger import NO_UNIT, Ledger
+from .ledger import Ledger
 
 _ROLES = ("incoming", "outgoing", "statistics")
 
@@ -22,14 +23,26 @@ _Unit = dict[tuple[str, Any, int], list[int]]
 
 
 def assemble(
-    model: nn.Module, graph: fx.Graph, ledger: Ledger, head_names: tuple[str, ...] | None, num_inputs: int
+    model: nn.Module,
+    graph: fx.Graph,
+    ledger: Ledger,
+    head_names: tuple[str, ...] | None,
+    num_inputs: int,
+    ignore: tuple[str, ...],
 ) -> NodeGraph:
     """The node graph of a labelled trace; heads are inferred where none are named."""
+    try:
+        ledger.settle()
+    except ValueError as error:
+        raise TraceError(f"cannot trace the model: {error}") from error
     units = _collect(ledger)
     exposed = {unit for ids in ledger.exposed for unit in ledger.units.roots(ids).tolist()}
     makers = {unit for unit, entries in units.items() if {"incoming", "outgoing"} <= {role for role, _, _ in entries}}
     if head_names is None:
-        head_names = _head_modules(model, [entries for unit, entries in units.items() if unit not in makers])
+        made = [entries for unit, entries in units.items() if unit not in makers]
+        head_names = _head_modules(
+            model, [entries for entries in made if not _incoming(entries) <= ledger.elements.keys()]
+        )
     heads = []
     for name in head_names:
         module = model.get_submodule(name)
@@ -42,15 +55,52 @@ def assemble(
     layers = [
         replace(layer, outgoing=_outgoing(model, layer, heads, called)) for layer in _layers(nodes, ledger, device)
     ]
-    reached = {piece.parameter for layer in layers for piece in layer.incoming + layer.outgoing} | ledger.shared
-    reached |= {name for head in heads for name in head.parameters} | {name for name, _ in ledger.incoming}
-    return NodeGraph(
-        layers=tuple(layers),
-        heads=tuple(heads),
-        shared=tuple(sorted(ledger.shared)),
-        unreached=tuple(sorted({name for name, _ in model.named_parameters()} - reached)),
-        probe=_probe(graph, list(ledger.readings), num_inputs),
+    return _with_rest(
+        model,
+        NodeGraph(
+            layers=tuple(layers),
+            heads=tuple(heads),
+            shared=(),
+            unreached=(),
+            probe=_probe(graph, list(ledger.readings), num_inputs),
+        ),
+        ledger,
+        ignore,
     )
+
+
+def _with_rest(model: nn.Module, graph: NodeGraph, ledger: Ledger, ignore: tuple[str, ...]) -> NodeGraph:
+    """The graph with all that no node owns: shared by all, in an ignored module, or never used.
+
+    Every position of every parameter and of every running statistic is in a node, in a head, or in one of these.
+    """
+    state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    statistics = {name for name, _ in ledger.statistics}
+    inside = {name for name in state for module in ignore if name.startswith(f"{module}.")}
+    wanted = {name for name, tensor in state.items() if isinstance(tensor, nn.Parameter) or name in statistics}
+    wanted -= graph.head_parameters | inside
+    owned = mark(
+        (
+            (piece, torch.ones(layer.num_nodes, dtype=torch.bool, device=piece.index.device))
+            for layer in graph.layers
+            for piece in layer.incoming + layer.statistics
+        ),
+        state,
+    )
+    dims = dict(owned.keys())
+    rest = [(name, dims[name], (~owned[name, dims[name]]).nonzero().flatten()) for name in sorted(wanted & dims.keys())]
+    used = ledger.used | ledger.shared | statistics
+    return replace(
+        graph,
+        shared=tuple(sorted((wanted & used) - dims.keys())),
+        rest=tuple(Slice(name, dim, index[None]) for name, dim, index in rest if len(index)),
+        unreached=tuple(sorted(wanted - used - dims.keys())),
+        ignored=tuple(sorted(inside)),
+    )
+
+
+def _incoming(entries: _Unit) -> set[str]:
+    return {name for role, name, _ in entries if role == "incoming"}
 
 
 def _collect(ledger: Ledger) -> dict[int, _Unit]:
@@ -64,8 +114,7 @@ def _collect(ledger: Ledger) -> dict[int, _Unit]:
         for position, unit in enumerate(ledger.units.roots(ledger.labels[node].flatten()).tolist()):
             if unit in wanted:
                 units[unit]["readings", node, 0].append(position)
-    units.pop(NO_UNIT, None)
-    return units
+    return {unit: entries for unit, entries in units.items() if unit >= 0}
 
 
 def _layers(units: list[_Unit], ledger: Ledger, device: torch.device) -> Iterator[NodeLayer]:
