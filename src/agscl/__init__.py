@@ -10,19 +10,24 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from . import metrics as metrics
+    from .guard import Capacity as Capacity
+    from .guard import CapacityWarning as CapacityWarning
     from .guard import Diverged as Diverged
     from .guard import Guard as Guard
     from .guard import protect as protect
     from .methods import AGSCL as AGSCL
     from .methods import CPR as CPR
     from .methods import EWC as EWC
+    from .methods import GPM as GPM
     from .methods import HAT as HAT
     from .methods import MAS as MAS
     from .methods import SI as SI
     from .methods import WSN as WSN
     from .methods import FineTuning as FineTuning
+    from .methods import GatedAGSCL as GatedAGSCL
     from .methods import Joint as Joint
     from .methods import LwF as LwF
+    from .methods import PackNet as PackNet
     from .methods import RWalk as RWalk
     from .methods import SingleTask as SingleTask
     from .nodes import NodeGraph as NodeGraph
@@ -34,8 +39,11 @@ if TYPE_CHECKING:
     __version__: str
 
 _ROOMS = {
-    "guard": ("Diverged", "Guard", "protect"),
-    "methods": ("AGSCL", "CPR", "EWC", "HAT", "MAS", "SI", "WSN", "FineTuning", "Joint", "LwF", "RWalk", "SingleTask"),
+    "guard": ("Capacity", "CapacityWarning", "Diverged", "Guard", "protect"),
+    "methods": (
+        *("AGSCL", "CPR", "EWC", "GPM", "HAT", "MAS", "SI", "WSN"),
+        *("FineTuning", "GatedAGSCL", "Joint", "LwF", "PackNet", "RWalk", "SingleTask"),
+    ),
     "nodes": ("NodeGraph", "NodeLayer", "Slice", "TraceError", "trace"),
 }
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names}

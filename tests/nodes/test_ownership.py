@@ -203,6 +203,24 @@ class TiedDecoder(nn.Module):
         return self.dec(F.relu(self.fc(self.table(x).mean(1))))  # type: ignore[no-any-return]
 
 
+def method_replaced(net: Images) -> nn.Module:
+    net.part._conv_forward = lambda x, weight, bias: F.conv2d(x, weight.abs(), bias)  # type: ignore[union-attr, assignment]
+    return net
+
+
+def learning_outside(net: Flat, *, buffer: bool) -> nn.Module:
+    if buffer:
+        net.register_buffer("scale", torch.ones(8, requires_grad=True))
+    else:
+        net.scale = torch.ones(8, requires_grad=True)
+    return net
+
+
+def twice(net: nn.Module, x: Tensor, h: Tensor) -> Tensor:
+    """A number that scales one node, and shifts all."""
+    return h * net.s + net.s[:1]  # type: ignore[operator, index, no-any-return]
+
+
 PLAIN = lambda n, x, h: h  # noqa: E731
 
 REFUSED: list[tuple[Callable[[], nn.Module], str]] = [
@@ -217,6 +235,10 @@ REFUSED: list[tuple[Callable[[], nn.Module], str]] = [
     (lambda: Flat(lambda n, x, h: F.linear(h, n.w.reshape(8, 8)), w=parameter(4, 16)), "computed"),
     (lambda: Flat(lambda n, x, h: F.linear(x, n.a.weight) * F.linear(h, n.a.weight[:, :8])), "a.weight"),
     (lambda: Flat(half_written), "part of a tensor"),
+    (lambda: Flat(twice, s=parameter(8)), "'s'.*serve several"),
+    (lambda: method_replaced(Images(joined_alone, part=nn.Conv2d(8, 8, 1))), "'part'.*Conv2d.*no rule"),
+    (lambda: learning_outside(Flat(lambda n, x, h: h * n.scale), buffer=True), "'scale' learns"),
+    (lambda: learning_outside(Flat(lambda n, x, h: h * n.scale.exp()), buffer=False), "'scale' learns"),
 ]  # fmt: skip
 
 
@@ -237,6 +259,64 @@ def test_tied_embeddings_and_rows_that_shrink_when_they_are_read_are_refused() -
     bounded.dec.weight, bounded.table.max_norm = nn.Parameter(torch.randn(20, 16)), 1.0
     with pytest.raises(TraceError, match="max_norm"):
         trace(bounded, tokens, heads="dec")
+
+
+def test_a_head_that_shares_a_weight_with_the_trunk_is_refused() -> None:
+    net = Flat(PLAIN)
+    net.c = nn.Linear(8, 2)
+    net.between = lambda n, x, h: h + n.c(h).sum(1, keepdim=True)
+    net.heads[1].weight = net.c.weight
+    with pytest.raises(TraceError, match=r"'heads.1.weight'.*'c.weight'.*tied"):
+        trace(net, torch.randn(2, 12), heads="heads")
+
+
+class Smoothed(Flat):
+    """Features divided by their running size, which training changes; steps that are counted change nothing."""
+
+    def __init__(self, *, used: bool) -> None:
+        super().__init__(PLAIN, size=torch.ones(()), steps=torch.zeros((), dtype=torch.int64))
+        self.used = used
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        h = F.relu(self.a(x))
+        if self.training:
+            self.size.mul_(0.9).add_(0.1 * h.detach().abs().mean())
+            self.steps.add_(1)
+        return self.out(F.relu(self.b(h / self.size if self.used else h)))
+
+
+class OwnNorm(Flat):
+    """A batch norm by hand, whose statistics have names of their own."""
+
+    def __init__(self) -> None:
+        super().__init__(PLAIN, mean=torch.zeros(8), var=torch.ones(8))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        h = F.batch_norm(self.a(x), self.mean, self.var, training=self.training)
+        return self.out(F.relu(self.b(F.relu(h))))
+
+
+def test_a_buffer_that_training_changes_is_a_statistic_that_can_be_held_or_refused() -> None:
+    method = agscl.AGSCL(mu=1, lam=math.inf, rho=0)
+    with pytest.raises(TraceError, match="training changes the buffer 'size'"):
+        protected(Smoothed(used=True), method, (12,))
+    with pytest.raises(TraceError, match="cannot hold the running statistic 'mean'"):
+        protected(OwnNorm(), method, (12,))
+    model, torch_state = Smoothed(used=False), torch.get_rng_state()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    protected(model, method, (12,))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), torch_state)
+    assert model.training
+
+
+def test_hooks_on_the_model_itself_are_refused_if_they_change_what_it_gives() -> None:
+    looking, changing = Flat(PLAIN), Flat(PLAIN)
+    looking.register_forward_hook(lambda *_: None)
+    assert trace(looking, torch.randn(2, 12), heads="heads").num_nodes == 16
+    changing.register_forward_hook(lambda module, args, outputs: [out * 1.0 for out in outputs])
+    with pytest.raises(TraceError, match="cannot trace Flat: hooks"):
+        trace(changing, torch.randn(2, 12), heads="heads")
 
 
 def test_hooks_that_only_look_and_classes_that_only_initialise_are_followed() -> None:

@@ -9,6 +9,8 @@ from functools import cached_property
 import torch
 from torch import Tensor, fx
 
+from .tracing.calls import Origin
+
 
 @dataclass(frozen=True)
 class Slice:
@@ -101,7 +103,9 @@ class NodeGraph:
         shared: Names in the state that no node owns, such as the affine pair of a norm layer on the input or a learned
             scale behind the heads. All tasks depend on them, so that they stay once a task is learned.
         unreached: Parameters that the traced forward never uses.
-        probe: fx graph that maps the model's inputs to the activations named by the readings.
+        probe: fx graph that maps the tensors of a call of the model to the activations named by the readings; behind
+            them, what the model gives.
+        origin: Which call was traced, and how.
         rest: Positions that no node owns of tensors of which nodes own others, such as the model's input's share of
             a norm layer behind a concatenation: ``index`` has shape ``(1, k)``. They are shared as well.
         ignored: Parameters and buffers of modules that were left out.
@@ -114,6 +118,7 @@ class NodeGraph:
     probe: fx.Graph
     rest: tuple[Slice, ...] = ()
     ignored: tuple[str, ...] = ()
+    origin: Origin | None = None
 
     @property
     def num_nodes(self) -> int:

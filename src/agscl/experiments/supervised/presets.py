@@ -20,9 +20,26 @@ from agscl.benchmarks.sequences import (
     split_mnist,
 )
 from agscl.benchmarks.task import TaskSequence
+from agscl.experiments import outside
 from agscl.experiments.codec import by_name
 from agscl.experiments.kind import AnyPreset
-from agscl.methods import AGSCL, EWC, HAT, MAS, SI, WSN, AnyMethod, FineTuning, Joint, LwF, RWalk, SingleTask
+from agscl.methods import (
+    AGSCL,
+    EWC,
+    GPM,
+    HAT,
+    MAS,
+    SI,
+    WSN,
+    AnyMethod,
+    FineTuning,
+    GatedAGSCL,
+    Joint,
+    LwF,
+    PackNet,
+    RWalk,
+    SingleTask,
+)
 from agscl.models import MLP, AlexNet32, ConvNet, MultiHead, OmniglotNet, Trunk, alexnet224, efficientnet_lite0
 from agscl.models.mlp import scaled
 from agscl.training import Training
@@ -63,9 +80,11 @@ class Preset(AnyPreset):
 
 def supervised_preset(name: str) -> Preset:
     """The preset of that name; a `ValueError` lists the names if there is none."""
-    if name not in SUPERVISED_PRESETS:
-        raise ValueError(f"unknown preset {name!r} of data sets; there are: {', '.join(SUPERVISED_PRESETS)}")
-    return SUPERVISED_PRESETS[name]
+    if name in SUPERVISED_PRESETS:
+        return SUPERVISED_PRESETS[name]
+    if name in outside.offered(outside.PRESETS) and isinstance(preset := outside.load(outside.PRESETS, name), Preset):
+        return preset
+    raise ValueError(f"unknown preset {name!r} of data sets; there are: {', '.join(SUPERVISED_PRESETS)}")
 
 
 SEVEN = tuple(name for name in EIGHT if name != "facescrub")
@@ -140,6 +159,9 @@ DIGITS_BASELINES = by_name(
     HAT(),
     LwF(),
     WSN(c=0.3),
+    GatedAGSCL(first=0.4, more=0.15, begin=5, end=20),
+    PackNet(prune=0.75, train_epochs=25),
+    GPM(),
     Joint(),
     SingleTask(),
 )
@@ -212,6 +234,12 @@ SUPERVISED_PRESETS: Mapping[str, Preset] = {
         baselines=baselines("permuted-mnist"),
     ),
     "cifar100": CIFAR100,
+    "cifar100-short": replace(
+        CIFAR100,
+        description="the same 10 tasks of 10 classes in 15 epochs each: for comparisons on small machines",
+        training=replace(PAPER, epochs=15),
+        baselines=baselines("cifar100-short"),
+    ),
     "cifar100-20": replace(
         CIFAR100,
         description="20 tasks of 5 classes",

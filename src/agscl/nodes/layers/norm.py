@@ -65,6 +65,8 @@ def prelu(call: Call) -> AnyLabel:
     slopes = call.argument("weight", 1)
     if slopes.numel() > 1:
         call.own(call.ledger.incoming, slopes)
+    elif not call.in_head and not call.is_fixed(slopes):
+        call.ledger.shared.add(call.axis(slopes, 0)[0][0])
     return call.elementwise()
 
 

@@ -23,12 +23,7 @@ _Unit = dict[tuple[str, Any, int], list[int]]
 
 
 def assemble(
-    model: nn.Module,
-    graph: fx.Graph,
-    ledger: Ledger,
-    head_names: tuple[str, ...] | None,
-    num_inputs: int,
-    ignore: tuple[str, ...],
+    model: nn.Module, graph: fx.Graph, ledger: Ledger, head_names: tuple[str, ...] | None, ignore: tuple[str, ...]
 ) -> NodeGraph:
     """The node graph of a labelled trace; heads are inferred where none are named."""
     try:
@@ -50,6 +45,7 @@ def assemble(
         tasks = [[f"{name}.{child}.{local}" for local, _ in member.named_parameters()] for child, member in members]
         whole = tuple(f"{name}.{local}" for local, _ in module.named_parameters())
         heads.append(Head(name, tuple(map(tuple, tasks)), whole))
+    _require_own_weights(model, heads)
     called = {name for name, _ in ledger.outgoing}
     nodes, device = [units[unit] for unit in sorted(makers - exposed)], next(model.parameters()).device
     layers = [
@@ -62,11 +58,27 @@ def assemble(
             heads=tuple(heads),
             shared=(),
             unreached=(),
-            probe=_probe(graph, list(ledger.readings), num_inputs),
+            probe=_probe(graph, list(ledger.readings)),
         ),
         ledger,
         ignore,
     )
+
+
+def _require_own_weights(model: nn.Module, heads: list[Head]) -> None:
+    """Refuse a head that shares a weight with the trunk, or with another head list."""
+    names: dict[int, list[str]] = defaultdict(list)
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        names[id(parameter)].append(name)
+    for head in heads:
+        for same in names.values():
+            inside = [name for name in same if name.startswith(f"{head.name}.")]
+            if 0 < len(inside) < len(same):
+                outside = next(name for name in same if name not in inside)
+                raise TraceError(
+                    f"cannot trace the model: {inside[0]!r}, of a head, is {outside!r} as well (tied weights); give "
+                    "the head a weight of its own"
+                )
 
 
 def _with_rest(model: nn.Module, graph: NodeGraph, ledger: Ledger, ignore: tuple[str, ...]) -> NodeGraph:
@@ -180,17 +192,19 @@ def _outgoing(model: nn.Module, layer: NodeLayer, heads: list[Head], called: set
     return tuple(pieces.values())
 
 
-def _probe(graph: fx.Graph, sources: list[fx.Node], num_inputs: int) -> fx.Graph:
-    """The part of the graph that computes the given operations from the inputs; they become its outputs."""
+def _probe(graph: fx.Graph, sources: list[fx.Node]) -> fx.Graph:
+    """The graph with the given operations as outputs, and what the model gives behind them."""
     probe = fx.Graph()
     copies: dict[fx.Node, fx.Node] = {}
-    needed = {*sources, *[node for node in graph.nodes if node.op == "placeholder"][:num_inputs]}
+    (end,) = graph.find_nodes(op="output")
+    needed = {*sources, *end.all_input_nodes, *graph.find_nodes(op="placeholder")}
     for node in reversed(graph.nodes):
         if node in needed:
             needed.update(node.all_input_nodes)
     for node in graph.nodes:
         if node in needed:
             copies[node] = probe.node_copy(node, copies.__getitem__)
-    probe.output(tuple(copies[source] for source in sources))
+    given = fx.node.map_arg(end.args[0], copies.__getitem__)
+    probe.output((*(copies[source] for source in sources), given))
     probe.lint()
     return probe

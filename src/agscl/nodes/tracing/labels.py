@@ -58,7 +58,9 @@ class ParameterLabel:
         >>> ParameterLabel("weight", weight.shape, weight.T[1:]).axes()
         [(1, tensor([1, 2])), (0, tensor([0, 1]))]
         """
-        positions = self.positions
+        if self.view is None:
+            return [(dim, torch.arange(size)) for dim, size in enumerate(self.shape)]
+        positions = self.view
         if not positions.numel() or not positions.ndim:
             return None
         left, corner = list(range(len(self.shape))), positions[(0,) * positions.ndim]

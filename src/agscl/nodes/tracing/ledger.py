@@ -169,6 +169,8 @@ class Ledger:
                 self.enter(self.incoming, (name, len(shape) - 1), units.expand(shape[-1]))
             else:
                 self.shared.add(name)
+        if mixed := ({name for name, _ in self.incoming} | self.elements.keys()) & self.shared:
+            raise ValueError(f"positions of {min(mixed)!r} belong to a node in one place and serve several in another")
         for name, elements in self.elements.items():
             ids = self.units.roots(elements)
             varying = [dim for dim in range(ids.ndim) if (ids != ids.narrow(dim, 0, 1)).any()]
