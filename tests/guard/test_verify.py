@@ -23,7 +23,10 @@ from laws.sequences import MLP, OPTIMIZERS, MobileNet, learn, protected, tasks
 SHAPE = (3, 2, 2)
 DATA = tasks(SHAPE)
 HARD = agscl.AGSCL(mu=9, lam=math.inf)
-EXACT: dict[str, Method] = {"ags-cl": HARD, "hat": agscl.HAT(), "wsn": agscl.WSN(), "single": agscl.SingleTask()}
+EXACT: dict[str, Method] = {
+    "ags-cl": HARD, "hat": agscl.HAT(), "wsn": agscl.WSN(), "single": agscl.SingleTask(),
+    "gated": agscl.GatedAGSCL(), "packnet": agscl.PackNet(),
+}  # fmt: skip
 X = torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(5))
 
 
