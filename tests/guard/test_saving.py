@@ -193,6 +193,22 @@ class Relu6(MLP):
         return [head(h) for head in self.heads]
 
 
+class OneHead(MLP):
+    def __init__(self) -> None:
+        super().__init__()
+        del self.heads
+        self.head = nn.Linear(24, 2)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return [self.head(torch.relu(self.fc2(torch.relu(self.fc1(x.flatten(1))))))]
+
+
+def one_head() -> tuple[nn.Module, agscl.Guard]:
+    model = OneHead()
+    OneHead.__name__ = "MLP"
+    return model, agscl.protect(model, HARD, example_inputs=torch.zeros(2, *FLAT), heads="head")
+
+
 def fresh_class() -> tuple[nn.Module, agscl.Guard]:
     model = Relu6()
     return model, protected(model, HARD, FLAT)
@@ -219,10 +235,7 @@ FOREIGN: dict[str, tuple[Callable[[], tuple[nn.Module, agscl.Guard]], str]] = {
     "another forward": (same_name_with_tanh, "outputs for task 0 differ"),
     "another class": (fresh_class, r"the model' was MLP\(\) when it was saved and is Relu6\(\) here"),
     "too few heads": (lambda: fresh(heads=1), "task 1 is learned there, and 'heads' has heads for 1 tasks here; build"),
-    "no list of heads": (
-        lambda: (m := MLP(), agscl.protect(m, HARD, example_inputs=torch.zeros(2, *FLAT), heads=ALL_ALIKE)),
-        "its lists of heads are 'heads', and this model's none",
-    ),
+    "no list of heads": (one_head, "its lists of heads are 'heads', and this model's none"),
 }  # fmt: skip
 
 

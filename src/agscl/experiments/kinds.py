@@ -28,6 +28,7 @@ from agscl.runs.tables import write_table
 
 from . import outside
 from .codec import unknown
+from .digests import sealed
 from .kind import AnyExperiment, AnyPreset, AnyResult, Ready
 from .overrides import AS_PUBLISHED, Overrides
 from .policies import run as policies
@@ -200,7 +201,8 @@ def run(
                 result = ready.learn((*own, *loggers), checkpointer)
             write_state(folder.state, ready.model, ready.guard)
             write_table(folder.evaluations, result.table())
-            write_bytes(folder.result, result.to_json())
+            write_bytes(folder.result, sealed(folder, result.to_json()))
+            folder.digests.unlink(missing_ok=True)
             checkpointer.checkpoints.clear()
             return result
 
@@ -222,4 +224,5 @@ def _is_finished(experiment: AnyExperiment, folder: RunFolder, *, resume: bool) 
         return False
     with folder.claimed(experiment.to_json(), resume=True):
         CheckpointFolder(folder.checkpoints).clear()
+        folder.digests.unlink(missing_ok=True)
     return True

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from agscl.methods.method import Expandable, Forward, Learned, Method, Network, Predict, RunningTask
 from agscl.methods.subnetworks.replaced_tensors import has_replaced_tensors
 from agscl.nodes import NodeGraph, expand, trace
+from agscl.nodes.ownership import require_held_statistics
 from agscl.nodes.selftest import require_lawful
 from agscl.nodes.surgery.expand import Retrace
 from agscl.nodes.tracing.trace import Rules
@@ -84,6 +85,7 @@ def protect(  # noqa: PLR0913 - each is a matter of its own, and all but two hav
             raise ValueError("the model is protected already; protect a fresh model")
         network = _network(model, retrace(model))
         if check:
+            require_held_statistics(model, network.graph, example_inputs)
             require_lawful(model, network.graph, example_inputs)
         require_same("protect", {"the method": repr(method), "the graph": str(network.graph)}, LOAD_ALIKE)
         from_first(network.state)
@@ -116,9 +118,9 @@ class Guard(Persistent):
         self._running: RunningTask | None = None
         self._active = ActiveNodes()
         self._trained_by = 1
+        self._probe, self._shown = Probe(self._network, example_inputs), -1
         self._growth: Growth = ()
         self._weights, self._unchecked = "", False
-        self._probe, self._shown = Probe(self._network, example_inputs), -1
 
     @property
     def settled(self) -> bool:
@@ -292,6 +294,8 @@ class Guard(Persistent):
     def expand(self, *, layer: str, nodes: int) -> None:
         """Add free nodes to a layer whose capacity runs out; all outputs of the model keep their bits.
 
+        Tensors keep their memory layout (channels last, say). On random inputs like the example's it is tried first,
+        on a copy, whether the outputs stay.
         The model is changed in place and its parameters are replaced, so make a new optimizer. A saved state fits a
         model that was expanded alike.
 
@@ -311,13 +315,13 @@ class Guard(Persistent):
                 raise ValueError(f"{type(protection).__name__} cannot take new nodes; AGS-CL and fine-tuning can")
             self._require_still()
             protection.require_intact(learned)
-            expansion = expand(self._network.model, self.graph, layer, nodes, self._retrace)
+            expansion = expand(self._network.model, self.graph, layer, nodes, self._retrace, self._example_inputs)
             self._network = _network(self._network.model, expansion.graph)
             from_first(self._network.state)
             protection.expand(self._network, expansion, learned)
+            self._probe.expanded(self._network)
             self._growth = (*self._growth, (layer, nodes))
             self._weights = weights_digest(self._network, learned, self._added) if learned else ""
-            self._probe.expanded(self._network)
 
     def penalty(self) -> Tensor | None:
         """Current value of the method's penalty, for a log; `None` for methods without one.

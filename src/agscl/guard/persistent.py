@@ -31,9 +31,9 @@ class Persistent(ABC):
     _protection: Protection
     _progress: Progress
     _active: ActiveNodes
-    _running: RunningTask | None
     _probe: Probe
     _shown: int
+    _running: RunningTask | None
     _example_inputs: Any
     _added: Collection[str]
     _growth: Growth
@@ -114,7 +114,8 @@ class Persistent(ABC):
     def save(self, path: str | Path) -> None:
         """Write model and guard into one file, for `load` in another process, weeks later.
 
-        It holds weights, the guard's state, method, heads, expansions, and the model's outputs on random inputs.
+        It holds weights, the guard's state (with two example inputs, see `probe_bytes`), method, heads, expansions, and
+        the model's outputs on random inputs.
 
         Args:
             path: The file, safetensors; it is there in full or not at all.

@@ -138,6 +138,7 @@ class _GuardedSteps:
         if self._apart:
             average(grad for name in self._apart if (grad := self._network.parameters[name].grad) is not None)
         self._check_finite()
+        self._check_reached()
         self._hooks.before_step(self._step())
 
     def _check_first(self) -> None:
@@ -166,6 +167,17 @@ class _GuardedSteps:
         """Whether a gradient scaler has told a fused optimizer to skip this step."""
         found = getattr(self._optimizer, "found_inf", None)
         return found is not None and bool(found)
+
+    def _check_reached(self) -> None:
+        """Refuse to train what the traced forward never uses: nobody knows whom it belongs to."""
+        for name in self._network.graph.unreached:
+            grad = self._network.parameters[name].grad
+            if grad is not None and grad.any():
+                raise ValueError(
+                    f"a gradient reached {name!r}, which the forward did not use on the example inputs: it belongs "
+                    "to no node; protect with example inputs that use it, leave its module out (ignore=...), or call "
+                    "requires_grad_(False) on it"
+                )
 
     def _check_finite(self) -> None:
         grads = [(name, p.grad) for name, p in self._held if p.grad is not None]
