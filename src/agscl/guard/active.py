@@ -8,7 +8,7 @@ a dense step would give them, up to the order of summation.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from agscl.methods.freezing import stays_at_zero
+from agscl.methods.inner_forward import computing_with
 from agscl.methods.method import Network, Protection, RunningTask
 from agscl.nodes import Slice, removable
 from agscl.nodes.layers import kind_of
@@ -85,6 +86,9 @@ class ActiveNetwork:
         protection: Says which nodes nothing but the task's gradient and the optimizer moves, and which nothing moves.
         interrupted: What `inactive` gave when the epoch was interrupted: the rest of it goes on with the same nodes.
 
+    Attributes:
+        stale: Whether what is active is looked up at the next forward pass.
+
     Raises:
         ValueError: If a module inside the model has hooks, which would see other shapes.
     """
@@ -98,15 +102,15 @@ class ActiveNetwork:
                 )
         self._network, self._task = network, task
         self._unpenalised, self._frozen = protection.unpenalised_nodes(), protection.frozen_nodes()
-        self._plain, self._signature = network.model.forward, inspect.signature(network.model.forward)
-        self._stale, self._steps = True, task.first_step
+        self._signature = inspect.signature(network.model.forward)
+        self.stale, self._steps = True, task.first_step
         self._small: _Small | None = None
         self._interrupted, self._inactive = interrupted, interrupted
 
     @property
     def inactive(self) -> Nodes:
         """Nodes found inactive, as long as that holds; empty when it is to be looked up anew."""
-        return {} if self._stale else self._inactive
+        return {} if self.stale else self._inactive
 
     @property
     def dropped(self) -> Nodes:
@@ -119,32 +123,37 @@ class ActiveNetwork:
 
         def after_step(*_: Any) -> None:
             self._steps += 1
-            self._stale |= self._steps % self._task.steps_per_epoch == 0
-
-        def after_load(*_: Any) -> None:
-            self._stale = True
+            self.stale |= self._steps % self._task.steps_per_epoch == 0
 
         model = self._network.model
         handles = [
             self._task.optimizer.register_step_post_hook(after_step),
-            model.register_load_state_dict_post_hook(after_load),
+            model.register_load_state_dict_post_hook(partial(_look_anew, self)),
         ]
-        model.forward = self._forward
         try:
-            yield
+            with computing_with(model, self):
+                yield
         finally:
-            del model.forward
             for handle in handles:
                 handle.remove()
 
-    def _forward(self, *args: Any, **kwargs: Any) -> Any:
-        if self._stale and self._network.model.training:
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy of the model computes with all of its own nodes: this network and its optimizer are not its."""
+        return partial, (_with_all_nodes,)
+
+    def __call__(
+        self, module: nn.Module, plain: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """What the model computes, with its active nodes only where it can; a replica of it computes with all."""
+        if module is not self._network.model:
+            return plain(*args, **kwargs)
+        if self.stale and self._network.model.training:
             device = next(iter(self._network.parameters.values())).device
             with torch.autocast(device.type, enabled=False):
                 self._look(self._signature.bind(*args, **kwargs).args)
         wants_gradient = any(isinstance(value, Tensor) and value.requires_grad for value in (*args, *kwargs.values()))
-        if self._stale or self._small is None or wants_gradient:
-            return self._plain(*args, **kwargs)
+        if self.stale or self._small is None or wants_gradient:
+            return plain(*args, **kwargs)
         return self._small(*args, **kwargs)
 
     @torch.no_grad()
@@ -163,7 +172,17 @@ class ActiveNetwork:
             drop = removable(network.model, network.graph, inactive, inputs) if _any(inactive) else {}
             worth = _any(drop) or _any(frozen)
             self._small = _Small(network, drop, frozen, inactive) if worth else None
-        self._stale = False
+        self.stale = False
+
+
+def _with_all_nodes(module: nn.Module, plain: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return plain(*args, **kwargs)
+
+
+def _look_anew(active: object, *_: Any) -> None:
+    """A state was loaded. The hook of a copy of the model holds what stands for the network there."""
+    if isinstance(active, ActiveNetwork):
+        active.stale = True
 
 
 class _Small:

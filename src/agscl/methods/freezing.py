@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, Optimizer, RAdam, RMSprop
 
+from .inner_forward import computing_with
 from .method import Network, RunningTask, Step, StepHooks
 
 _STILL_AT_ZERO_GRADIENT = (SGD, Adam, AdamW, NAdam, RAdam, Adamax, RMSprop, Adagrad, Adadelta)
@@ -105,51 +107,60 @@ def freeze_statistics(model: nn.Module, channels: Mapping[str, Tensor]) -> Itera
     Without it the batch statistics of a new task would reach channels that old tasks rely on, and their running
     statistics would drift although their weights do not.
 
+    A copy of the model that is made meanwhile does the same with tensors of its own.
+
     Args:
         model: The model.
         channels: By module name, which channels are frozen: bool, shape ``(channels,)``.
     """
-    modules = [model.get_submodule(name) for name in channels]
-    for module, frozen in zip(modules, channels.values(), strict=True):
-        module.forward = _partly_still(module, frozen)
-    try:
+    with ExitStack() as stack:
+        for name, frozen in channels.items():
+            module = model.get_submodule(name)
+            kept = {statistic: module.get_buffer(statistic).clone() for statistic in _STATISTICS}
+            stack.enter_context(computing_with(module, partial(_partly_still, frozen, kept)))
+            stack.callback(_put_back, module, frozen, kept)
         yield
-    finally:
-        for module in modules:
-            del module.forward
 
 
-def _partly_still(module: nn.Module, frozen: Tensor) -> Callable[..., Tensor]:
-    plain = module.forward
-    kept = {name: module.get_buffer(name).clone() for name in _STATISTICS}
-
-    def forward(*args: Any) -> Tensor:
-        if not module.training:
-            return plain(*args)  # type: ignore[no-any-return]
-        own = {name: module.get_buffer(name) for name in _STATISTICS}
-        learned = {name: tensor.clone() for name, tensor in own.items()}
-        output = _with_buffers(module, learned, plain, args)
-        with torch.no_grad():
-            for name, tensor in own.items():
-                tensor.copy_(torch.where(frozen, kept[name], learned[name]))
-        module.training = False
-        try:
-            still = _with_buffers(module, kept, plain, args)
-        finally:
-            module.training = True
-        shape = [-1 if dim == 1 else 1 for dim in range(output.ndim)]
-        return torch.where(frozen.reshape(shape), still, output)
-
-    return forward
-
-
-def _with_buffers(
-    module: nn.Module, buffers: Mapping[str, Tensor], call: Callable[..., Tensor], args: tuple[Any, ...]
+def _partly_still(
+    frozen: Tensor,
+    kept: Mapping[str, Tensor],
+    module: nn.Module,
+    plain: Callable[..., Tensor],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
 ) -> Tensor:
+    call = partial(plain, *args, **kwargs)
+    if not module.training:
+        return call()
+    own = {name: module.get_buffer(name) for name in _STATISTICS}
+    frozen, kept = frozen.to(own[_STATISTICS[0]].device), {name: kept[name].to(tensor) for name, tensor in own.items()}
+    learned = {name: tensor.clone() for name, tensor in own.items()}
+    output = _with_buffers(module, learned, call)
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(torch.where(frozen, kept[name], learned[name]))
+    module.training = False
+    try:
+        still = _with_buffers(module, kept, call)
+    finally:
+        module.training = True
+    shape = [-1 if dim == 1 else 1 for dim in range(output.ndim)]
+    return torch.where(frozen.reshape(shape), still, output)
+
+
+@torch.no_grad()
+def _put_back(module: nn.Module, frozen: Tensor, kept: Mapping[str, Tensor]) -> None:
+    """Undo what something else than the module's forward has done to frozen statistics."""
+    for name, values in kept.items():
+        module.get_buffer(name)[frozen] = values[frozen]
+
+
+def _with_buffers(module: nn.Module, buffers: Mapping[str, Tensor], call: Callable[[], Tensor]) -> Tensor:
     """A call with other buffers in the place of the module's own: autograd keeps those, so its own may change."""
     own = dict(module._buffers)
     module._buffers.update(buffers)
     try:
-        return call(*args)
+        return call()
     finally:
         module._buffers.update(own)

@@ -41,6 +41,11 @@ def replace_tensors_in_forward(model: nn.Module, names: Iterable[str], make: Mak
 
 
 def _put(names: list[str], make: Make, own: dict[str, Tensor], module: nn.Module, args: Any) -> None:
+    if getattr(module, "_is_replica", False):
+        raise ValueError(
+            "nn.DataParallel cannot replicate a model whose weights are masked, gated or kept by task: "
+            "call the model on one device, or with DistributedDataParallel"
+        )
     for name in names:
         local = name.rpartition(".")[2]
         own[local] = _tensors(module, local)[local]
