@@ -30,6 +30,7 @@ from agscl.nodes.surgery.copies import plain_copy, random_inputs
 from agscl.nodes.surgery.reach import all_zero, sealed_nodes, zero_readings
 
 from .sparse_backward import is_sparable, spared
+from .steps import Progress
 
 _RELU_MODULES = (nn.ReLU, nn.ReLU6)
 _RELU_FUNCTIONS = {F.relu, F.relu6, F.relu_, torch.relu, torch.relu_, "relu", "relu_"}
@@ -43,13 +44,16 @@ class ActiveNodes:
         self._network: ActiveNetwork | None = None
 
     @contextmanager
-    def computing(self, network: Network, task: RunningTask, protection: Protection, *, live: bool) -> Iterator[None]:
+    def computing(
+        self, network: Network, task: RunningTask, protection: Protection, progress: Progress, *, live: bool
+    ) -> Iterator[None]:
         """Let the model compute with its active nodes only, or with all.
 
         Args:
             network: The network.
             task: The task that is learned.
             protection: Says which nodes stay zero, and which are frozen.
+            progress: Counts the steps.
             live: Whether inactive nodes are left out.
 
         Raises:
@@ -59,7 +63,7 @@ class ActiveNodes:
             self._loaded = {}
             yield
             return
-        self._network, self._loaded = ActiveNetwork(network, task, protection, self._loaded), {}
+        self._network, self._loaded = ActiveNetwork(network, task, protection, progress, self._loaded), {}
         try:
             with self._network.computing():
                 yield
@@ -84,28 +88,37 @@ class ActiveNetwork:
         network: The network.
         task: The task to be learned.
         protection: Says which nodes nothing but the task's gradient and the optimizer moves, and which nothing moves.
+        progress: Counts the steps.
         interrupted: What `inactive` gave when the epoch was interrupted: the rest of it goes on with the same nodes.
-
-    Attributes:
-        stale: Whether what is active is looked up at the next forward pass.
 
     Raises:
         ValueError: If a module inside the model has hooks, which would see other shapes.
     """
 
-    def __init__(self, network: Network, task: RunningTask, protection: Protection, interrupted: Nodes) -> None:
+    def __init__(
+        self, network: Network, task: RunningTask, protection: Protection, progress: Progress, interrupted: Nodes
+    ) -> None:
         for name, module in network.model.named_modules():
             if name and (module._forward_hooks or module._forward_pre_hooks):
                 raise ValueError(
                     f"{name!r} has forward hooks, which would see the shapes of the active sub-network; "
                     "remove them while a task is learned, or attach without live=True"
                 )
-        self._network, self._task = network, task
+        self._network, self._task, self._progress = network, task, progress
         self._unpenalised, self._frozen = protection.unpenalised_nodes(), protection.frozen_nodes()
         self._signature = inspect.signature(network.model.forward)
-        self.stale, self._steps = True, task.first_step
+        self._epoch: int | None = None  # that in which it was last looked up what is active
         self._small: _Small | None = None
         self._interrupted, self._inactive = interrupted, interrupted
+
+    @property
+    def stale(self) -> bool:
+        """Whether what is active is to be looked up at the next forward pass."""
+        return self._epoch != self._progress.steps // self._task.steps_per_epoch
+
+    def look_anew(self) -> None:
+        """Look up what is active at the next forward pass."""
+        self._epoch = None
 
     @property
     def inactive(self) -> Nodes:
@@ -120,25 +133,16 @@ class ActiveNetwork:
     @contextmanager
     def computing(self) -> Iterator[None]:
         """The model computes so within the context."""
-
-        def after_step(*_: Any) -> None:
-            self._steps += 1
-            self.stale |= self._steps % self._task.steps_per_epoch == 0
-
         model = self._network.model
-        handles = [
-            self._task.optimizer.register_step_post_hook(after_step),
-            model.register_load_state_dict_post_hook(partial(_look_anew, self)),
-        ]
+        handle = model.register_load_state_dict_post_hook(partial(_look_anew, self))
         try:
             with computing_with(model, self):
                 yield
         finally:
-            for handle in handles:
-                handle.remove()
+            handle.remove()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A copy of the model computes with all of its own nodes: this network and its optimizer are not its."""
+        """A copy of the model computes with all of its own nodes: this network and its optimizers are not its."""
         return partial, (_with_all_nodes,)
 
     def __call__(
@@ -164,7 +168,7 @@ class ActiveNetwork:
         inputs = random_inputs((value[:2] if isinstance(value, Tensor) else value for value in args), generator)
         inactive = self._interrupted
         if not inactive and self._unpenalised:
-            found = inactive_nodes(network, self._task.optimizer, inputs)
+            found = inactive_nodes(network, self._task.optimizers, inputs)
             inactive = {name: found[name] & nodes for name, nodes in self._unpenalised.items()}
         self._interrupted, self._inactive = {}, inactive
         frozen = sealed_nodes(network.graph, network.parameters, self._frozen) if self._frozen else {}
@@ -172,7 +176,7 @@ class ActiveNetwork:
             drop = removable(network.model, network.graph, inactive, inputs) if _any(inactive) else {}
             worth = _any(drop) or _any(frozen)
             self._small = _Small(network, drop, frozen, inactive) if worth else None
-        self.stale = False
+        self._epoch = self._progress.steps // self._task.steps_per_epoch
 
 
 def _with_all_nodes(module: nn.Module, plain: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -182,7 +186,7 @@ def _with_all_nodes(module: nn.Module, plain: Callable[..., Any], args: tuple[An
 def _look_anew(active: object, *_: Any) -> None:
     """A state was loaded. The hook of a copy of the model holds what stands for the network there."""
     if isinstance(active, ActiveNetwork):
-        active.stale = True
+        active.look_anew()
 
 
 class _Small:
@@ -221,8 +225,8 @@ class _Small:
         return functional_call(self._model, tensors, args, kwargs)
 
 
-def inactive_nodes(network: Network, optimizer: Optimizer, inputs: tuple[Any, ...]) -> dict[str, Tensor]:
-    """Nodes that are exactly zero and stay so: nothing comes in, no gradient arrives, the optimizer does not move them.
+def inactive_nodes(network: Network, optimizers: tuple[Optimizer, ...], inputs: tuple[Any, ...]) -> dict[str, Tensor]:
+    """Nodes that are exactly zero and stay so: nothing comes in, no gradient arrives, no optimizer moves them.
 
     No gradient arrives where a ReLU's output is read, which has slope zero at zero, or where nothing reads the node.
 
@@ -232,9 +236,10 @@ def inactive_nodes(network: Network, optimizer: Optimizer, inputs: tuple[Any, ..
     silent = zero_readings(plain_copy(network.model), network.graph, inputs)
     sources: Any = network.graph.probe.output_node().args[0]
     state = network.state
-    momentum: dict[str, Tensor] = {}  # the largest magnitude in the optimizer's memory of past gradients, if it has any
+    momentum: dict[str, Tensor] = {}  # the largest magnitude in the optimizers' memory of past gradients, if any
     for name, parameter in network.parameters.items():
-        kept = [tensor for tensor in optimizer.state.get(parameter, {}).values() if isinstance(tensor, Tensor)]
+        memories = [optimizer.state.get(parameter, {}) for optimizer in optimizers]
+        kept = [tensor for memory in memories for tensor in memory.values() if isinstance(tensor, Tensor)]
         if like := [tensor.abs() for tensor in kept if tensor.shape == parameter.shape and tensor.ndim]:
             momentum[name] = torch.stack(like).amax(dim=0)
 
@@ -245,7 +250,7 @@ def inactive_nodes(network: Network, optimizer: Optimizer, inputs: tuple[Any, ..
 
     inactive = {}
     for layer in network.graph.layers:
-        nodes = silent[layer.name] & still(layer.incoming) & stays_at_zero(optimizer)
+        nodes = silent[layer.name] & still(layer.incoming) & all(map(stays_at_zero, optimizers))
         behind_relu = all(_is_relu(network.model, sources[reading.output]) for reading in layer.readings)
         inactive[layer.name] = nodes if behind_relu else nodes & still(layer.outgoing)
     return inactive

@@ -18,6 +18,7 @@ from agscl.nodes.tracing.trace import Rules, eval_mode
 from agscl.tensors import prefixed, under
 
 from .active import ActiveNodes
+from .optimizers import parameters_of, unwrap
 from .steps import Progress, guarded_steps
 
 
@@ -120,12 +121,18 @@ class Guard:
         self._progress.task = task
 
     @contextmanager
-    def attach(self, optimizer: Optimizer, *, steps_per_epoch: int, live: bool = False) -> Iterator[None]:
-        """Guard all steps of an optimizer while the current task is learned.
+    def attach(
+        self, optimizer: Optimizer | Iterable[Optimizer], *, steps_per_epoch: int, live: bool = False
+    ) -> Iterator[None]:
+        """Guard all steps of an optimizer, or of several, while the current task is learned.
+
+        Whatever is frozen is as before when the context ends, whoever wrote to it meanwhile.
 
         Args:
-            optimizer: Any torch optimizer that holds the model's parameters.
-            steps_per_epoch: Optimizer steps (not batches, if gradients are accumulated) in an epoch.
+            optimizer: Any torch optimizer that holds the model's parameters, or a list of them (Muon and AdamW, actor
+                and critic). Wrapped ones (SAM, Lookahead, those of accelerate and Lightning) are unwrapped.
+            steps_per_epoch: Optimizer steps (not batches, if gradients are accumulated) in an epoch. With several
+                optimizers a step of each of them is one; one that steps more often than the others is counted.
             live: Let the model compute with its active nodes only: inactive nodes cost no arithmetic and frozen ones
                 no backward pass. Results are those of the whole model up to the order of summation; dropout draws
                 other masks.
@@ -133,14 +140,15 @@ class Guard:
         Raises:
             ValueError: If something does not fit; nothing is changed then.
         """
-        self._check_attachable(optimizer, steps_per_epoch)
-        progress = self._progress
+        found, progress = unwrap(optimizer), self._progress
+        self._check_attachable(found.optimizers, steps_per_epoch)
         first = progress.steps if progress.resumed else 0
-        task = RunningTask(optimizer, progress.task, tuple(progress.learned), steps_per_epoch, first)
+        learned, wrapped = tuple(progress.learned), bool(found.wrappers)
+        task = RunningTask(found.optimizers, progress.task, learned, steps_per_epoch, first, wrapped)
         with (
             self._protection.holding(task) as hooks,
-            guarded_steps(self._network, task, hooks, progress),
-            self._active.computing(self._network, task, self._protection, live=live),
+            guarded_steps(self._network, task, hooks, progress, found.wrappers),
+            self._active.computing(self._network, task, self._protection, progress, live=live),
         ):
             self._running, progress.steps, progress.resumed = task, first, False
             try:
@@ -164,7 +172,9 @@ class Guard:
             raise ValueError("consolidate after the attach() block, not inside it")
         progress = self._progress
         if progress.steps == 0:
-            raise ValueError("nothing was learned yet: train inside attach() before consolidate()")
+            raise ValueError(
+                "nothing was learned yet: train inside attach(), with the optimizer given to it, before consolidate()"
+            )
         self._check_model()
         with eval_mode(self._network.model), torch.no_grad(), torch.compiler.set_stance("force_eager"):
             self._protection.finish(Learned((*progress.learned, progress.task), batches, predict))
@@ -250,7 +260,7 @@ class Guard:
         self._progress = Progress(int(state["task"]), steps, state["learned"].tolist(), resumed=steps > 0)
         self._active.load(under("live", state))
 
-    def _check_attachable(self, optimizer: Optimizer, steps_per_epoch: int) -> None:
+    def _check_attachable(self, optimizers: tuple[Optimizer, ...], steps_per_epoch: int) -> None:
         if self._running:
             raise ValueError("the guard is attached already; leave the first attach() block before the second")
         if steps_per_epoch < 1:
@@ -261,7 +271,7 @@ class Guard:
         if most is not None and task >= most:
             raise ValueError(f"task {task} has no head: the model has heads for {most} tasks")
         self._check_model()
-        self._check_holds(optimizer)
+        self._check_hold(optimizers)
 
     def _check_model(self) -> None:
         found = dict(self._network.model.named_parameters())
@@ -273,15 +283,16 @@ class Guard:
                     "protect the changed model anew, or change weights in place"
                 )
 
-    def _check_holds(self, optimizer: Optimizer) -> None:
-        held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    def _check_hold(self, optimizers: tuple[Optimizer, ...]) -> None:
+        held = {id(p) for optimizer in optimizers for p in parameters_of(optimizer)}
         for layer in self.graph.layers:
             for piece in layer.incoming:
                 parameter = self._network.parameters[piece.parameter]
                 if parameter.requires_grad and id(parameter) not in held:
                     raise ValueError(
-                        f"the optimizer does not hold {piece.parameter!r}; give it model.parameters(), or take the "
-                        "parameter out of training with requires_grad_(False)"
+                        f"the optimizer does not hold {piece.parameter!r}; give it model.parameters(), attach all "
+                        "optimizers (attach([one, other], ...)), or take the parameter out of training with "
+                        "requires_grad_(False)"
                     )
 
 

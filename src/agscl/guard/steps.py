@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
 
 from agscl.methods.method import Network, RunningTask, Step, StepHooks
+
+from .optimizers import has_hooks, parameters_of
 
 
 class Diverged(ValueError):  # noqa: N818 - what happened, to training and not to the program
@@ -34,87 +40,163 @@ class Progress:
 
 
 @contextmanager
-def guarded_steps(network: Network, task: RunningTask, hooks: StepHooks, progress: Progress) -> Iterator[None]:
-    """Call a protection's hooks around every step of a task's optimizer, and count the steps in `progress`."""
+def guarded_steps(
+    network: Network, task: RunningTask, hooks: StepHooks, progress: Progress, wrappers: Iterable[Optimizer] = ()
+) -> Iterator[None]:
+    """Call a protection's hooks around every step of a task's optimizers, and count the steps in `progress`.
+
+    Args:
+        network: The network.
+        task: The task that is learned.
+        hooks: What the protection does around a step.
+        progress: Counts the steps.
+        wrappers: Optimizers around those of the task: what comes after a step waits until their steps, too, are over.
+    """
     steps = _GuardedSteps(network, task, hooks, progress)
-    handles = [
-        task.optimizer.register_step_pre_hook(steps.before),
-        task.optimizer.register_step_post_hook(steps.after),
-    ]
+    handles: list[RemovableHandle] = []
+    for optimizer in task.optimizers:
+        handles += _hooked(optimizer, partial(steps.before, optimizer), partial(steps.after, optimizer))
+    for wrapper in filter(has_hooks, wrappers):
+        handles += _hooked(wrapper, partial(steps.enter, wrapper), partial(steps.leave, wrapper))
     try:
         yield
     finally:
         for handle in handles:
             handle.remove()
+        steps.settle()
+        steps.end_round()
+
+
+def _hooked(optimizer: Optimizer, before: Any, after: Any) -> Iterator[RemovableHandle]:
+    yield optimizer.register_step_pre_hook(lambda _, args, kwargs: before(args, kwargs))
+    yield optimizer.register_step_post_hook(lambda *_: after())
 
 
 class _GuardedSteps:
+    """The hooks of all optimizers.
+
+    A step of one is settled when its wrappers, if it has any, are through. A round is a step of each; it is over when
+    all have stepped, or when one is about to step again.
+    """
+
     def __init__(self, network: Network, task: RunningTask, hooks: StepHooks, progress: Progress) -> None:
         self._network, self._task, self._hooks, self._progress = network, task, hooks, progress
-        self._optimizer = task.optimizer
-        names = {id(p): name for name, p in network.parameters.items()}
-        held = [p for group in task.optimizer.param_groups for p in group["params"]]
-        self._held = [(names.get(id(p), "a parameter outside the model"), p) for p in held]
+        self._names = {id(p): name for name, p in network.parameters.items()}
+        self._inside: set[int] = set()  # wrappers whose step has begun
+        self._unsettled: Step | None = None
+        self._stepped: set[int] = set()
+
+    def enter(self, wrapper: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """A wrapper's step begins."""
+        self._inside.add(id(wrapper))
+
+    def leave(self, wrapper: Optimizer) -> None:
+        """A wrapper's step is over."""
+        self._inside.discard(id(wrapper))
+        if not self._inside:
+            self.settle()
 
     def before(
-        self, optimizer: object, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         """Work on the gradients now, or after the closure has made them."""
+        self.settle()
+        if id(optimizer) in self._stepped:
+            self.end_round()
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
         if closure is None:
-            self._prepare()
+            self._prepare(optimizer)
             return None
 
         def prepared() -> Any:
             loss = closure()
-            self._prepare()
+            self._prepare(optimizer)
             return loss
 
         return (args[0], prepared, *args[2:]), {k: v for k, v in kwargs.items() if k != "closure"}
 
-    @torch.no_grad()
-    def after(self, optimizer: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def after(self, optimizer: Optimizer) -> None:
         """Work on the weights, unless the step was skipped."""
-        if self._overflown():
+        if _overflown(optimizer):
             return
-        self._hooks.after_step(self._step())
+        self._unsettled = self._step(optimizer)
+        self._stepped.add(id(optimizer))
+        if not self._inside:
+            self.settle()
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Work on the weights after a step of one optimizer."""
+        if self._unsettled is None:
+            return
+        step, self._unsettled = self._unsettled, None
+        self._hooks.after_step(step)
+        if len(self._stepped) == len(self._task.optimizers):
+            self.end_round()
+
+    @torch.no_grad()
+    def end_round(self) -> None:
+        """Count a step, and work on the weights once all optimizers have taken it."""
+        if not self._stepped:
+            return
+        self._stepped.clear()
+        self._hooks.after_all(Step(self._progress.steps))
         self._progress.steps += 1
         if self._progress.steps % self._task.steps_per_epoch == 0:
             self._hooks.after_epoch()
 
     @torch.no_grad()
-    def _prepare(self) -> None:
-        if self._overflown():
+    def _prepare(self, optimizer: Optimizer) -> None:
+        if _overflown(optimizer):
             return
-        self._check_finite()
-        graph, task = self._network.graph, self._task.task
-        if self._progress.steps == 0 and graph.num_tasks is not None:
-            grads = [self._network.parameters[name].grad for name in graph.own_heads([task])]
-            if not any(grad is not None and grad.any() for grad in grads):
-                raise ValueError(
-                    f"no gradient reached the head of task {task}; if another task is learned here, "
-                    "call use_task() with its number first"
-                )
-        self._hooks.before_step(self._step())
+        held = [p for p in parameters_of(optimizer) if p.grad is not None]
+        self._check_finite(held)
+        if self._progress.steps == 0:
+            self._check_head(optimizer)
+        own = {id(p) for p in held}
+        several = len(self._task.optimizers) > 1
+        others = [(p, p.grad) for p in self._network.parameters.values() if several and id(p) not in own]
+        for parameter, _ in others:
+            parameter.grad = None
+        try:
+            self._hooks.before_step(self._step(optimizer))
+        finally:
+            for parameter, grad in others:
+                parameter.grad = grad
 
-    def _step(self) -> Step:
+    def _step(self, optimizer: Optimizer) -> Step:
         """A gradient scaler lets a fused optimizer divide by the scale itself, inside its step."""
-        scale = getattr(self._optimizer, "grad_scale", None)
+        scale = getattr(optimizer, "grad_scale", None)
         return Step(self._progress.steps) if scale is None else Step(self._progress.steps, scale)
 
-    def _overflown(self) -> bool:
-        """Whether a gradient scaler has told a fused optimizer to skip this step."""
-        found = getattr(self._optimizer, "found_inf", None)
-        return found is not None and bool(found)
+    def _check_head(self, optimizer: Optimizer) -> None:
+        """Refuse a first step without a gradient at the task's head, unless another optimizer is to step that."""
+        graph, task = self._network.graph, self._task.task
+        if graph.num_tasks is None:
+            return
+        others = [other for other in self._task.optimizers if other is not optimizer]
+        held = {id(p) for other in others for p in parameters_of(other)}
+        own = [p for name in graph.own_heads([task]) if id(p := self._network.parameters[name]) not in held]
+        if own and not any(p.grad is not None and p.grad.any() for p in own):
+            raise ValueError(
+                f"no gradient reached the head of task {task}; if another task is learned here, "
+                "call use_task() with its number first"
+            )
 
-    def _check_finite(self) -> None:
-        grads = [(name, p.grad) for name, p in self._held if p.grad is not None]
+    def _check_finite(self, held: list[nn.Parameter]) -> None:
+        grads = [(p, p.grad) for p in held if p.grad is not None]
         if not grads or (grads[0][1].device.type != "cpu" and self._progress.steps % self._task.steps_per_epoch):
             return  # off the CPU the answer would make the host wait, so it is asked for once an epoch
         norms = torch._foreach_norm([grad for _, grad in grads])
         if not torch.stack(norms).sum().isfinite():
-            name = next((name for name, grad in grads if not grad.isfinite().all()), grads[0][0])
+            odd = next((p for p, grad in grads if not grad.isfinite().all()), grads[0][0])
             raise Diverged(
-                f"the gradient of {name!r} is not finite at step {self._progress.steps}; "
-                "lower the learning rate or clip the gradients"
+                f"the gradient of {self._names.get(id(odd), 'a parameter outside the model')!r} is not finite at step "
+                f"{self._progress.steps}; lower the learning rate or clip the gradients"
             )
+
+
+def _overflown(optimizer: Optimizer) -> bool:
+    """Whether a gradient scaler has told a fused optimizer to skip this step."""
+    found = getattr(optimizer, "found_inf", None)
+    return found is not None and bool(found)

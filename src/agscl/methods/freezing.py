@@ -20,14 +20,14 @@ _STATISTICS = ("running_mean", "running_var")
 
 
 def moves_at_zero_gradient(optimizer: Optimizer) -> bool:
-    """Whether an optimizer may move a weight whose gradient is zero: weight decay, momentum of old, unknown rules.
+    """Whether an optimizer without memory may move a weight whose gradient is zero: weight decay, unknown rules.
 
     >>> weights = [nn.Parameter(torch.ones(2))]
     >>> moves_at_zero_gradient(SGD(weights)), moves_at_zero_gradient(SGD(weights, weight_decay=0.1))
     (False, True)
     """
     decays = any(group.get("weight_decay", 0) != 0 for group in optimizer.param_groups)
-    return decays or bool(optimizer.state) or type(optimizer) not in _STILL_AT_ZERO_GRADIENT
+    return decays or type(optimizer) not in _STILL_AT_ZERO_GRADIENT
 
 
 def stays_at_zero(optimizer: Optimizer) -> bool:
@@ -37,51 +37,120 @@ def stays_at_zero(optimizer: Optimizer) -> bool:
 
 @contextmanager
 def freeze(network: Network, task: RunningTask, masks: Mapping[str, Tensor]) -> Iterator[StepHooks]:
-    """Keep weights exactly still while one task is learned, whatever the optimizer does.
+    """Keep weights exactly still while one task is learned, whatever optimizers and others do to them.
 
-    Frozen positions get no gradient; they are restored after a step only where the optimizer would move them all the
-    same. Parameters that are frozen as a whole, and heads of learned tasks, leave training within the context.
+    Frozen positions get no gradient. They are restored after a step where an optimizer would move them all the same,
+    or where something else has written to their parameters since, and in any case at the end of the context.
+    Parameters that are frozen as a whole, and heads of learned tasks, leave training within the context. Weights that
+    the user has frozen are kept as well, should they be trained after all.
 
     Args:
         network: The network.
         task: The task to be learned.
         masks: By parameter name, a bool tensor that broadcasts to it; true positions stay.
     """
-    masks = {name: mask for name, mask in masks.items() if network.parameters[name].requires_grad}
-    whole = {name for name, mask in masks.items() if mask.all()} | network.graph.own_heads(task.learned)
-    part = {name: mask for name, mask in masks.items() if name not in whole}
-    parameters = [network.parameters[name] for name in part]
-    free = [(~mask).to(p.dtype) for p, mask in zip(parameters, part.values(), strict=True)]
-    restore = restoration(network, part if moves_at_zero_gradient(task.optimizer) else {})
+    names = {name for name, mask in masks.items() if mask.all()} | network.graph.own_heads(task.learned)
+    whole = [network.parameters[name] for name in sorted(names)]
+    part = {network.parameters[name]: mask for name, mask in masks.items() if name not in names}
+    kept, kept_whole = Kept(part), Kept({p: torch.tensor(True, device=p.device) for p in whole})
+    strange = task.wrapped or not all(map(stays_at_zero, task.optimizers))
+    moving, written, begun = strange, False, False
+
+    def before_step(step: Step) -> None:
+        nonlocal moving, written, begun
+        moving |= not begun and any(optimizer.state for optimizer in task.optimizers)  # momentum from before
+        written, begun = written or kept.written(), True
+        kept.mask_gradients()
+        for parameter in whole:
+            parameter.grad = None
+
+    def after_step(step: Step) -> None:
+        nonlocal written
+        if moving or written or any(map(moves_at_zero_gradient, task.optimizers)):
+            kept.restore()
+        if strange or kept_whole.written():
+            kept_whole.restore_all()
+        kept.look()
+        written = False
+
+    with untrained(whole):
+        try:
+            yield StepHooks(before_step, after_step)
+        finally:
+            kept.restore_all()
+            kept_whole.restore_all()
+
+
+class Kept:
+    """Positions of parameters whose values are kept, to be put back whenever something has moved them.
+
+    Args:
+        masks: By parameter, a bool tensor that broadcasts to it; true positions are kept.
+
+    >>> weight = nn.Parameter(torch.tensor([1.0, 2.0]))
+    >>> kept = Kept({weight: torch.tensor([True, False])})
+    >>> weight.data = weight.data + 5
+    >>> kept.written(), kept.restore(), weight.tolist()
+    (True, None, [1.0, 7.0])
+    """
+
+    def __init__(self, masks: Mapping[nn.Parameter, Tensor]) -> None:
+        self._masks = dict(masks)
+        self._free = [(~mask).to(p.dtype) for p, mask in self._masks.items()]
+        self._values = [torch.where(mask, p.detach(), -0.0) for p, mask in self._masks.items()]
+        self.look()
+
+    def look(self) -> None:
+        """Take what is written to the parameters by now for seen."""
+        self._seen = self._now()
+
+    def written(self) -> bool:
+        """Whether a parameter was written to since the last look; writes through ``p.data`` in place leave no sign."""
+        return self._seen != self._now()
 
     @torch.no_grad()
-    def mask_gradients(step: Step) -> None:
-        pairs = [(p.grad, mask) for p, mask in zip(parameters, free, strict=True) if p.grad is not None]
+    def mask_gradients(self) -> None:
+        """Set the gradients of the kept positions to zero."""
+        pairs = [(p.grad, free) for p, free in zip(self._masks, self._free, strict=True) if p.grad is not None]
         if pairs:
-            torch._foreach_mul_([grad for grad, _ in pairs], [mask for _, mask in pairs])
+            torch._foreach_mul_([grad for grad, _ in pairs], [free for _, free in pairs])
 
-    with untrained(network.parameters[name] for name in whole):
-        yield StepHooks(mask_gradients, after_step=lambda step: restore())
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Put the kept positions back: ``w * free + kept``, exact for finite weights, but for the sign of zeros.
+
+        In free positions -0.0 is kept, and adding it leaves every number as it is, +0.0 and -0.0 included.
+        """
+        if self._masks:
+            weights = [p.detach() for p in self._masks]  # the present ones: an optimizer may have replaced ``p.data``
+            torch._foreach_mul_(weights, self._free)
+            torch._foreach_add_(weights, self._values)
+
+    @torch.no_grad()
+    def restore_all(self) -> None:
+        """Put the kept positions back whatever is there now, to the bit."""
+        for (parameter, mask), values in zip(self._masks.items(), self._values, strict=True):
+            parameter.copy_(torch.where(mask, values, parameter))
+        self.look()
+
+    def _now(self) -> list[tuple[int, int]]:
+        return [(parameter._version, parameter.data_ptr()) for parameter in self._masks]
 
 
-def restoration(network: Network, masks: Mapping[str, Tensor], *, to_zero: bool = False) -> Callable[[], None]:
-    """A function that restores positions to their current values, or to zero: ``w * free + kept``.
+def zeroing(network: Network, masks: Mapping[str, Tensor]) -> Callable[[], None]:
+    """A function that sets positions to zero; what the user has frozen (``requires_grad=False``) is left alone.
 
-    Parameters that the user has frozen (``requires_grad=False``) are left alone.
-    It is exact for finite weights: -0.0 is kept in free positions, and adding it leaves every number as it is,
-    +0.0 and -0.0 included.
+    Args:
+        network: The network.
+        masks: By parameter name, a bool tensor that broadcasts to it.
     """
-    masks = {name: mask for name, mask in masks.items() if network.parameters[name].requires_grad}
-    weights = [network.parameters[name].detach() for name in masks]
-    free = [(~mask).to(w.dtype) for w, mask in zip(weights, masks.values(), strict=True)]
-    kept = [] if to_zero else [torch.where(mask, w, -0.0) for w, mask in zip(weights, masks.values(), strict=True)]
+    weights = {p: masks[name] for name in masks if (p := network.parameters[name]).requires_grad}
+    free = [(~mask).to(p.dtype) for p, mask in weights.items()]
 
     @torch.no_grad()
     def apply() -> None:
         if weights:
-            torch._foreach_mul_(weights, free)
-        if kept:
-            torch._foreach_add_(weights, kept)
+            torch._foreach_mul_([p.detach() for p in weights], free)
 
     return apply
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from agscl.methods.digest import digest_of, frozen_tensors, require_unchanged
-from agscl.methods.freezing import freeze, freeze_statistics, restoration
+from agscl.methods.freezing import freeze, freeze_statistics, zeroing
 from agscl.methods.masks import FREE, frozen_channels, frozen_for_all, frozen_nodes, masked_connections
 from agscl.methods.method import (
     Expandable,
@@ -111,7 +111,7 @@ class AdaptiveGroupSparsity(Expandable):
         masks = frozen_for_all(network) if task.learned else {}
         masks |= frozen_nodes(network, important) if method.hard else {}
         masked = masked_connections(network, self._state.since) if method.cut and not method.hard else {}
-        mask_connections = restoration(network, masked, to_zero=True)
+        mask_connections = zeroing(network, masked)
         channels = frozen_channels(network, important, task.learned)
         with freeze(network, task, masks) as held, freeze_statistics(network.model, channels):
 
@@ -123,6 +123,8 @@ class AdaptiveGroupSparsity(Expandable):
             def after_step(step: Step) -> None:
                 held.after_step(step)
                 mask_connections()
+
+            def after_all(step: Step) -> None:
                 if method.proximal == "step":
                     self._take_proximal_step(task)
 
@@ -130,7 +132,7 @@ class AdaptiveGroupSparsity(Expandable):
                 if method.proximal == "epoch":
                     self._take_proximal_step(task)
 
-            yield StepHooks(before_step, after_step, after_epoch)
+            yield StepHooks(before_step, after_step, after_epoch, after_all)
 
     @torch.no_grad()
     def _take_proximal_step(self, task: RunningTask) -> None:

@@ -102,11 +102,7 @@ class HardAttention(Protection):
     def holding(self, task: RunningTask) -> Iterator[StepHooks]:
         """Draw the task's embedding and freeze what earlier tasks use; gates are soft within the context."""
         task.require_held(self._added)
-        if not self._drawn:
-            for embedding in self._embedding.values():
-                nn.init.normal_(embedding)
-                task.optimizer.state.pop(embedding, None)  # what it remembers of the old one
-            self._drawn = torch.tensor(True)
+        self._draw(task)
         network, used, gamma = self._network, self._used(), self._method.gamma
         free = {name: (~mask).to(self._embedding[name].dtype) for name, mask in used.items()}
         capacity = max(sum(float(mask.sum()) for mask in free.values()), 1.0)
@@ -126,13 +122,22 @@ class HardAttention(Protection):
                 held.after_step(step)
                 for embedding in self._embedding.values():
                     embedding.clamp_(-LARGEST_EMBEDDING, LARGEST_EMBEDDING)
+
+            def after_all(step: Step) -> None:
                 self._scale = self._method.scale(step.number + 1, task.steps_per_epoch)
 
             self._gates.shown, self._scale = {}, self._method.scale(task.first_step, task.steps_per_epoch)
             try:
-                yield StepHooks(before_step, after_step)
+                yield StepHooks(before_step, after_step, after_all=after_all)
             finally:
                 self._scale = None
+
+    def _draw(self, task: RunningTask) -> None:
+        if not self._drawn:
+            for embedding in self._embedding.values():
+                nn.init.normal_(embedding)
+            task.forget(self._embedding.values())
+            self._drawn = torch.tensor(True)
 
     def finish(self, learned: Learned) -> None:
         """Keep the task's gates."""

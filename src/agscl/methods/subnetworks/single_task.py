@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from agscl.methods.freezing import untrained
+from agscl.methods.freezing import freeze
 from agscl.methods.method import Learned, Memory, Network, Protection, RunningTask, StepHooks, restored
 from agscl.tensors import prefixed, under
 
@@ -48,16 +48,14 @@ class SeparateModels(Protection):
     def holding(self, task: RunningTask) -> Iterator[StepHooks]:
         """Begin with a fresh model, and without what the optimizer remembers of the old one."""
         self._models.shown = {}
-        heads = self._network.graph.own_heads(task.learned)
-        with untrained(self._network.parameters[name] for name in heads):
-            if not self._begun:
-                with torch.no_grad():
-                    for name, tensor in {**self._network.common, **self._network.buffers}.items():
-                        tensor.copy_(self._first[name])
-                for parameter in self._network.parameters.values():
-                    task.optimizer.state.pop(parameter, None)
-                self._begun = torch.tensor(True)
-            yield StepHooks()
+        if not self._begun:
+            with torch.no_grad():
+                for name, tensor in {**self._network.common, **self._network.buffers}.items():
+                    tensor.copy_(self._first[name])
+            task.forget(self._network.parameters.values())
+            self._begun = torch.tensor(True)
+        with freeze(self._network, task, {}) as held:
+            yield held
 
     def finish(self, learned: Learned) -> None:
         """Keep the task's model."""
