@@ -27,7 +27,7 @@ def unwrap(given: Any) -> Unwrapped:
     """The optimizers in what a user has handed over: one, several, or wrapped ones of any library.
 
     What looks like an optimizer (``param_groups`` and ``step``) and holds others in its attributes is a wrapper, unless
-    it has parameters that none of them has.
+    it has parameters that none of them has: then it is guarded itself, as is `ZeroRedundancyOptimizer`.
 
     Args:
         given: An optimizer or a collection of them.
@@ -79,6 +79,7 @@ def _collect(found: Any, leaves: dict[int, Optimizer], wrappers: dict[int, Optim
     if id(found) in leaves or id(found) in wrappers:
         return {id(parameter) for parameter in parameters_of(found)}
     wrappers[id(found)] = found  # for now, so that a circle of references ends here
+    others = set(leaves)
     inner = [member for value in vars(found).values() for member in _members(value) if member is not found]
     held: set[int] = set()
     for member in inner:
@@ -86,6 +87,9 @@ def _collect(found: Any, leaves: dict[int, Optimizer], wrappers: dict[int, Optim
     own = {id(parameter) for parameter in parameters_of(found)}
     if not inner or own - held:
         del wrappers[id(found)]
+        for key in leaves.keys() - others:
+            if {id(parameter) for parameter in parameters_of(leaves[key])} <= own:
+                del leaves[key]  # it steps a part of the parameters within this one's step
         if not has_hooks(found):
             raise ValueError(
                 f"{_kind(found)} does not call step hooks, so its steps cannot be guarded; derive it from "

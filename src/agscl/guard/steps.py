@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from agscl.methods.method import Network, RunningTask, Step, StepHooks
+from agscl.processes import average, differences, together
 
 from .optimizers import has_hooks, parameters_of
 
@@ -41,7 +42,12 @@ class Progress:
 
 @contextmanager
 def guarded_steps(
-    network: Network, task: RunningTask, hooks: StepHooks, progress: Progress, wrappers: Iterable[Optimizer] = ()
+    network: Network,
+    task: RunningTask,
+    hooks: StepHooks,
+    progress: Progress,
+    added: Collection[str],
+    wrappers: Iterable[Optimizer] = (),
 ) -> Iterator[None]:
     """Call a protection's hooks around every step of a task's optimizers, and count the steps in `progress`.
 
@@ -50,9 +56,11 @@ def guarded_steps(
         task: The task that is learned.
         hooks: What the protection does around a step.
         progress: Counts the steps.
+        added: Names of parameters that the method has added to the model. In many processes, their gradients are
+            averaged here if the loop does not: its wrapper may be older than they are.
         wrappers: Optimizers around those of the task: what comes after a step waits until their steps, too, are over.
     """
-    steps = _GuardedSteps(network, task, hooks, progress)
+    steps = _GuardedSteps(network, task, hooks, progress, added)
     handles: list[RemovableHandle] = []
     for optimizer in task.optimizers:
         handles += _hooked(optimizer, partial(steps.before, optimizer), partial(steps.after, optimizer))
@@ -79,8 +87,11 @@ class _GuardedSteps:
     all have stepped, or when one is about to step again.
     """
 
-    def __init__(self, network: Network, task: RunningTask, hooks: StepHooks, progress: Progress) -> None:
+    def __init__(
+        self, network: Network, task: RunningTask, hooks: StepHooks, progress: Progress, added: Collection[str]
+    ) -> None:
         self._network, self._task, self._hooks, self._progress = network, task, hooks, progress
+        self._added, self._apart = added, dict[int, list[str]]()  # by optimizer, once it has stepped
         self._names = {id(p): name for name, p in network.parameters.items()}
         self._inside: set[int] = set()  # wrappers whose step has begun
         self._unsettled: Step | None = None
@@ -149,39 +160,52 @@ class _GuardedSteps:
     def _prepare(self, optimizer: Optimizer) -> None:
         if _overflown(optimizer):
             return
-        held = [p for p in parameters_of(optimizer) if p.grad is not None]
-        self._check_finite(held)
-        if self._progress.steps == 0:
-            self._check_head(optimizer)
-        own = {id(p) for p in held}
-        several = len(self._task.optimizers) > 1
-        others = [(p, p.grad) for p in self._network.parameters.values() if several and id(p) not in own]
+        held = {id(p) for p in parameters_of(optimizer)}
+        with self._alone(held):
+            if id(optimizer) not in self._apart:
+                with together("the first step"):
+                    self._check_first(optimizer)
+            if apart := self._apart[id(optimizer)]:
+                average(grad for name in apart if (grad := self._network.parameters[name].grad) is not None)
+            self._check_finite([p for p in parameters_of(optimizer) if p.grad is not None])
+            self._hooks.before_step(self._step(optimizer))
+
+    @contextmanager
+    def _alone(self, held: set[int]) -> Iterator[None]:
+        """With several optimizers, the gradients of one's parameters alone are in sight."""
+        parameters = self._network.parameters.values() if len(self._task.optimizers) > 1 else ()
+        others = [(p, p.grad) for p in parameters if id(p) not in held]
         for parameter, _ in others:
             parameter.grad = None
         try:
-            self._hooks.before_step(self._step(optimizer))
+            yield
         finally:
             for parameter, grad in others:
                 parameter.grad = grad
+
+    def _check_first(self, optimizer: Optimizer) -> None:
+        """At an optimizer's first step: its gradients are those of this task, and the same in all processes."""
+        graph, task, parameters = self._network.graph, self._task.task, self._network.parameters
+        grads = {name: parameter.grad for name, parameter in parameters.items() if parameter.grad is not None}
+        apart = differences("the first step", grads)
+        if local := [name for name, values in apart.items() if name not in self._added or "missing" in values]:
+            raise ValueError(
+                f"the gradient of {local[0]!r} differs between the processes: they train apart; compute the loss with "
+                "DistributedDataParallel(model), or average the gradients before each step"
+            )
+        elsewhere = {id(p) for o in self._task.optimizers if o is not optimizer for p in parameters_of(o)}
+        own = [name for name in graph.own_heads([task]) if id(parameters[name]) not in elsewhere]
+        if self._progress.steps == 0 and own and not any(grads[name].any() for name in own if name in grads):
+            raise ValueError(
+                f"no gradient reached the head of task {task}; if another task is learned here, "
+                "call use_task() with its number first"
+            )
+        self._apart[id(optimizer)] = list(apart)
 
     def _step(self, optimizer: Optimizer) -> Step:
         """A gradient scaler lets a fused optimizer divide by the scale itself, inside its step."""
         scale = getattr(optimizer, "grad_scale", None)
         return Step(self._progress.steps) if scale is None else Step(self._progress.steps, scale)
-
-    def _check_head(self, optimizer: Optimizer) -> None:
-        """Refuse a first step without a gradient at the task's head, unless another optimizer is to step that."""
-        graph, task = self._network.graph, self._task.task
-        if graph.num_tasks is None:
-            return
-        others = [other for other in self._task.optimizers if other is not optimizer]
-        held = {id(p) for other in others for p in parameters_of(other)}
-        own = [p for name in graph.own_heads([task]) if id(p := self._network.parameters[name]) not in held]
-        if own and not any(p.grad is not None and p.grad.any() for p in own):
-            raise ValueError(
-                f"no gradient reached the head of task {task}; if another task is learned here, "
-                "call use_task() with its number first"
-            )
 
     def _check_finite(self, held: list[nn.Parameter]) -> None:
         grads = [(p, p.grad) for p in held if p.grad is not None]

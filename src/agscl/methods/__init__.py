@@ -7,6 +7,8 @@ states.
 
 from typing import get_args
 
+from agscl.processes import from_first as from_first
+from agscl.processes import sum_with_counts as sum_with_counts
 from agscl.tensors import prefixed as prefixed
 
 from .agscl import AGSCL as AGSCL

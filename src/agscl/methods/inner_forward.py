@@ -20,23 +20,24 @@ class InnerForward:
     tensors of its own.
 
     Attributes:
+        compute: What computes.
         held: Whether it computes; afterwards it is the plain forward, should somebody have kept it.
     """
 
     def __init__(self, module: nn.Module, compute: Compute) -> None:
-        self._module, self._compute, self._plain = module, compute, module.forward
+        self._module, self.compute, self._plain = module, compute, module.forward
         self.held = True
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Compute in the place of the plain forward."""
-        return self._compute(self._module, self._plain, args, kwargs) if self.held else self._plain(*args, **kwargs)
+        return self.compute(self._module, self._plain, args, kwargs) if self.held else self._plain(*args, **kwargs)
 
     def replica(self) -> nn.Module:
         """A replica of the module for `nn.DataParallel`, which copies attributes and so would keep this module's."""
         replica: nn.Module = type(self._module)._replicate_for_data_parallel(self._module)
         vars(replica).pop("_replicate_for_data_parallel")
         replica.forward = MethodType(type(replica).forward, replica)
-        replica.forward = InnerForward(replica, self._compute)
+        replica.forward = InnerForward(replica, self.compute)
         return replica
 
 

@@ -1,4 +1,4 @@
-r"""Hyper-parameters that others published for the paper's benchmarks, in this library's conventions.
+r"""Hyper-parameters and accuracies that others published for the paper's benchmarks, in this library's conventions.
 
 Sources. *AGS-CL*: the README of the official code (sangwon-jung94/AGS-CL). *CPR_CL*: the scripts of csm9493/CPR_CL, a
 later code of the same group on the same networks. *CAF*: script_classification.sh of lywang3081/CAF, whose importance
@@ -26,6 +26,7 @@ its own split and network. Do not carry either over to another start: the first 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from agscl.experiments.codec import by_name
 from agscl.methods import AGSCL, EWC, HAT, MAS, SI, WSN, AnyMethod, FineTuning, Joint, LwF, RWalk, SingleTask
@@ -114,3 +115,49 @@ def compared(ags_cl: AGSCL) -> dict[str, AnyMethod]:
 def baselines(benchmark: str) -> dict[str, AnyMethod]:
     """Methods with published values for a benchmark, and those that are compared on every one."""
     return {**BASELINES.get(benchmark, {}), **EVERYWHERE}
+
+
+@dataclass(frozen=True)
+class PublishedAccuracy:
+    """An average accuracy after the last task that others published, in percent.
+
+    Attributes:
+        preset: The benchmark.
+        method: The method.
+        percent: The figure.
+        seeds: Over how many seeds.
+        source: Where it stands.
+        setting: What differs from the preset here, as far as it is known.
+    """
+
+    preset: str
+    method: str
+    percent: float
+    seeds: str
+    source: str
+    setting: str
+
+
+_OFFICIAL, _CPR = "README of the official code", "logs of csm9493/CPR_CL"
+_AFEC, _AFEC_SETTING = "Wang et al. (2021), AFEC, table 5", "the same network, values tuned by them"
+_AS_HERE, _RERUN = "the preset's network and values", "a later code of the same group, the same network"
+
+ACCURACIES = (
+    PublishedAccuracy("cifar100", "ags-cl", 64.2, "5", _OFFICIAL, _AS_HERE),
+    PublishedAccuracy("cifar100", "fine-tuning", 35.8, "1", _CPR, _RERUN),
+    PublishedAccuracy("cifar100", "ags-cl", 59.5, "1", _CPR, _RERUN),
+    PublishedAccuracy("cifar100", "ewc", 60.0, "1", _CPR, _RERUN),
+    PublishedAccuracy("cifar100", "si", 63.6, "1", _CPR, _RERUN),
+    PublishedAccuracy("cifar100", "mas", 63.0, "1", _CPR, _RERUN),
+    PublishedAccuracy("cifar100", "rwalk", 59.8, "1", _CPR, _RERUN),
+    PublishedAccuracy("cifar100-20", "ags-cl", 70.0, "5", _AFEC, _AFEC_SETTING),
+    PublishedAccuracy("cifar100-20", "ewc", 69.2, "5", _AFEC, _AFEC_SETTING),
+    PublishedAccuracy("cifar100-20", "si", 69.2, "5", _AFEC, _AFEC_SETTING),
+    PublishedAccuracy("cifar100-20", "mas", 69.4, "5", _AFEC, _AFEC_SETTING),
+    PublishedAccuracy("cifar100-20", "rwalk", 66.9, "5", _AFEC, _AFEC_SETTING),
+    PublishedAccuracy("cifar10-100", "ags-cl", 76.0, "5", _OFFICIAL, _AS_HERE),
+    PublishedAccuracy("omniglot", "ags-cl", 82.2, "5", _OFFICIAL, _AS_HERE),
+    PublishedAccuracy("omniglot", "ewc", 76.5, "5", _AFEC, "the same network, as far as is known"),
+    PublishedAccuracy("cub200-paper", "ags-cl", 82.9, "5", _OFFICIAL, _AS_HERE),
+)
+"""Average accuracies by benchmark."""

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from agscl.methods.method import Network
 from agscl.nodes import NodeGraph
 from agscl.nodes.slices import fill, gather, scatter
+from agscl.processes import from_first
+from agscl.tensors import prefixed
 
 
 def zero_init(network: Network, free: Mapping[str, Tensor], task: int) -> None:
@@ -38,7 +40,8 @@ def rand_init(network: Network, free: Mapping[str, Tensor], rho: float) -> None:
     """(I.2) Re-initialise what comes into a free node, with probability `rho`, from its layer's own initialiser.
 
     The affine pair and the statistics of a norm layer behind it begin anew with it. Draws come from torch's global
-    generator; ``rho=0`` draws nothing. Weights that the user has frozen stay, and so do statistics behind them.
+    generator, in many processes from that of the first; ``rho=0`` draws nothing. Weights that the user has frozen stay,
+    and so do statistics behind them.
     """
     if rho == 0:
         return
@@ -47,9 +50,11 @@ def rand_init(network: Network, free: Mapping[str, Tensor], rho: float) -> None:
         module = copy.deepcopy(network.model.get_submodule(owner))
         module.reset_parameters()  # type: ignore[operator]
         fresh.update({f"{owner}.{name}".lstrip("."): tensor for name, tensor in module.state_dict().items()})
+    uniform = {name: torch.rand(nodes.shape, device=nodes.device) for name, nodes in free.items()}
+    from_first({**fresh, **prefixed(uniform=uniform)})
     state = network.state
     for layer in network.graph.layers:
-        drawn = free[layer.name] & (torch.rand(layer.num_nodes, device=free[layer.name].device) < rho)
+        drawn = free[layer.name] & (uniform[layer.name] < rho)
         trained = network.trained(layer.incoming)
         slices = trained + layer.statistics if len(trained) == len(layer.incoming) else trained
         if not slices:

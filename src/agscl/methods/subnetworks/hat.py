@@ -25,6 +25,7 @@ from agscl.methods.method import (
     restored,
 )
 from agscl.nodes import Slice
+from agscl.processes import from_first
 
 from .kept import TaskTensors, add_parameters, tasks_in
 from .replaced_tensors import replace_tensors_in_forward
@@ -136,6 +137,7 @@ class HardAttention(Protection):
         if not self._drawn:
             for embedding in self._embedding.values():
                 nn.init.normal_(embedding)
+            from_first(self._embedding)
             task.forget(self._embedding.values())
             self._drawn = torch.tensor(True)
 

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from agscl.methods.method import Learned, Network
 
-from .per_sample import Targets, TargetsOf, mean_magnitudes, require_samples
+from .per_sample import Targets, TargetsOf, mean_magnitudes, mean_over_processes
 
 Kind = Literal["empirical", "sampled", "exact", "batched"]
 """Whose labels, and whether samples are told apart: see `fisher_diagonal`."""
@@ -105,5 +105,4 @@ def _batched(network: Network, learned: Learned) -> dict[str, Tensor]:
             if gradient is not None:
                 total.addcmul_(gradient, gradient, value=len(outputs))
         samples += len(outputs)
-    require_samples(samples)
-    return {name: total / samples for name, total in sums.items()}
+    return mean_over_processes(sums, samples)
