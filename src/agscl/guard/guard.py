@@ -344,4 +344,4 @@ class Guard:
 
 
 def _network(model: nn.Module, graph: NodeGraph) -> Network:
-    return Network(model, graph, dict(model.named_parameters()), dict(model.named_buffers()))
+    return Network(model, graph, dict(model.named_parameters()))

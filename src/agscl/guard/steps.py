@@ -195,6 +195,7 @@ class _GuardedSteps:
             )
         elsewhere = {id(p) for o in self._task.optimizers if o is not optimizer for p in parameters_of(o)}
         own = [name for name in graph.own_heads([task]) if id(parameters[name]) not in elsewhere]
+        own = [name for name in own if parameters[name].requires_grad]  # the user may have frozen the head
         if self._progress.steps == 0 and own and not any(grads[name].any() for name in own if name in grads):
             raise ValueError(
                 f"no gradient reached the head of task {task}; if another task is learned here, "

@@ -93,7 +93,7 @@ def frozen_between(network: Network, used: Mapping[str, Tensor]) -> dict[str, Te
         frozen[name] = frozen[name] & mask if name in frozen else mask
     shared = {name for head in network.graph.heads if not head.tasks for name in head.parameters}
     whole = {n: torch.tensor(True, device=parameters[n].device) for n in shared - frozen.keys()}
-    common = {name: mask for name, mask in frozen.items() if name in network.common and mask.any()}
+    common = {name: mask for name, mask in frozen.items() if name in network.in_common and mask.any()}
     return {**common, **whole, **frozen_for_all(network)}
 
 

@@ -29,13 +29,16 @@ class Network:
         model: The model.
         graph: Its nodes.
         parameters: Its trainable tensors by name, the model's own, not copies.
-        buffers: Its other state by name, the model's own.
     """
 
     model: nn.Module
     graph: NodeGraph
     parameters: Mapping[str, nn.Parameter]
-    buffers: Mapping[str, Tensor]
+
+    @property
+    def buffers(self) -> dict[str, Tensor]:
+        """Its other state by name: the model's own tensors of now, since a cast puts new ones in their place."""
+        return dict(self.model.named_buffers())
 
     @property
     def state(self) -> dict[str, Tensor]:
@@ -44,9 +47,14 @@ class Network:
 
     @property
     def common(self) -> dict[str, nn.Parameter]:
+        """Those of the parameters in common that learn: not what the user has frozen (`requires_grad`)."""
+        return {name: parameter for name, parameter in self.in_common.items() if parameter.requires_grad}
+
+    @property
+    def in_common(self) -> dict[str, nn.Parameter]:
         """Parameters that tasks have in common, by name: all but those of heads that serve one task each."""
         own = {name for head in self.graph.heads if head.tasks for name in head.parameters}
-        return {name: p for name, p in self.parameters.items() if name not in own and p.requires_grad}
+        return {name: parameter for name, parameter in self.parameters.items() if name not in own}
 
     def trained(self, pieces: Iterable[Slice]) -> tuple[Slice, ...]:
         """Those of the slices whose tensor learns: not the parameters that the user has frozen (`requires_grad`)."""

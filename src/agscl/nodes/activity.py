@@ -69,7 +69,7 @@ class Activity:
         Raises:
             ValueError: If no sample was observed.
         """
-        device = next(self._probe.parameters()).device
+        device = next((p.device for p in self._probe.parameters()), torch.device("cpu"))
         own = {
             f"{layer.name}.{number}": self._sums[reading.output][reading.index].mean(dim=1)
             if self._samples

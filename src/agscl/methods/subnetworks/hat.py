@@ -52,6 +52,9 @@ class HAT:
     Once a task is learned its gates are 0 or 1 and kept, one truth value a node: ``guard.use_task(i)`` before task i is
     answered. Then its outputs stay what they were, bit for bit. Norm layers of used nodes keep their statistics.
 
+    Gates multiply what leaves a node in the forward pass, also where the user has frozen the weight behind it
+    (``requires_grad=False``): that changes what a task computes, and no weight.
+
     The embedding is a parameter of the model: make the optimizer after ``protect``.
 
     Attributes:

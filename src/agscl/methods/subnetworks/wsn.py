@@ -32,7 +32,9 @@ class WSN:
     weights that an earlier task computes with are frozen exactly. Each task keeps a binary mask, one bit a weight;
     ``guard.use_task(i)`` before task i is answered. Then its outputs stay what they were, bit for bit.
 
-    Biases, norm layers and a head that tasks share are small: each task keeps its own, statistics included.
+    Biases, norm layers and a head that tasks share are small: each task keeps its own, statistics included. What the
+    user has frozen (``requires_grad=False``) before ``protect`` has no scores: all tasks compute with it, unmasked, and
+    it stays frozen once one of them is learned.
 
     The scores are parameters of the model: make the optimizer after ``protect``.
 
@@ -65,17 +67,18 @@ class WinningSubnetworks(Protection):
         first = (nn.init.kaiming_uniform_(torch.empty_like(w), a=math.sqrt(5)) for w in weights.values())
         self._added = add_parameters(network.model, PREFIX, first)
         self._scores = dict(zip(weights, self._added.values(), strict=True))
-        small = {**network.common, **network.buffers}
-        self._own = {name: tensor.detach() for name, tensor in small.items() if name not in weights}
+        self._names = [name for name in {**network.common, **network.buffers} if name not in weights]
+        self._fixed = [name for name in network.in_common if name not in network.common]
         self._small, self._masks = TaskTensors("kept"), TaskTensors("mask")
         self._shown: dict[str, Tensor] = {}
-        replace_tensors_in_forward(network.model, [*self._scores, *self._own], self._chosen)
+        replace_tensors_in_forward(network.model, [*self._scores, *self._names], self._chosen)
 
     @contextmanager
     def holding(self, task: RunningTask) -> Iterator[StepHooks]:
         """Freeze what earlier tasks compute with."""
         task.require_held(self._added)
-        with freeze(self._network, task, self._used()) as held:
+        fixed = {name: torch.ones_like(self._network.parameters[name], dtype=torch.bool) for name in self._fixed}
+        with freeze(self._network, task, {**self._used(), **(fixed if task.learned else {})}) as held:
             self._shown, self._small.shown = {}, {}
             yield held
 
@@ -83,7 +86,7 @@ class WinningSubnetworks(Protection):
         """Keep the task's mask and its small tensors."""
         masks = {name: pack(best(scores.detach(), self._method.c)) for name, scores in self._scores.items()}
         self._masks.keep(learned.task, masks)
-        self._small.keep(learned.task, self._own)
+        self._small.keep(learned.task, self._own())
 
     def use_task(self, task: int) -> None:
         """Answer with a learned task's subnetwork, or go on with the current one."""
@@ -99,7 +102,7 @@ class WinningSubnetworks(Protection):
         """Take a saved state."""
         tasks = sorted(tasks_in(tensors, "mask"))
         like = {name: pack(torch.empty_like(s, dtype=torch.bool)) for name, s in self._scores.items()}
-        state = restored(tensors, {**self._masks.blank(tasks, like), **self._small.blank(tasks, self._own)})
+        state = restored(tensors, {**self._masks.blank(tasks, like), **self._small.blank(tasks, self._own())})
         self._masks.load(state, tasks)
         self._small.load(state, tasks)
         self._shown = {}
@@ -118,6 +121,11 @@ class WinningSubnetworks(Protection):
         scores = self._scores[name]
         straight = scores - scores.detach()  # zero, with the gradient of the scores
         return torch.mul(own, best(scores.detach(), self._method.c).to(own.dtype) + straight)
+
+    def _own(self) -> dict[str, Tensor]:
+        """What is small, so that each task keeps its own."""
+        state = self._network.state
+        return {name: state[name].detach() for name in self._names}
 
     def _used(self) -> dict[str, Tensor]:
         """Which weights an earlier task computes with, by parameter name."""
