@@ -101,6 +101,7 @@ class Guard:
         self._running: RunningTask | None = None
         self._active = ActiveNodes()
         self._trained_by = 1
+        self._makes = _makes(self._network)
 
     @property
     def graph(self) -> NodeGraph:
@@ -245,6 +246,7 @@ class Guard:
             self._network = _network(self._network.model, expansion.graph)
             from_first(self._network.state)
             protection.expand(self._network, expansion, learned)
+            self._makes = _makes(self._network)
 
     def penalty(self) -> Tensor | None:
         """Current value of the method's penalty, for a log; `None` for methods without one.
@@ -329,6 +331,23 @@ class Guard:
                     f"the model was changed after protect(): {name!r} was added, removed or replaced; "
                     "protect the changed model anew, or change weights in place"
                 )
+        self._check_makes()
+
+    def _check_makes(self) -> None:
+        """Refuse a model that was moved, or cast after it had learned; one that was cast before is taken as it is."""
+        now = _makes(self._network)
+        for name in [name for name, make in self._makes.items() if now.get(name, make) != make]:
+            (kind, place), (new, moved) = self._makes[name], now[name]
+            if moved != place:
+                raise ValueError(
+                    f"{name!r} was moved from {place} to {moved} after protect(); move the model first, then protect it"
+                )
+            if self._progress.learned:
+                raise ValueError(
+                    f"{name!r} was cast from {kind} to {new} after a task was learned, and so is not what it learned; "
+                    "cast the model before protect(), or use autocast"
+                )
+        self._makes = now
 
     def _check_hold(self, optimizers: tuple[Optimizer, ...]) -> None:
         held = {id(p) for optimizer in optimizers for p in parameters_of(optimizer)}
@@ -345,3 +364,8 @@ class Guard:
 
 def _network(model: nn.Module, graph: NodeGraph) -> Network:
     return Network(model, graph, dict(model.named_parameters()))
+
+
+def _makes(network: Network) -> dict[str, tuple[torch.dtype, torch.device]]:
+    """Type and place of every tensor of the model, by name."""
+    return {name: (tensor.dtype, tensor.device) for name, tensor in network.state.items()}

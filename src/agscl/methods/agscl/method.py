@@ -148,7 +148,7 @@ class AdaptiveGroupSparsity(Expandable):
                 if not self._method.hard:
                     threshold = rate * self._method.lam * omega[important]
                     anchors = columns_of(trained, layer.incoming, self._state.anchors[layer.name], parameters)
-                    result[important] = attract(rows[important], anchors, threshold)
+                    result[important] = attract(rows[important], anchors, threshold).to(rows.dtype)
                 scatter(trained, parameters, result)
 
     def finish(self, learned: Learned) -> None:
