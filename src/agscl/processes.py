@@ -8,6 +8,7 @@ all go on or all stop, and none waits for one that is gone.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
@@ -15,6 +16,12 @@ from typing import Any, NoReturn
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+Fact = Tensor | int | str
+"""What can be compared between processes."""
+
+ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+"""Where an object lies in memory, which is of no interest to others."""
 
 DIGEST = "sha256"
 """Tells digests from values where texts stand for either."""
@@ -113,7 +120,7 @@ def average(tensors: Iterable[Tensor]) -> None:
             tensor.copy_(_reduced(tensor).div_(count()))
 
 
-def require_same(where: str, facts: Mapping[str, Tensor | int], advice: str) -> None:
+def require_same(where: str, facts: Mapping[str, Fact], advice: str) -> None:
     """Refuse to go on if the processes do not hold the same bits.
 
     Args:
@@ -126,11 +133,12 @@ def require_same(where: str, facts: Mapping[str, Tensor | int], advice: str) -> 
     """
     for name, values in differences(where, facts).items():
         first, rank = values[0], next(rank for rank, value in enumerate(values) if value != values[0])
-        told = "" if DIGEST in first + values[rank] else f" ({first} in process 0, {values[rank]} in process {rank})"
+        short = DIGEST not in first + values[rank] and "\n" not in first + values[rank]
+        told = f" ({first} in process 0, {values[rank]} in process {rank})" if short else ""
         raise StoppedTogether(f"{where}: {name!r} differs between the processes{told}; {advice}")
 
 
-def differences(where: str, facts: Mapping[str, Tensor | int]) -> dict[str, list[str]]:
+def differences(where: str, facts: Mapping[str, Fact]) -> dict[str, list[str]]:
     """What is not the same in all processes, by name: its value, digest or "missing" in each process.
 
     Raises:
@@ -144,10 +152,10 @@ def differences(where: str, facts: Mapping[str, Tensor | int]) -> dict[str, list
     return {name: values for name, values in found.items() if len(set(values)) > 1}
 
 
-def _mark(value: Tensor | int) -> str:
-    """A text that tells values apart: the number itself, or a digest of a tensor's bits."""
+def _mark(value: Fact) -> str:
+    """A text that tells values apart: the number or text itself, or a digest of a tensor's bits."""
     if not isinstance(value, Tensor):
-        return str(value)
+        return ADDRESS.sub("", str(value))
     value = value.detach().cpu()
     if value.numel() == 1:
         return str(value.item())

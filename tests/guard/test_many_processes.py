@@ -11,7 +11,7 @@ from torch import Tensor
 import agscl
 from laws.failing_processes import STORIES
 from laws.many_processes import FEATURES, SETTINGS, TASKS, Net, shard
-from laws.process_cases import CASES, FROZEN, LEARNED, MEASURED, SHARDED, work
+from laws.process_cases import CASES, FROZEN, LEARNED, MEASURED, RESUMED, SHARDED, work
 
 Outcomes = Callable[[str], list[Any]]
 
@@ -101,6 +101,12 @@ def test_old_logits_keep_their_bits(way: str, outcomes: Outcomes) -> None:
     assert {bits(logits) for logits in (*first, *second)} == {bits(first[0])}
 
 
+@pytest.mark.parametrize("method", RESUMED)
+def test_a_task_goes_on_exactly_from_what_the_first_process_saved(method: str, outcomes: Outcomes) -> None:
+    states = [*outcomes(f"{method}, in two parts"), *outcomes(f"{method}, in one part")]
+    assert [different(states[0], state) for state in states] == [set()] * 4
+
+
 def test_new_nodes_are_those_of_the_first_process(outcomes: Outcomes) -> None:
     first, second = outcomes("expanded")
     assert [different(*pair) for pair in zip(first, second, strict=True)] == [set(), set()]
@@ -111,6 +117,7 @@ WORDS = {
     "other_steps_per_epoch": "'steps_per_epoch' differs between the processes (4 in process 0, 3 in process 1)",
     "an_empty_loader": "steps_per_epoch must be at least 1",
     "another_optimizer": "the optimizer does not hold 'first.weight'",
+    "another_learning_rate": "'the optimizer' differs between the processes",
     "another_task": "'guard.task' differs between the processes (0 in process 0, 1 in process 1)",
     "other_weights": "'model.second.weight' differs between the processes",
     "another_guard_state": "'guard.method.importance.first' differs between the processes",
@@ -148,8 +155,12 @@ def test_what_was_stopped_has_changed_nothing(story: str, outcomes: Outcomes) ->
     ("case", "words"),
     [
         ("a step more", "differs between the processes; train with DistributedDataParallel"),
+        ("not a number", "is not finite at step 1"),
         ("apart later", "differs between the processes; train with DistributedDataParallel"),
-        ("of another size", "'0.weight' is another tensor in process 0 than in process 1"),
+        ("of another size", "'the graph' differs between the processes"),
+        ("another model", "'the graph' differs between the processes"),
+        ("another strength", "'the method' differs between the processes (AGSCL(mu=1, lam=2, "),
+        ("a wrapped part", "DistributedDataParallel"),
         ("untraceable", "the example inputs do not fit the model"),
         ("a local method", "the method must add up what it measures"),
         ("left alone", "2 processes have trained this task, and this one is alone now"),

@@ -12,7 +12,7 @@ from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 
 import agscl
 from agscl.methods import Learned, MeasuredPenalty, Method, Network, average
-from laws.many_processes import FEATURES, HARD, STEPS, Batch, Training, data, shard
+from laws.many_processes import FEATURES, HARD, STEPS, Batch, Training, data, shard, wrapped
 
 
 def told(act: Callable[[], Any]) -> str:
@@ -56,6 +56,16 @@ def an_empty_loader(training: Training, alone: bool) -> str:
 
 def another_optimizer(training: Training, alone: bool) -> str:
     return attached(training, parameters=[nn.Parameter(torch.ones(1))] if alone else None)
+
+
+def another_learning_rate(training: Training, alone: bool) -> str:
+    optimizer = torch.optim.SGD(training.net.parameters(), lr=0.2 if alone else 0.1)
+
+    def act() -> None:
+        with training.guard.attach(optimizer, steps_per_epoch=STEPS):
+            pass
+
+    return told(act)
 
 
 def another_task(training: Training, alone: bool) -> str:
@@ -143,8 +153,8 @@ def trained_apart(training: Training, alone: bool) -> str:
 STORIES: dict[str, Story] = {
     story.__name__: story
     for story in (
-        nothing, other_steps_per_epoch, an_empty_loader, another_optimizer, another_task, other_weights,
-        another_guard_state, attached_and_not, no_steps, a_lost_batch, infinite_inputs, no_data_at_all,
+        nothing, other_steps_per_epoch, an_empty_loader, another_optimizer, another_learning_rate, another_task,
+        other_weights, another_guard_state, attached_and_not, no_steps, a_lost_batch, infinite_inputs, no_data_at_all,
         consolidated_within, trained_apart, wrong_labels,
     )
 }  # fmt: skip
@@ -172,6 +182,21 @@ def a_step_more(rank: int) -> str:
     return told(lambda: training.consolidate(0))
 
 
+def not_a_number(rank: int) -> str:
+    """Of a loss in one process; what is averaged is none in either."""
+    training = Training.begin(rank, HARD)
+    optimizer = torch.optim.SGD(training.net.parameters(), lr=0.1)
+
+    def act() -> None:
+        with training.guard.attach(optimizer, steps_per_epoch=STEPS):
+            for factor in (1.0, math.nan if rank else 1.0):
+                optimizer.zero_grad()
+                (training.model(data(0)[0])[0].sum() * factor).backward()
+                optimizer.step()
+
+    return told(act)
+
+
 def apart_later(rank: int) -> str:
     """The gradients are the same at the first step only."""
     training = Training.begin(rank, HARD)
@@ -186,6 +211,24 @@ def apart_later(rank: int) -> str:
 
 def of_another_size(rank: int) -> str:
     net = nn.Sequential(nn.Linear(FEATURES, 4 + rank), nn.ReLU(), nn.Linear(4 + rank, 2))
+    return told(lambda: agscl.protect(net, HARD, example_inputs=torch.zeros(2, FEATURES)))
+
+
+def another_strength(rank: int) -> str:
+    net = nn.Sequential(nn.Linear(FEATURES, 4), nn.ReLU(), nn.Linear(4, 2))
+    method = agscl.AGSCL(mu=1, lam=2 + rank)
+    return told(lambda: agscl.protect(net, method, example_inputs=torch.zeros(2, FEATURES)))
+
+
+def another_model(rank: int) -> str:
+    """The same tensors, and another way through them."""
+    net = nn.Sequential(nn.Linear(FEATURES, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
+    heads = ["2", "4"] if rank else "4"
+    return told(lambda: agscl.protect(net, HARD, example_inputs=torch.zeros(2, FEATURES), heads=heads))
+
+
+def a_wrapped_part(rank: int) -> str:
+    net = nn.Sequential(wrapped(nn.Linear(FEATURES, 4)), nn.ReLU(), nn.Linear(4, 2))
     return told(lambda: agscl.protect(net, HARD, example_inputs=torch.zeros(2, FEATURES)))
 
 
@@ -236,3 +279,9 @@ def left_alone(rank: int) -> str:
     training.train(0)
     dist.destroy_process_group()
     return told(lambda: training.guard.consolidate(shard(rank, 0), lambda batch: training.net(batch[0])[0]))
+
+
+OTHERS: tuple[Callable[[int], str], ...] = (
+    a_step_more, apart_later, not_a_number, of_another_size, another_strength, another_model, a_wrapped_part,
+    untraceable, a_local_method,
+)  # fmt: skip

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.nn import functional as F
@@ -56,6 +57,7 @@ class Net(nn.Module):
 
 
 Batch = tuple[Tensor, Tensor]
+Turn = Callable[[nn.Module], nn.Module]
 
 
 def data(task: int) -> Batch:
@@ -71,6 +73,18 @@ def shard(rank: int, task: int) -> list[Batch]:
     return list(zip(x.chunk(STEPS), y.chunk(STEPS), strict=True))
 
 
+def as_it_is(net: nn.Module) -> nn.Module:
+    return net
+
+
+def on_card(net: nn.Module) -> nn.Module:
+    return net.to("cuda")
+
+
+def synchronised_on_card(net: nn.Module) -> nn.Module:
+    return nn.SyncBatchNorm.convert_sync_batchnorm(net).to("cuda")
+
+
 def wrapped(net: nn.Module, **options: Any) -> DistributedDataParallel:
     return DistributedDataParallel(net, find_unused_parameters=True, **options)
 
@@ -80,16 +94,19 @@ class Training:
     """A network in one of two processes, and its guard."""
 
     rank: int
-    net: Net
+    net: nn.Module
     model: nn.Module
     guard: agscl.Guard
     optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam
 
     @staticmethod
-    def begin(rank: int, method: Method, *, order: str = "guard first", **options: Any) -> "Training":
+    def begin(
+        rank: int, method: Method, *, order: str = "guard first", turn: Turn = as_it_is, **options: Any
+    ) -> "Training":
         """Seeds differ between the processes: nothing is the same that is not made the same."""
         torch.manual_seed(100 + rank)
-        net, x = Net(), torch.randn(2, FEATURES)
+        net, x = turn(Net()), torch.randn(2, FEATURES)
+        x = x.to(next(net.parameters()).device)
         if order == "guard first":
             guard = agscl.protect(net, method, example_inputs=x, heads="heads")
             return Training(rank, net, wrapped(net, **options), guard)
@@ -97,34 +114,48 @@ class Training:
         around = model if order == "around the wrapper" else net
         return Training(rank, net, model, agscl.protect(around, method, example_inputs=x, heads="heads"))
 
-    def train(self, task: int, *, live: bool = False) -> None:
+    def train(
+        self, task: int, *, live: bool = False, bare: bool = False, optimizer: Any = None, epochs: int = 2
+    ) -> None:
+        """Train a task; what a method adds to the loss computes with the bare model or with the wrapper."""
         self.net.train()
-        optimizer = self.optimizer(self.net.parameters(), lr=0.01, weight_decay=0.01)
-        batches = shard(self.rank, task)
+        again = self.net if bare else self.model
+        optimizer = optimizer or self.optimizer(self.net.parameters(), lr=0.01, weight_decay=0.01)
+        batches = self.batches(task)
         with self.guard.attach(optimizer, steps_per_epoch=STEPS, live=live):
-            for batch in batches * 2:
+            for batch in batches * epochs:
                 optimizer.zero_grad()
                 loss = F.cross_entropy(self.model(batch[0])[task], batch[1])
-                extra = self.guard.extra_loss(batch, lambda given: self.model(given[0]))
+                extra = self.guard.extra_loss(batch, lambda given: again(given[0]))
                 (loss if extra is None else loss + extra).backward()
                 optimizer.step()
 
     def consolidate(self, task: int, *, bare: bool = False) -> None:
         model = self.net if bare else self.model
-        self.guard.consolidate(shard(self.rank, task), lambda batch: model(batch[0])[task])
+        self.guard.consolidate(self.batches(task), lambda batch: model(batch[0])[task])
+
+    def batches(self, task: int) -> list[Batch]:
+        """This process's batches; inputs stay on the processor where the wrapper moves them."""
+        device = next(self.net.parameters()).device
+        moves = bool(getattr(self.model, "device_ids", None))
+        return [(x if moves else x.to(device), y.to(device)) for x, y in shard(self.rank, task)]
 
     def state(self) -> dict[str, Tensor]:
         """Copies of everything that has to be the same in all processes."""
         parts = {"net": self.net.state_dict(), "guard": self.guard.state_dict()}
-        return {f"{part}.{name}": tensor.clone() for part, tensors in parts.items() for name, tensor in tensors.items()}
+        return {
+            f"{part}.{name}": tensor.clone().cpu()
+            for part, tensors in parts.items()
+            for name, tensor in tensors.items()
+        }
 
 
-def learned(rank: int, method: str, order: str) -> dict[str, Any]:
+def learned(rank: int, method: str, order: str, **options: Any) -> dict[str, Any]:
     """The state after every task; for the last one also before it was consolidated."""
-    training = Training.begin(rank, SETTINGS[method], order=order)
+    training = Training.begin(rank, SETTINGS[method], order=order, **options)
     after, before = [], {}
     for task in range(TASKS):
-        training.train(task)
+        training.train(task, bare=order == "guard first")
         before = training.state()
         torch.manual_seed(task if rank == 0 else 77)
         training.consolidate(task, bare=order == "guard first")
@@ -146,7 +177,8 @@ def frozen(
         training.consolidate(task)
         training.guard.use_task(0)
         training.net.eval()
-        logits.append(training.net(data(0)[0])[0].detach())
+        x = data(0)[0].to(next(training.net.parameters()).device)
+        logits.append(training.net(x)[0].detach().cpu())
         if task + 1 < TASKS:
             training.guard.use_task(task + 1)
     return logits
@@ -161,6 +193,28 @@ def one_without_data(rank: int, method: Method) -> dict[str, Any]:
     batches = [*shard(0, 0), *shard(1, 0)] if rank == 0 else []
     training.guard.consolidate(batches, lambda batch: training.model(batch[0])[0])
     return {"before": before, "after": [training.state()]}
+
+
+def resumed(rank: int, method: str, interrupted: bool) -> dict[str, Tensor]:
+    """The state after two tasks; the second is begun anew in its middle, from what the first process has saved."""
+    training = Training.begin(rank, SETTINGS[method])
+    training.train(0)
+    torch.manual_seed(1)
+    training.consolidate(0)
+    optimizer = torch.optim.Adam(training.net.parameters(), lr=0.01)
+    training.train(1, optimizer=optimizer, epochs=1 if interrupted else 2)
+    if interrupted:
+        saved = [training.net.state_dict(), training.guard.state_dict(), optimizer.state_dict()]
+        dist.broadcast_object_list(saved, 0)
+        training = Training.begin(rank + 2, SETTINGS[method])
+        training.rank = rank
+        optimizer = torch.optim.Adam(training.net.parameters(), lr=0.01)
+        for part, state in zip((training.net, training.guard, optimizer), saved, strict=True):
+            part.load_state_dict(state)
+        training.train(1, optimizer=optimizer, epochs=1)
+    torch.manual_seed(2)
+    training.consolidate(1)
+    return training.state()
 
 
 def expanded(rank: int) -> list[dict[str, Tensor]]:

@@ -16,8 +16,8 @@ from laws import failing_processes as failing
 from laws import many_processes as many
 
 ORDERS = ("guard first", "wrapper first", "around the wrapper")
-REORDERED = ("ags-cl, hard", "ewc", "hat", "wsn", "single-task")
-"""Methods that are tried in all orders of protecting and wrapping: those that add parameters, and others."""
+REORDERED = ("ags-cl, hard", "ewc", "hat", "wsn", "single-task", "lwf", "cpr")
+"""Methods that are tried in all orders of protecting and wrapping: those that add parameters or a loss, and others."""
 
 LEARNED = [(name, order) for name in many.SETTINGS for order in (ORDERS if name in REORDERED else ORDERS[:1])]
 
@@ -32,6 +32,8 @@ FROZEN: dict[str, dict[str, Any]] = {
     "single-task": {"method": agscl.SingleTask()},
 }
 
+RESUMED = ("ags-cl", "ags-cl, hard", "si", "rwalk", "hat")
+
 MEASURED = ("ags-cl, hard", "ewc", "mas", "ewc, batched")
 
 SHARDED = list(product(("fully_shard", "FSDP"), ("shards first", "guard first")))
@@ -42,20 +44,40 @@ CASES: dict[str, Callable[[int], Any]] = {
     **{f"{kind}, {order}": partial(failing.sharded, kind=kind, order=order) for kind, order in SHARDED},
     **{f"frozen: {name}": partial(many.frozen, **given) for name, given in FROZEN.items()},
     **{f"all data in one: {name}": partial(many.one_without_data, method=many.SETTINGS[name]) for name in MEASURED},
+    **{
+        f"{name}, {'in two parts' if parts else 'in one part'}": partial(many.resumed, method=name, interrupted=parts)
+        for name, parts in product(RESUMED, (False, True))
+    },
     "expanded": many.expanded, "unwrapped": many.unwrapped, "any tensor": many.any_tensor, "sums": many.sums,
-    "told apart": many.told_apart, "a step more": failing.a_step_more, "apart later": failing.apart_later,
-    "of another size": failing.of_another_size, "untraceable": failing.untraceable,
-    "a local method": failing.a_local_method, "left alone": failing.left_alone,
+    "told apart": many.told_apart,
+    **{case.__name__.replace("_", " "): case for case in failing.OTHERS},
+    "left alone": failing.left_alone,
 }  # fmt: skip
 
 
-def work(rank: int, folder: str) -> None:
+ON_CARD: dict[str, Callable[[int], Any]] = {
+    **{
+        f"{name}, {turn.__name__}": partial(many.learned, method=name, order="wrapper first", turn=turn)
+        for name, turn in product(many.SETTINGS, (many.on_card, many.synchronised_on_card))
+    },
+    "moved by the wrapper": partial(
+        many.learned, method="ags-cl, hard", order="around the wrapper", turn=many.on_card, device_ids=[0]
+    ),
+    **{
+        f"frozen, {turn.__name__}": partial(many.frozen, method=many.HARD, turn=turn)
+        for turn in (many.on_card, many.synchronised_on_card)
+    },
+}
+"""The same where two processes share a CUDA card, with statistics of each process and of both."""
+
+
+def work(rank: int, folder: str, on_card: bool = False) -> None:
     """Work through all cases as one of two processes, and save what came out."""
     torch.set_num_threads(1)
     dist.init_process_group(
         "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2, timeout=timedelta(seconds=60)
     )
-    for number, case in enumerate(CASES.values()):
+    for number, case in enumerate((ON_CARD if on_card else CASES).values()):
         try:
             outcome = case(rank)
         except Exception:

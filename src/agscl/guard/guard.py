@@ -15,15 +15,17 @@ from agscl.methods.method import Expandable, Forward, Learned, Method, Network, 
 from agscl.nodes import NodeGraph, expand, trace
 from agscl.nodes.surgery.expand import Retrace
 from agscl.nodes.tracing.trace import Rules, eval_mode
-from agscl.processes import are_many, count, from_first, require_same, together
+from agscl.processes import Fact, are_many, count, from_first, require_same, together
 from agscl.tensors import prefixed, under
 
 from .active import ActiveNodes
+from .capacity import Capacity, capacity_of, warn_if_full
+from .casts import Makes
 from .optimizers import parameters_of, unwrap
 from .steps import Progress, guarded_steps
 from .wrappers import bare, computing_bare, require_whole
 
-LOAD_ALIKE = "give every process the same weights, guard state and settings"
+LOAD_ALIKE = "give every process the same model, weights, guard state and settings"
 """Advice where processes differ before a task."""
 
 TRAIN_ALIKE = "train with DistributedDataParallel and the same optimizer and number of steps in every process"
@@ -52,7 +54,8 @@ def protect(
         example_inputs: A batch for ``model(*example_inputs)``; two samples do.
         heads: Names of the modules that make the outputs; a list or dict holds one head per task, in order.
         rules: Tracing rules of your own, by module type or function.
-        ignore: Names of modules to leave out of the protection.
+        ignore: Names of modules to leave out. What is in them, and what flows into them, learns with the first task
+            and is then frozen as a whole (AGS-CL, HAT) or treated as all other weights (EWC and its like).
 
     Raises:
         TraceError: If the model has an operation without a rule.
@@ -71,6 +74,7 @@ def protect(
         model = bare(model)
         require_whole(model)
         network = _network(model, retrace(model))
+        require_same("protect", {"the method": repr(method), "the graph": str(network.graph)}, LOAD_ALIKE)
         from_first(network.state)
         return Guard(network, method, retrace)
 
@@ -93,7 +97,7 @@ class Guard:
     """
 
     def __init__(self, network: Network, method: Method, retrace: Retrace) -> None:
-        self._retrace = retrace
+        self._retrace, self._method = retrace, method
         self._protection = method.protect(network)
         self._network = _network(network.model, network.graph)  # a method may have added gates to the model
         self._added = self._network.parameters.keys() - network.parameters.keys()
@@ -101,7 +105,15 @@ class Guard:
         self._running: RunningTask | None = None
         self._active = ActiveNodes()
         self._trained_by = 1
-        self._makes = _makes(self._network)
+        self._makes = Makes(self._network)
+
+    @property
+    def settled(self) -> bool:
+        """Whether a loop may keep the weights as a task's best, or lower the learning rate on a plateau.
+
+        False while the method still cuts what the task in progress computes with, such as `agscl.GatedAGSCL`.
+        """
+        return not self._protection.unsettled
 
     @property
     def graph(self) -> NodeGraph:
@@ -117,6 +129,20 @@ class Guard:
     def importance(self) -> dict[str, Tensor]:
         """Importance of every node by layer, each of shape ``(num_nodes,)``; empty for weight-wise methods."""
         return self._protection.importance()
+
+    def capacity(self) -> Capacity | None:
+        """How full each layer is; `None` for methods that have no notion of it, whose weights all go on learning."""
+        usage = self._protection.usage()
+        return None if usage is None else capacity_of(self._network, usage)
+
+    def __repr__(self) -> str:
+        return f"<Guard of {self._method}: {len(self._progress.learned)} tasks learned, task {self.task} is next>"
+
+    def __str__(self) -> str:
+        learned, capacity = self._progress.learned, self.capacity()
+        tasks = f"learned: {', '.join(map(str, learned)) or 'no task yet'}; next: task {self.task}"
+        nodes = capacity or f"{self.graph.num_nodes:,} nodes; the method has no notion of capacity"
+        return f"{self._method}\n{tasks}\n{nodes}\nmemory: {self.memory_bytes():,} bytes beside the weights"
 
     def memory_bytes(self, *, regularization_only: bool = False) -> int:
         """Bytes that the method keeps between tasks.
@@ -149,6 +175,9 @@ class Guard:
 
         Whatever is frozen is as before when the context ends, whoever wrote to it meanwhile.
 
+        In many processes all attach together, or none does: with the same bits in weights and guard state, the first
+        one's buffers, the same settings, and at the first step the same gradients.
+
         Args:
             optimizer: Any torch optimizer that holds the model's parameters, or a list of them (Muon and AdamW, actor
                 and critic). Wrapped ones (SAM, Lookahead, those of accelerate and Lightning) are unwrapped.
@@ -169,8 +198,10 @@ class Guard:
                 self._check_attachable(found.optimizers, steps_per_epoch)
                 wrapped = bool(found.wrappers)
                 task = RunningTask(found.optimizers, progress.task, learned, steps_per_epoch, first, wrapped)
+                settings: dict[str, Fact] = {"steps_per_epoch": steps_per_epoch, "live": live}
+                settings["the optimizer"] = "; ".join(map(repr, found.optimizers))
                 from_first(self._network.buffers)
-                self._require_agreement("attach", LOAD_ALIKE, steps_per_epoch=steps_per_epoch, live=live)
+                self._require_agreement("attach", LOAD_ALIKE, **settings)
                 hooks = held.enter_context(self._protection.holding(task))
                 steps = guarded_steps(self._network, task, hooks, progress, self._added, found.wrappers)
                 held.enter_context(steps)
@@ -196,6 +227,9 @@ class Guard:
 
         Raises:
             ValueError: If nothing was learned, there is no data, or the model was changed; nothing is changed then.
+
+        Warns:
+            CapacityWarning: If a layer has no free node left, or gave zero for all of the data.
         """
         progress = self._progress
         with together("consolidate"), computing_bare():
@@ -220,6 +254,9 @@ class Guard:
         progress.steps = 0
         while progress.task in progress.learned:
             progress.task += 1
+        if usage := self._protection.usage():
+            grows = isinstance(self._protection, Expandable)
+            warn_if_full(self._network, usage, progress.learned[-1], grows=grows)
 
     def expand(self, *, layer: str, nodes: int) -> None:
         """Add free nodes to a layer whose capacity runs out; all outputs of the model keep their bits.
@@ -246,7 +283,7 @@ class Guard:
             self._network = _network(self._network.model, expansion.graph)
             from_first(self._network.state)
             protection.expand(self._network, expansion, learned)
-            self._makes = _makes(self._network)
+            self._makes = Makes(self._network)
 
     def penalty(self) -> Tensor | None:
         """Current value of the method's penalty, for a log; `None` for methods without one.
@@ -316,7 +353,7 @@ class Guard:
         self._check_model()
         self._check_hold(optimizers)
 
-    def _require_agreement(self, where: str, advice: str, **more: int) -> None:
+    def _require_agreement(self, where: str, advice: str, **more: Fact) -> None:
         """Refuse to go on, in all processes alike, if weights and what the guard knows are not the same in each."""
         if are_many():
             require_same(where, {**prefixed(model=self._network.state, guard=self._state()), **more}, advice)
@@ -331,23 +368,7 @@ class Guard:
                     f"the model was changed after protect(): {name!r} was added, removed or replaced; "
                     "protect the changed model anew, or change weights in place"
                 )
-        self._check_makes()
-
-    def _check_makes(self) -> None:
-        """Refuse a model that was moved, or cast after it had learned; one that was cast before is taken as it is."""
-        now = _makes(self._network)
-        for name in [name for name, make in self._makes.items() if now.get(name, make) != make]:
-            (kind, place), (new, moved) = self._makes[name], now[name]
-            if moved != place:
-                raise ValueError(
-                    f"{name!r} was moved from {place} to {moved} after protect(); move the model first, then protect it"
-                )
-            if self._progress.learned:
-                raise ValueError(
-                    f"{name!r} was cast from {kind} to {new} after a task was learned, and so is not what it learned; "
-                    "cast the model before protect(), or use autocast"
-                )
-        self._makes = now
+        self._makes.check(self._network, learned=bool(self._progress.learned))
 
     def _check_hold(self, optimizers: tuple[Optimizer, ...]) -> None:
         held = {id(p) for optimizer in optimizers for p in parameters_of(optimizer)}
@@ -364,8 +385,3 @@ class Guard:
 
 def _network(model: nn.Module, graph: NodeGraph) -> Network:
     return Network(model, graph, dict(model.named_parameters()))
-
-
-def _makes(network: Network) -> dict[str, tuple[torch.dtype, torch.device]]:
-    """Type and place of every tensor of the model, by name."""
-    return {name: (tensor.dtype, tensor.device) for name, tensor in network.state.items()}

@@ -81,6 +81,18 @@ def freeze(network: Network, task: RunningTask, masks: Mapping[str, Tensor]) -> 
             kept_whole.restore_all()
 
 
+@contextmanager
+def keep_buffers(network: Network, task: RunningTask) -> Iterator[None]:
+    """Put the buffers of ignored modules back at the end of the context, once a task relies on them."""
+    names = network.buffers.keys() & {*network.graph.ignored} if task.learned else ()
+    kept = {name: network.buffers[name].clone() for name in names}
+    try:
+        yield
+    finally:
+        for name, values in kept.items():
+            network.buffers[name].detach().copy_(values)
+
+
 class Kept:
     """Positions of parameters whose values are kept, to be put back whenever something has moved them.
 

@@ -31,8 +31,9 @@ def frozen_nodes(network: Network, important: Mapping[str, Tensor]) -> dict[str,
 
 
 def frozen_for_all(network: Network) -> dict[str, Tensor]:
-    """All positions of the parameters that no node owns but every node depends on."""
-    shared = [name for name in network.graph.shared if name in network.parameters]
+    """All positions of the parameters that no node owns but every node depends on, and of ignored modules."""
+    graph = network.graph
+    shared = [name for name in (*graph.shared, *graph.ignored) if name in network.parameters]
     return {name: torch.tensor(True, device=network.parameters[name].device) for name in shared}
 
 
@@ -47,7 +48,8 @@ def frozen_channels(network: Network, important: Mapping[str, Tensor], learned: 
         lay_out(((p, important[layer.name]) for layer in layers for p in layer.statistics), network.buffers, False)
     )
     whole = [f"{name.rpartition('.')[0]}.running_mean" for name in network.graph.own_heads(learned)]
-    whole += network.graph.shared if learned else ()
+    common = (*network.graph.shared, *network.graph.ignored) if learned else ()
+    whole += [name for name in common if name.rpartition(".")[2] == "running_mean"]
     laid |= {n: torch.ones_like(network.buffers[n], dtype=torch.bool) for n in whole if n in network.buffers}
     return {name.rpartition(".")[0]: mask for name, mask in laid.items()}
 

@@ -101,6 +101,7 @@ class NodeGraph:
         shared: Names in the state that no node owns, such as the affine pair of a norm layer on the input.
         unreached: Parameters that the traced forward never uses.
         probe: fx graph that maps the model's inputs to the activations named by the readings.
+        ignored: Names in the state of ignored modules, and of what flows into them; frozen once a task is learned.
     """
 
     layers: tuple[NodeLayer, ...]
@@ -108,6 +109,7 @@ class NodeGraph:
     shared: tuple[str, ...]
     unreached: tuple[str, ...]
     probe: fx.Graph
+    ignored: tuple[str, ...] = ()
 
     @property
     def num_nodes(self) -> int:
@@ -142,6 +144,7 @@ class NodeGraph:
         for title, names in [
             ("heads", [head.name for head in self.heads]),
             ("shared by all nodes", self.shared),
+            ("ignored, frozen once a task is learned", self.ignored),
             ("never used by the forward", self.unreached),
         ]:
             if names:

@@ -91,8 +91,10 @@ class TaskProgress:
 
     def end_epoch(self, validation_loss: float) -> float:
         """Keep the best weights, set the learning rate of the next epoch; returns the epoch's duration in seconds."""
-        self.plateau = self.plateau.after(validation_loss, self.learner.training)
-        self.best = snapshot(self.learner.model) if self.plateau.improved else self.best
+        if settled := self.learner.guard.settled:
+            self.plateau = self.plateau.after(validation_loss, self.learner.training)
+        if self.plateau.improved or not settled:
+            self.best = snapshot(self.learner.model)
         self.set_learning_rate()
         self.epoch, self.batches, self.loss = self.epoch + 1, 0, 0.0
         return time.perf_counter() - self.epoch_started

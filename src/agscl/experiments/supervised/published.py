@@ -29,7 +29,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agscl.experiments.codec import by_name
-from agscl.methods import AGSCL, EWC, HAT, MAS, SI, WSN, AnyMethod, FineTuning, Joint, LwF, RWalk, SingleTask
+from agscl.methods import (
+    AGSCL,
+    EWC,
+    HAT,
+    MAS,
+    SI,
+    WSN,
+    AnyMethod,
+    FineTuning,
+    GatedAGSCL,
+    Joint,
+    LwF,
+    RWalk,
+    SingleTask,
+)
 
 BATCHED = 20
 """Samples in a batch of the official importance passes."""
@@ -67,6 +81,15 @@ BASELINES: Mapping[str, Mapping[str, AnyMethod]] = {
         official_mas(3.0, larger=24.0),  # CPR_CL, train_cifar.sh
         official_rwalk(8.0, larger=48.0),  # CPR_CL, train_cifar.sh
         HAT(gamma=0.75, smax=400.0),  # AGS-CL, arguments.py
+        GatedAGSCL(first=0.5, more=0.055, begin=10, end=40),  # found here
+    ),
+    "cifar100-short": by_name(
+        official_ewc(12_000.0),  # as for cifar100, as the next four
+        SI(c=1.0, xi=0.01),
+        official_mas(3.0, larger=24.0),
+        official_rwalk(8.0, larger=48.0),
+        HAT(gamma=0.75, smax=400.0),
+        GatedAGSCL(first=0.5, more=0.055, begin=2, end=8),
     ),
     "cifar100-20": by_name(
         official_ewc(10_000.0),  # CAF, as the next three

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from agscl.methods.digest import digest_of, frozen_tensors, require_unchanged
-from agscl.methods.freezing import freeze, freeze_statistics, zeroing
+from agscl.methods.freezing import freeze, freeze_statistics, keep_buffers, zeroing
 from agscl.methods.masks import FREE, frozen_channels, frozen_for_all, frozen_nodes, masked_connections
 from agscl.methods.method import (
     Expandable,
@@ -22,6 +23,7 @@ from agscl.methods.method import (
     RunningTask,
     Step,
     StepHooks,
+    Usage,
     check_range,
     num_bytes,
     restored,
@@ -88,6 +90,13 @@ class AGSCL:
         """
         if self.rho > 0:
             check_initialisers(network.model, network.graph)
+        shared = [head.name for head in network.graph.heads if not head.tasks]
+        if self.hard and len(shared) > 1:
+            warnings.warn(
+                f"lam=inf does not keep old answers here: all tasks share the heads {', '.join(shared)}, which go on "
+                "learning; where each is one task's, put them into one ModuleList and name that (heads='heads')",
+                stacklevel=4,
+            )
         return AdaptiveGroupSparsity(self, network)
 
 
@@ -102,6 +111,7 @@ class AdaptiveGroupSparsity(Expandable):
         self._method, self._network = method, network
         self._state = NodeState(network)
         self._digest = torch.zeros(32, dtype=torch.uint8)
+        self._idle: list[str] = []  # of the last `finish`; not saved
 
     @contextmanager
     def holding(self, task: RunningTask) -> Iterator[StepHooks]:
@@ -113,7 +123,8 @@ class AdaptiveGroupSparsity(Expandable):
         masked = masked_connections(network, self._state.since) if method.cut and not method.hard else {}
         mask_connections = zeroing(network, masked)
         channels = frozen_channels(network, important, task.learned)
-        with freeze(network, task, masks) as held, freeze_statistics(network.model, channels):
+        statistics = freeze_statistics(network.model, channels)
+        with keep_buffers(network, task), freeze(network, task, masks) as held, statistics:
 
             def before_step(step: Step) -> None:
                 if method.proximal == "gradient":
@@ -156,6 +167,7 @@ class AdaptiveGroupSparsity(Expandable):
         self.require_intact(learned.tasks[:-1])
         method, network, state = self._method, self._network, self._state
         activations = average_activation(network, learned)
+        self._idle = [name for name, activation in activations.items() if not activation.any()]
         require_needed(network, activations, state.important(), learned)
         for name, activation in activations.items():
             state.importance[name] = omega = accumulate(state.importance[name], activation, method.eta)
@@ -186,6 +198,10 @@ class AdaptiveGroupSparsity(Expandable):
     def importance(self) -> dict[str, Tensor]:
         """Omega of equation (8) by layer, each of shape ``(num_nodes,)``."""
         return dict(self._state.importance)
+
+    def usage(self) -> Usage:
+        """Important nodes are taken."""
+        return Usage(self._state.important(), idle=self._idle, relief="a larger mu", revival="a smaller mu")
 
     def unpenalised_nodes(self) -> dict[str, Tensor]:
         """Unimportant nodes: the proximal step leaves zeros at zero."""

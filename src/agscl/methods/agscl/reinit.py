@@ -45,11 +45,7 @@ def rand_init(network: Network, free: Mapping[str, Tensor], rho: float) -> None:
     """
     if rho == 0:
         return
-    fresh: dict[str, Tensor] = {}
-    for owner in _owners(network.graph):
-        module = copy.deepcopy(network.model.get_submodule(owner))
-        module.reset_parameters()  # type: ignore[operator]
-        fresh.update({f"{owner}.{name}".lstrip("."): tensor for name, tensor in module.state_dict().items()})
+    fresh = initial_tensors(network)
     uniform = {name: torch.rand(nodes.shape, device=nodes.device) for name, nodes in free.items()}
     from_first({**fresh, **prefixed(uniform=uniform)})
     state = network.state
@@ -60,6 +56,16 @@ def rand_init(network: Network, free: Mapping[str, Tensor], rho: float) -> None:
         if not slices:
             continue
         scatter(slices, state, torch.where(drawn[:, None], gather(slices, fresh), gather(slices, state)))
+
+
+def initial_tensors(network: Network) -> dict[str, Tensor]:
+    """The state of every module with nodes as its own initialiser draws it, by name."""
+    fresh: dict[str, Tensor] = {}
+    for owner in _owners(network.graph):
+        module = copy.deepcopy(network.model.get_submodule(owner))
+        module.reset_parameters()  # type: ignore[operator]
+        fresh.update({f"{owner}.{name}".lstrip("."): tensor for name, tensor in module.state_dict().items()})
+    return fresh
 
 
 def check_initialisers(model: nn.Module, graph: NodeGraph) -> None:
@@ -73,7 +79,7 @@ def check_initialisers(model: nn.Module, graph: NodeGraph) -> None:
             kind = type(model.get_submodule(name)).__name__
             raise ValueError(
                 f"{name or 'the model'!r} ({kind}) has no reset_parameters() to draw its nodes anew; "
-                "give it one, or set rho=0"
+                "give it one, or use a method or setting that re-initialises nothing (AGS-CL: rho=0)"
             )
 
 

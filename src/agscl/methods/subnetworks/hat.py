@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from agscl.methods.freezing import freeze, freeze_statistics
+from agscl.methods.freezing import freeze, freeze_statistics, keep_buffers
 from agscl.methods.masks import frozen_between, frozen_channels
 from agscl.methods.method import (
     Learned,
@@ -21,6 +21,7 @@ from agscl.methods.method import (
     RunningTask,
     Step,
     StepHooks,
+    Usage,
     check_range,
     restored,
 )
@@ -112,7 +113,8 @@ class HardAttention(Protection):
         capacity = max(sum(float(mask.sum()) for mask in free.values()), 1.0)
         masks = frozen_between(network, used) if task.learned else {}
         channels = frozen_channels(network, used, task.learned)
-        with freeze(network, task, masks) as held, freeze_statistics(network.model, channels):
+        statistics = freeze_statistics(network.model, channels)
+        with keep_buffers(network, task), freeze(network, task, masks) as held, statistics:
 
             def before_step(step: Step) -> None:
                 for name, embedding in self._embedding.items():
@@ -159,6 +161,15 @@ class HardAttention(Protection):
         kept = sum(float((torch.sigmoid(scale * e.detach()) * ~used[n]).sum()) for n, e in self._embedding.items())
         free = sum(int((~mask).sum()) for mask in used.values())
         return torch.tensor(self._method.gamma * kept / max(free, 1), dtype=torch.float64)
+
+    def usage(self) -> Usage:
+        """Nodes whose gate is open for a learned task are taken."""
+        tasks = {
+            task: {name: int(gate.sum()) for name, gate in gates.items()} for task, gates in self._gates.kept.items()
+        }
+        last = tasks[list(tasks)[-1]] if tasks else {}
+        idle = [name for name, count in last.items() if not count]
+        return Usage(self._used(), tasks=tasks, idle=idle, relief="a larger gamma", revival="a smaller gamma")
 
     def tensors(self) -> dict[str, Tensor]:
         """The gates of each learned task by layer, and whether the embedding is that of a task in progress."""

@@ -15,7 +15,7 @@ from agscl.methods.method import Learned, Memory, Network, Protection, RunningTa
 from agscl.tensors import prefixed, under
 
 from .kept import TaskTensors, tasks_in
-from .replaced_tensors import replace_tensors_in_forward
+from .replaced_tensors import replace_tensors_in_forward, require_no_ignored
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class SingleTask:
 
     def protect(self, network: Network) -> SeparateModels:
         """A protection of the network, with nothing learned yet."""
+        require_no_ignored(network)
         return SeparateModels(network)
 
 
@@ -72,7 +73,7 @@ class SeparateModels(Protection):
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Take a saved state."""
         tasks = sorted(tasks_in(tensors, "kept"))
-        models, first = self._models.blank(tasks, self._own()), prefixed(first=self._first)
+        models, first = self._models.blank(tasks, self._first), prefixed(first=self._first)
         state = restored(tensors, {**models, **first, "begun": self._begun})
         self._models.load(state, tasks)
         self._first, self._begun = under("first", state), state["begun"]

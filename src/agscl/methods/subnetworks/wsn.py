@@ -13,10 +13,20 @@ import torch
 from torch import Tensor, nn
 
 from agscl.methods.freezing import freeze
-from agscl.methods.method import Learned, Memory, Network, Protection, RunningTask, StepHooks, check_range, restored
+from agscl.methods.method import (
+    Learned,
+    Memory,
+    Network,
+    Protection,
+    RunningTask,
+    StepHooks,
+    Usage,
+    check_range,
+    restored,
+)
 
 from .kept import TaskTensors, add_parameters, tasks_in
-from .replaced_tensors import replace_tensors_in_forward
+from .replaced_tensors import replace_tensors_in_forward, require_no_ignored
 
 PREFIX = "wsn_scores"
 """What the names of the scores' parameters begin with, one a masked weight."""
@@ -54,6 +64,7 @@ class WSN:
         Raises:
             ValueError: If it has some already.
         """
+        require_no_ignored(network)
         return WinningSubnetworks(self, network)
 
 
@@ -93,6 +104,13 @@ class WinningSubnetworks(Protection):
         self._masks.show(task, self._network)
         self._small.show(task, self._network)
         self._shown = {name: unpack(bits, self._scores[name].shape) for name, bits in self._masks.shown.items()}
+
+    def usage(self) -> Usage:
+        """Weights that a learned task computes with are taken."""
+        taken = {name: torch.zeros_like(scores, dtype=torch.bool) for name, scores in self._scores.items()}
+        share = {name: int(best(scores.detach(), self._method.c).sum()) for name, scores in self._scores.items()}
+        tasks = dict.fromkeys(self._masks.kept, share)
+        return Usage(taken | self._used(), "weights", tasks, relief="a smaller c")
 
     def tensors(self) -> dict[str, Tensor]:
         """The masks of each learned task, packed, and its small tensors."""

@@ -23,8 +23,9 @@ def fisher_diagonal(network: Network, learned: Learned, kind: Kind) -> dict[str,
     r"""Mean over the data of squared gradients of the log-likelihood, by parameter name.
 
     ``"empirical"``: of the data's own labels, per sample. ``"sampled"``: of one label a sample, drawn from the
-    model. ``"exact"``: the expectation over all labels under the model. ``"batched"``: of the batch's mean loss, as in
-    the official AGS-CL code and many others; it shrinks as batches grow, the other three do not depend on them.
+    model; in many processes each draws for its own samples. ``"exact"``: the expectation over all labels under the
+    model. ``"batched"``: of the batch's mean loss, as in the official AGS-CL code and many others; it shrinks as
+    batches grow, the other three do not depend on them.
 
     The names are those of van de Ven, "On the computation of the Fisher information in continual learning" (2025).
 

@@ -22,18 +22,23 @@ _Unit = dict[tuple[str, Any, int], list[int]]
 
 
 def assemble(
-    model: nn.Module, graph: fx.Graph, ledger: Ledger, head_names: tuple[str, ...] | None, num_inputs: int
+    model: nn.Module,
+    graph: fx.Graph,
+    ledger: Ledger,
+    head_names: tuple[str, ...] | None,
+    num_inputs: int,
+    ignore: tuple[str, ...] = (),
 ) -> NodeGraph:
     """The node graph of a labelled trace; heads are inferred where none are named."""
     units = _collect(ledger)
-    exposed = {unit for ids in ledger.exposed for unit in ledger.units.roots(ids).tolist()}
+    exposed = _exposed(ledger, units)
     makers = {unit for unit, entries in units.items() if {"incoming", "outgoing"} <= {role for role, _, _ in entries}}
     if head_names is None:
-        head_names = _head_modules(model, [entries for unit, entries in units.items() if unit not in makers])
+        head_names = _head_modules(model, [entries for unit, entries in units.items() if unit not in makers | exposed])
     heads = []
     for name in head_names:
         module = model.get_submodule(name)
-        members = module.named_children() if isinstance(module, nn.ModuleList | nn.ModuleDict) else ()
+        members = _members(name, module)
         tasks = [[f"{name}.{child}.{local}" for local, _ in member.named_parameters()] for child, member in members]
         whole = tuple(f"{name}.{local}" for local, _ in module.named_parameters())
         heads.append(Head(name, tuple(map(tuple, tasks)), whole))
@@ -44,13 +49,100 @@ def assemble(
     ]
     reached = {piece.parameter for layer in layers for piece in layer.incoming + layer.outgoing} | ledger.shared
     reached |= {name for head in heads for name in head.parameters} | {name for name, _ in ledger.incoming}
+    ignored = _ignored(model, ignore, layers) | {name for unit in exposed for _, name, _ in _received(units[unit])}
+    ignored -= {name for head in heads for name in head.parameters}
     return NodeGraph(
         layers=tuple(layers),
         heads=tuple(heads),
         shared=tuple(sorted(ledger.shared)),
-        unreached=tuple(sorted({name for name, _ in model.named_parameters()} - reached)),
+        unreached=tuple(sorted({name for name, _ in model.named_parameters()} - reached - ignored)),
         probe=_probe(graph, list(ledger.readings), num_inputs),
+        ignored=tuple(sorted(ignored)),
     )
+
+
+def deep_heads(model: nn.Module, graph: NodeGraph) -> tuple[str, ...]:
+    """Heads by name, if a list or dict of modules with hidden layers turns out to be heads; empty otherwise.
+
+    Each of its members makes outputs, reads the trunk, and keeps the nodes within it to itself.
+
+    Args:
+        model: The model.
+        graph: Its nodes, with the last layers as heads.
+    """
+    names = [head.name for head in graph.heads]
+    for name, module in model.named_modules():
+        if isinstance(module, nn.ModuleList | nn.ModuleDict) and name and len(module) > 1:
+            members = [f"{name}.{child}." for child in module._modules]
+            if all(_is_deep_head(member, graph) for member in members):
+                rest = [head for head in names if not any(f"{head}.".startswith(member) for member in members)]
+                return (*rest, name) if len(rest) < len(names) else ()
+    return ()
+
+
+def _is_deep_head(member: str, graph: NodeGraph) -> bool:
+    """Whether a module, by the beginning of its names, makes outputs, reads the trunk, and keeps its nodes."""
+    reads = False
+    for layer in graph.layers:
+        made = {piece.parameter.startswith(member) for piece in layer.incoming}
+        read = {piece.parameter.startswith(member) for piece in layer.outgoing}
+        if True in made and (made | read) != {True}:
+            return False
+        reads |= True not in made and True in read
+    return reads and any(head.name.startswith(member) for head in graph.heads)
+
+
+def _members(name: str, module: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The heads of a list or dict of heads.
+
+    Raises:
+        TraceError: If heads of two tasks have something in common.
+    """
+    if not isinstance(module, nn.ModuleList | nn.ModuleDict):
+        return []
+    members = [(child, member) for child, member in module._modules.items() if member is not None]
+    first: dict[int, str] = {}
+    for child, member in members:
+        for local, parameter in member.named_parameters():
+            other = first.setdefault(id(parameter), child)
+            if other != child:
+                raise TraceError(
+                    f"'{name}.{child}' and '{name}.{other}' have {local!r} in common: one task's head would change "
+                    "with another's; give each task a head of its own, or name the one module that all tasks share"
+                )
+    return members
+
+
+def _received(entries: _Unit) -> list[tuple[str, str, int]]:
+    """What comes into a unit, its statistics included."""
+    return [entry for entry in entries if entry[0] in ("incoming", "statistics")]
+
+
+def _exposed(ledger: Ledger, units: dict[int, _Unit]) -> set[int]:
+    """Units that flow into an ignored module, and those whose parameters they have in common."""
+    exposed = {unit for ids in ledger.exposed for unit in ledger.units.roots(ids).tolist() if unit in units}
+    while True:
+        names = {name for unit in exposed for _, name, _ in _received(units[unit])}
+        more = {unit for unit, entries in units.items() if names & {name for _, name, _ in _received(entries)}}
+        if more <= exposed:
+            return exposed
+        exposed |= more
+
+
+def _ignored(model: nn.Module, ignore: tuple[str, ...], layers: list[NodeLayer]) -> set[str]:
+    """Names in the state of ignored modules, but for counters of batches.
+
+    Raises:
+        TraceError: If a node needs one of these tensors as well.
+    """
+    names = {id(tensor): name for name, tensor in [*model.named_parameters(), *model.named_buffers()]}
+    parts = [model.get_submodule(name) for name in ignore]
+    inside = [tensor for part in parts for tensor in (*part.parameters(), *part.buffers())]
+    ignored = {name for tensor in inside if not (name := names[id(tensor)]).endswith("num_batches_tracked")}
+    pieces = (piece.parameter for layer in layers for piece in layer.incoming + layer.outgoing)
+    if tied := sorted(ignored & {*pieces}):
+        raise TraceError(f"{tied[0]!r} is used in an ignored module and outside; ignore both, or give each its own")
+    return ignored
 
 
 def _collect(ledger: Ledger) -> dict[int, _Unit]:

@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 from agscl.nodes.graph import NodeGraph
 from agscl.nodes.rules import FUNCTIONS, METHODS, MODULES, QUALIFIED, Rule
 
-from .assemble import assemble
+from .assemble import assemble, deep_heads
 from .call import Call, TraceError
 from .labels import HEAD, HeadLabel, Label, ParameterLabel
 from .ledger import Ledger
@@ -45,9 +45,11 @@ def trace(
         model: Any module that torch.fx can follow.
         example_inputs: A batch for ``model(*example_inputs)``; a single tensor stands for itself. Two samples do.
         heads: Names of the modules that only consume nodes and make the outputs. By default the modules whose
-            outputs nothing else reads; a list or dict of such modules holds one head per task, in order.
+            outputs nothing else reads; a list or dict of such modules holds one head per task, in order, also where
+            these have hidden layers of their own.
         rules: Rules of your own, by module type or function; they come before the built-in ones.
-        ignore: Names of modules to leave out: nothing in them is protected, and what flows into them is no node.
+        ignore: Names of modules to leave out. What is in them, and what flows into them, is no node: it learns with the
+            first task and is then frozen as a whole.
 
     Raises:
         TraceError: If an operation has no rule or the forward cannot be followed; it names the place and the way
@@ -70,7 +72,11 @@ def trace(
             raise
         except Exception as error:
             raise ValueError(f"the example inputs do not fit the model: {_cause(error)}") from error
-    return assemble(model, graph, labeller.ledger, names if heads is not None else None, len(inputs))
+    named = names if heads is not None else None
+    found = assemble(model, graph, labeller.ledger, named, len(inputs), tuple(ignore))
+    if heads is None and (deep := deep_heads(model, found)):
+        return trace(model, example_inputs, heads=deep, rules=rules, ignore=ignore)
+    return found
 
 
 class _Labeller(fx.Interpreter):
