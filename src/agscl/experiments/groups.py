@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Generic, TypeVar
 
 from .kind import AnyResult
+from .words import seeds as seeds_in_words
 from .words import value_of_option
 
 R = TypeVar("R", bound=AnyResult)
@@ -80,6 +81,34 @@ def require_same_setting(results: Sequence[AnyResult]) -> None:
             )
 
 
+ENVIRONMENT = ("agscl", "torch", "compute")
+"""What of a run's environment may change its numbers."""
+
+
+def environments(results: Iterable[AnyResult]) -> list[str]:
+    """A note for each thing in which the environments of runs differ, such as their torch; none where all are alike."""
+    results = list(results)
+    notes = []
+    for name in ENVIRONMENT:
+        found: dict[str, list[AnyResult]] = {}
+        for result in results:
+            found.setdefault(result.environment.get(name, "not recorded"), []).append(result)
+        if len(found) > 1:
+            parts = "; ".join(f"{value}: {_runs_in_words(runs)}" for value, runs in found.items())
+            notes.append(
+                f"NOTE: these runs are of different {name} ({parts}), so that their numbers may differ by more"
+            )
+    return notes
+
+
+def _runs_in_words(runs: Sequence[AnyResult]) -> str:
+    """Methods with their seeds."""
+    of_method: dict[str, list[int]] = {}
+    for run in runs:
+        of_method.setdefault(run.method, []).append(run.experiment.seed)
+    return ", ".join(f"{method} {seeds_in_words(seeds)}" for method, seeds in of_method.items())
+
+
 def by_setting(results: Iterable[R]) -> list[list[R]]:
     """Results that may be compared with each other, in the order in which they come."""
     return list(_sorted_by(lambda result: _as_json(result.experiment.setting()), results).values())
@@ -113,7 +142,7 @@ def _sorted_by(key: Callable[[R], str], results: Iterable[R]) -> dict[str, list[
 
 
 def _as_json(values: object) -> str:
-    return json.dumps(values, sort_keys=True)
+    return json.dumps(values, sort_keys=True, default=asdict)  # parts of a setting may be dataclasses
 
 
 def _ordered(label: str, runs: Sequence[R]) -> tuple[R, ...]:

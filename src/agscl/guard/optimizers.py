@@ -9,6 +9,8 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
+from agscl.methods.method import Network
+
 
 @dataclass(frozen=True)
 class Unwrapped:
@@ -67,6 +69,21 @@ def parameters_of(optimizer: Optimizer) -> Iterator[nn.Parameter]:
     """All parameters that an optimizer holds now, those of groups that were added lately included."""
     for group in optimizer.param_groups:
         yield from group["params"]
+
+
+def require_held(network: Network, optimizers: Iterable[Optimizer]) -> None:
+    """Refuse optimizers without a trained parameter that comes into nodes.
+
+    Raises:
+        ValueError: If there is one; the message names it.
+    """
+    held = {id(parameter) for optimizer in optimizers for parameter in parameters_of(optimizer)}
+    for name in [piece.parameter for layer in network.graph.layers for piece in layer.incoming]:
+        if network.parameters[name].requires_grad and id(network.parameters[name]) not in held:
+            raise ValueError(
+                f"the optimizer does not hold {name!r}; give it model.parameters(), attach all optimizers "
+                "(attach([one, other], ...)), or take the parameter out of training with requires_grad_(False)"
+            )
 
 
 def has_hooks(optimizer: Optimizer) -> bool:

@@ -9,6 +9,8 @@ from functools import cached_property
 import torch
 from torch import Tensor, fx
 
+from .tracing.calls import Origin
+
 
 @dataclass(frozen=True)
 class Slice:
@@ -100,7 +102,9 @@ class NodeGraph:
         heads: The heads, which are no nodes.
         shared: Names in the state that no node owns, such as the affine pair of a norm layer on the input.
         unreached: Parameters that the traced forward never uses.
-        probe: fx graph that maps the model's inputs to the activations named by the readings.
+        probe: fx graph that maps the tensors of a call of the model to the activations named by the readings; behind
+            them, what the model gives.
+        origin: Which call was traced, and how.
         ignored: Names in the state of ignored modules, and of what flows into them; frozen once a task is learned.
     """
 
@@ -109,6 +113,7 @@ class NodeGraph:
     shared: tuple[str, ...]
     unreached: tuple[str, ...]
     probe: fx.Graph
+    origin: Origin | None = None
     ignored: tuple[str, ...] = ()
 
     @property

@@ -16,11 +16,11 @@ from agscl.benchmarks.task import JSON
 from agscl.experiments.kind import AnyResult
 from agscl.experiments.result_file import parse_result
 from agscl.runs import RunFolder
-from agscl.runs.tables import evaluations
+from agscl.runs.tables import evaluations, read_evaluations
 from agscl.training import History, TaskFinished
 
+from .consistency import require_possible, require_same
 from .experiment import Experiment
-from .presets import supervised_preset
 
 if TYPE_CHECKING:
     from polars import DataFrame
@@ -63,7 +63,7 @@ class Result(AnyResult):
 
     def scale(self) -> dict[str, JSON]:
         """How much of the preset was run: tasks, epochs and share of the examples, and whether that is all."""
-        full = supervised_preset(self.experiment.preset).training.epochs
+        full = self.experiment.full.training.epochs
         tasks = {name: self.record[name] for name in ("tasks", "tasks_in_full") if name in self.record}
         epochs, fraction = self.experiment.training.epochs, self.experiment.fraction
         less = bool(self.record.get("scaled_down")) or epochs < full
@@ -76,7 +76,7 @@ class Result(AnyResult):
         wide = "" if width == 1 else f", {width:g} times the network's width"
         if not scale["scaled_down"]:
             return f"the preset in full{wide}"
-        tasks = f"{scale['tasks']} of {scale['tasks_in_full']} tasks"
+        tasks = f"{len(self.history.tasks)} of {scale.get('tasks_in_full', '?')} tasks"
         epochs = f"at most {scale['epochs']} instead of {scale['epochs_in_full']} epochs"
         return f"scaled down: {tasks}, {epochs}, {scale['fraction']:.0%} of the training examples{wide}"
 
@@ -113,7 +113,23 @@ class Result(AnyResult):
             raise ValueError(
                 "result.json: each task has one accuracy for every task up to it, and there is at least one"
             )
-        return cls(experiment, History(tasks), written.sequence, written.environment, written.lasso_reach)
+        drawn = {"experiment.json": experiment.tasks, "its sequence": written.sequence.get("tasks")}
+        require_possible(tasks, drawn)
+        result = cls(experiment, History(tasks), written.sequence, written.environment, written.lasso_reach)
+        require_same(asdict(written), result.content())
+        return result
+
+
+def require_same_table(result: Result, folder: RunFolder) -> None:
+    """Refuse a table of evaluations that is not that of the result.
+
+    Raises:
+        ValueError: If it is missing, damaged or another.
+    """
+    if not folder.evaluations.exists():
+        raise ValueError(f"{folder.evaluations} is missing: the run wrote it")
+    if not read_evaluations(folder.evaluations).equals(result.table()):
+        raise ValueError(f"{folder.evaluations} has other accuracies than result.json")
 
 
 @dataclass(frozen=True)
@@ -125,4 +141,7 @@ class _Written:
     tasks: tuple[TaskFinished, ...]
     sequence: dict[str, Any]
     environment: dict[str, str]
+    accuracy: tuple[tuple[float | None, ...], ...] | None = None
+    measures: dict[str, float] | None = None
+    scale: dict[str, Any] | None = None
     lasso_reach: float | None = None

@@ -58,6 +58,18 @@ def require_no_ignored(network: Network) -> None:
         )
 
 
+def has_replaced_tensors(model: nn.Module) -> bool:
+    """Whether something in a model computes with other tensors than its own.
+
+    >>> layer = nn.Linear(2, 1)
+    >>> replace_tensors_in_forward(layer, ["weight"], lambda name, module, own: -own)
+    >>> has_replaced_tensors(nn.Sequential(layer)), has_replaced_tensors(nn.Linear(2, 1))
+    (True, False)
+    """
+    hooks = (hook for module in model.modules() for hook in module._forward_pre_hooks.values())
+    return any(isinstance(hook, partial) and hook.func is _put for hook in hooks)
+
+
 def _put(names: list[str], make: Make, own: dict[str, Tensor], module: nn.Module, args: Any) -> None:
     if getattr(module, "_is_replica", False):
         raise ValueError(

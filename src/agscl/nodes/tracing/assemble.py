@@ -26,7 +26,6 @@ def assemble(
     graph: fx.Graph,
     ledger: Ledger,
     head_names: tuple[str, ...] | None,
-    num_inputs: int,
     ignore: tuple[str, ...] = (),
 ) -> NodeGraph:
     """The node graph of a labelled trace; heads are inferred where none are named."""
@@ -56,7 +55,7 @@ def assemble(
         heads=tuple(heads),
         shared=tuple(sorted(ledger.shared)),
         unreached=tuple(sorted({name for name, _ in model.named_parameters()} - reached - ignored)),
-        probe=_probe(graph, list(ledger.readings), num_inputs),
+        probe=_probe(graph, list(ledger.readings)),
         ignored=tuple(sorted(ignored)),
     )
 
@@ -223,17 +222,19 @@ def _outgoing(model: nn.Module, layer: NodeLayer, heads: list[Head], called: set
     return tuple(pieces.values())
 
 
-def _probe(graph: fx.Graph, sources: list[fx.Node], num_inputs: int) -> fx.Graph:
-    """The part of the graph that computes the given operations from the inputs; they become its outputs."""
+def _probe(graph: fx.Graph, sources: list[fx.Node]) -> fx.Graph:
+    """The graph with the given operations as outputs, and what the model gives behind them."""
     probe = fx.Graph()
     copies: dict[fx.Node, fx.Node] = {}
-    needed = {*sources, *[node for node in graph.nodes if node.op == "placeholder"][:num_inputs]}
+    (end,) = graph.find_nodes(op="output")
+    needed = {*sources, *end.all_input_nodes, *graph.find_nodes(op="placeholder")}
     for node in reversed(graph.nodes):
         if node in needed:
             needed.update(node.all_input_nodes)
     for node in graph.nodes:
         if node in needed:
             copies[node] = probe.node_copy(node, copies.__getitem__)
-    probe.output(tuple(copies[source] for source in sources))
+    given = fx.node.map_arg(end.args[0], copies.__getitem__)
+    probe.output((*(copies[source] for source in sources), given))
     probe.lint()
     return probe

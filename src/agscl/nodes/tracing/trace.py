@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from agscl.nodes.rules import FUNCTIONS, METHODS, MODULES, QUALIFIED, Rule
 
 from .assemble import assemble, deep_heads
 from .call import Call, TraceError
+from .calls import Form, Origin, form_of
 from .labels import HEAD, HeadLabel, Label, ParameterLabel
 from .ledger import Ledger
 
@@ -44,6 +45,7 @@ def trace(
     Args:
         model: Any module that torch.fx can follow.
         example_inputs: A batch for ``model(*example_inputs)``; a single tensor stands for itself. Two samples do.
+            Numbers and strings among them, the number of a task say, are constants of the graph.
         heads: Names of the modules that only consume nodes and make the outputs. By default the modules whose
             outputs nothing else reads; a list or dict of such modules holds one head per task, in order, also where
             these have hidden layers of their own.
@@ -56,27 +58,49 @@ def trace(
             out.
         ValueError: If the example inputs do not fit or a named module does not exist.
     """
-    names = (heads,) if isinstance(heads, str) else tuple(heads or ())
-    inputs = arguments(example_inputs)
+    names = (heads,) if isinstance(heads, str) else None if heads is None else tuple(heads)
     modules = {name for name, _ in model.named_modules() if name}
-    if missing := [name for name in [*names, *ignore] if name not in modules]:
+    ignored = tuple(ignore)
+    if missing := [name for name in [*(names or ()), *ignored] if name not in modules]:
         known = ", ".join(child for child, _ in model.named_children())
         raise ValueError(f"the model has no module {missing[0]!r}; its parts are {known}")
+    try:
+        form, values = form_of(model, arguments(example_inputs), {})
+    except TypeError as error:
+        raise ValueError(f"the example inputs do not fit the model: {_cause(error)}") from error
+    return _trace(model, values, Origin(form, names, rules or {}, ignored))
+
+
+def trace_anew(model: nn.Module, graph: NodeGraph, form: Form, values: Sequence[Any]) -> NodeGraph:
+    """The node graph of another call of a model that was traced before, with the same heads and rules.
+
+    Args:
+        model: The model.
+        graph: Its node graph.
+        form: The form of the call.
+        values: What the call has apart from that.
+
+    Raises:
+        TraceError: If the call cannot be followed.
+    """
+    assert graph.origin is not None
+    return _trace(model, values, replace(graph.origin, form=form))
+
+
+def _trace(model: nn.Module, values: Sequence[Any], origin: Origin) -> NodeGraph:
     with eval_mode(model), torch.no_grad():
-        graph = _symbolic(model, inputs, rules or {}, tuple(ignore))
-        labeller = _Labeller(model, graph, names, rules or {}, tuple(ignore))
-        defaults = [node.args[0] for node in graph.find_nodes(op="placeholder")[len(inputs) :]]
+        graph = _symbolic(model, origin)
+        labeller = _Labeller(model, graph, origin.heads or (), origin.rules, origin.ignore)
         try:
-            labeller.run(*inputs, *defaults, enable_io_processing=False)
+            labeller.run(*values, enable_io_processing=False)
         except TraceError:
             raise
         except Exception as error:
             raise ValueError(f"the example inputs do not fit the model: {_cause(error)}") from error
-    named = names if heads is not None else None
-    found = assemble(model, graph, labeller.ledger, named, len(inputs), tuple(ignore))
-    if heads is None and (deep := deep_heads(model, found)):
-        return trace(model, example_inputs, heads=deep, rules=rules, ignore=ignore)
-    return found
+    found = assemble(model, graph, labeller.ledger, origin.heads, origin.ignore)
+    if origin.heads is None and (deep := deep_heads(model, found)):
+        return _trace(model, values, replace(origin, heads=deep))
+    return replace(found, origin=origin)
 
 
 class _Labeller(fx.Interpreter):
@@ -149,24 +173,32 @@ class _Labeller(fx.Interpreter):
 class _Tracer(fx.Tracer):
     """Keeps as one operation every module that has a rule, or is ignored, and all of torch's own."""
 
-    def __init__(self, rules: Rules, ignore: tuple[str, ...]) -> None:
+    def __init__(self, origin: Origin) -> None:
         super().__init__(param_shapes_constant=True)
-        self._rules, self._ignore = rules, ignore
+        self._origin = origin
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Whether the module is one operation of the graph."""
         return (
-            module_qualified_name in self._ignore
-            or _module_rule(m, self._rules) is not None
+            module_qualified_name in self._origin.ignore
+            or _module_rule(m, self._origin.rules) is not None
             or super().is_leaf_module(m, module_qualified_name)
         )
 
+    def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> tuple[Any, list[Any]]:
+        """Placeholders for the tensors of the call; its constants are what they are."""
+        form = self._origin.form
 
-def _symbolic(model: nn.Module, inputs: tuple[Any, ...], rules: Rules, ignore: tuple[str, ...]) -> fx.Graph:
-    rest = list(inspect.signature(model.forward).parameters.values())[len(inputs) :]
-    defaults = {p.name: p.default for p in rest if p.default is not inspect.Parameter.empty}
+        def forward(root: nn.Module, *values: Any) -> Any:
+            args, kwargs = form.arguments(values)
+            return root_fn(root, *args, **kwargs)
+
+        return forward, [self.root, *(self.create_proxy("placeholder", name, (), {}) for name in form.names)]
+
+
+def _symbolic(model: nn.Module, origin: Origin) -> fx.Graph:
     try:
-        return _Tracer(rules, ignore).trace(model, concrete_args=defaults or None)
+        return _Tracer(origin).trace(model)
     except Exception as error:
         raise TraceError(
             f"torch.fx cannot follow the forward of {type(model).__name__}: {_cause(error)}; leave the part with the "
