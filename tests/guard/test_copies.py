@@ -154,6 +154,14 @@ def test_replicas_of_masked_models_are_refused_by_name(method: str) -> None:
         replicated(model)(torch.zeros(2, 3, 8, 8))
 
 
+def noted(forward: Callable[..., list[Tensor]], x: Tensor) -> list[Tensor]:
+    NOTED.append(x)
+    return forward(x)
+
+
+NOTED: list[Tensor] = []
+
+
 def doubled(forward: Callable[..., list[Tensor]], x: Tensor) -> list[Tensor]:
     return [2 * logits for logits in forward(x)]
 
@@ -168,8 +176,15 @@ def test_a_forward_that_the_user_has_set_is_called_and_stays(when: str, live: bo
     x, plain, norm = data[1][0], model.forward, model.last[1]
     own = partial(F.batch_norm, running_mean=None, running_var=None, training=True)
     if when == "before":
-        model.forward = partial(doubled, plain)
+        model.forward = partial(noted, plain)
     optimizer = Adam(model.parameters())
+    if when == "before" and live:
+        with (
+            pytest.raises(ValueError, match="'the model' has a forward set on it"),
+            guard.attach(optimizer, steps_per_epoch=2, live=live),
+        ):
+            pass
+        return
     with guard.attach(optimizer, steps_per_epoch=2, live=live):
         if when == "inside":
             model.forward, norm.forward = partial(doubled, model.forward), partial(own)
@@ -177,7 +192,9 @@ def test_a_forward_that_the_user_has_set_is_called_and_stays(when: str, live: bo
         optimizer.step()
     if when == "inside":
         assert vars(norm).pop("forward").func is F.batch_norm
+    assert when == "inside" or any(seen is x for seen in NOTED)
     model.eval()
-    assert all(torch.equal(got, 2 * want) for got, want in zip(model(x), plain(x), strict=True))
+    factor = 2 if when == "inside" else 1
+    assert all(torch.equal(got, factor * want) for got, want in zip(model(x), plain(x), strict=True))
     del model.forward
     assert all("forward" not in vars(module) for module in model.modules())

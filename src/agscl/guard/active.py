@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from agscl.methods.freezing import stays_at_zero
-from agscl.methods.inner_forward import computing_with
+from agscl.methods.inner_forward import InnerForward, computing_with
 from agscl.methods.method import Network, Protection, RunningTask
 from agscl.nodes import Slice, removable
 from agscl.nodes.layers import kind_of
@@ -99,6 +99,11 @@ class ActiveNetwork:
         self, network: Network, task: RunningTask, protection: Protection, progress: Progress, interrupted: Nodes
     ) -> None:
         for name, module in network.model.named_modules():
+            if callable(own := vars(module).get("forward")) and not isinstance(own, InnerForward):
+                raise ValueError(
+                    f"{name or 'the model'!r} has a forward set on it, which the active sub-network would leave out; "
+                    "attach without live=True"
+                )
             if name and (module._forward_hooks or module._forward_pre_hooks):
                 raise ValueError(
                     f"{name!r} has forward hooks, which would see the shapes of the active sub-network; "

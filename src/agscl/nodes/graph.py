@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, fx
@@ -115,6 +116,11 @@ class NodeGraph:
     probe: fx.Graph
     origin: Origin | None = None
     ignored: tuple[str, ...] = ()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickled without the modules that have run the probe: these hold the model."""
+        self.probe.owning_module = None
+        return dict(vars(self))
 
     @property
     def num_nodes(self) -> int:
