@@ -225,6 +225,8 @@ def same_name_with_tanh() -> tuple[nn.Module, agscl.Guard]:
     return model, protected(model, HARD, FLAT)
 
 
+ALL_ALIKE = [f"heads.{task}" for task in range(4)]
+
 FOREIGN: dict[str, tuple[Callable[[], tuple[nn.Module, agscl.Guard]], str]] = {
     "another method": (lambda: fresh(agscl.EWC(lam=3)), "it is one of AGSCL, and this guard's method is EWC"),
     "another mu": (lambda: fresh(agscl.AGSCL(mu=1, lam=math.inf)), r"with mu=9.0 \(here 1.0\).*changed=\('mu',\)"),

@@ -15,6 +15,7 @@ from agscl.methods.method import Expandable, Method, Network, Protection, Runnin
 from agscl.tensors import prefixed, under
 
 from .active import ActiveNodes
+from .capacity import Capacity, capacity_of
 from .description import Description, Growth, describe, weights_digest
 from .export import ExportedTask, Forward, export_task
 from .file import Saved, answer, modules_of, questions
@@ -47,8 +48,27 @@ class Persistent(ABC):
         """Add free nodes to a layer."""
 
     @abstractmethod
+    def _show_again(self) -> None:
+        """Get the model ready for the task that it answered for before."""
+
+    @abstractmethod
     def _check_model(self) -> None:
         """Refuse a model that was changed in a way that no guard can follow."""
+
+    def capacity(self) -> Capacity | None:
+        """How full each layer is; `None` for methods that have no notion of it, whose weights all go on learning."""
+        usage = self._protection.usage()
+        return None if usage is None else capacity_of(self._network, usage)
+
+    def __repr__(self) -> str:
+        learned, task = len(self._progress.learned), self._progress.task
+        return f"<Guard of {self._method}: {learned} tasks learned, task {task} is next>"
+
+    def __str__(self) -> str:
+        learned, capacity = self._progress.learned, self.capacity()
+        tasks = f"learned: {', '.join(map(str, learned)) or 'no task yet'}; next: task {self._progress.task}"
+        nodes = capacity or f"{self._network.graph.num_nodes:,} nodes; the method has no notion of capacity"
+        return f"{self._method}\n{tasks}\n{nodes}\nmemory: {self._protection.memory().total:,} bytes beside the weights"
 
     def state_dict(self) -> dict[str, Tensor]:
         """All that the guard knows, as tensors by name; the model's weights are not in it."""
@@ -94,7 +114,8 @@ class Persistent(ABC):
     def save(self, path: str | Path) -> None:
         """Write model and guard into one file, for `load` in another process, weeks later.
 
-        It holds weights, the guard's state, method, heads, expansions, and the model's outputs on random inputs.
+        It holds weights, the guard's state (with two example inputs, see `probe_bytes`), method, heads, expansions, and
+        the model's outputs on random inputs.
 
         Args:
             path: The file, safetensors; it is there in full or not at all.
@@ -181,7 +202,7 @@ class Persistent(ABC):
                 answers[str(task)] = outputs[task]
             else:
                 answers[f"{task}.{most}"] = torch.cat(outputs)
-        self._protection.use_task(self._progress.task)
+        self._show_again()
         return answers
 
     def _description(self) -> Description:

@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 from agscl.nodes.graph import NodeGraph
 from agscl.nodes.rules import FUNCTIONS, METHODS, MODULES, QUALIFIED, Rule
 
-from .assemble import assemble
+from .assemble import assemble, deep_heads
 from .call import Call, TraceError
 from .calls import Form, Origin, form_of
 from .labels import HEAD, HeadLabel, Label, ParameterLabel
@@ -48,9 +48,11 @@ def trace(
         example_inputs: A batch for ``model(*example_inputs)``; a single tensor stands for itself. Two samples do.
             Numbers and strings among them, the number of a task say, are constants of the graph.
         heads: Names of the modules that only consume nodes and make the outputs. By default the modules whose
-            outputs nothing else reads; a list or dict of such modules holds one head per task, in order.
+            outputs nothing else reads; a list or dict of such modules holds one head per task, in order, also where
+            these have hidden layers of their own.
         rules: Rules of your own, by module type or function; they come before the built-in ones.
-        ignore: Names of modules to leave out: nothing in them is protected, and what flows into them is no node.
+        ignore: Names of modules to leave out. What is in them, and what flows into them, is no node: it learns with the
+            first task and is then frozen as a whole.
 
     Raises:
         TraceError: If an operation has no rule or the forward cannot be followed; it names the place and the way
@@ -98,7 +100,10 @@ def _trace(model: nn.Module, values: Sequence[Any], origin: Origin) -> NodeGraph
             raise
         except Exception as error:
             raise ValueError(f"the example inputs do not fit the model: {_cause(error)}") from error
-    return replace(assemble(model, graph, labeller.ledger, origin.heads, origin.ignore), origin=origin)
+    found = assemble(model, graph, labeller.ledger, origin.heads, origin.ignore)
+    if origin.heads is None and (deep := deep_heads(model, found)):
+        return _trace(model, values, replace(origin, heads=deep))
+    return replace(found, origin=origin)
 
 
 class _Labeller(fx.Interpreter):
@@ -112,6 +117,7 @@ class _Labeller(fx.Interpreter):
         self.ledger = Ledger()
         self._labels: dict[fx.Node, Any] = {}
         self._heads, self._rules, self._ignore = heads, rules, ignore
+        self._lists = {n for n, part in model.named_modules() if isinstance(part, nn.ModuleList | nn.ModuleDict)}
         self._fixed: set[fx.Node] = set()
         self._names = {id(tensor): name for name, tensor in [*model.named_parameters(), *model.named_buffers()]}
         self._writes = InPlaceWrites()
@@ -171,7 +177,7 @@ class _Labeller(fx.Interpreter):
         if rule is None:
             has_parameters = isinstance(call.operation, nn.Module) and any(True for _ in call.operation.parameters())
             if has_parameters or any(isinstance(label, Label | ParameterLabel) for label in call.labels):
-                raise call.refusal("there is no rule for it")
+                raise call.refusal(f"there is no rule for it{self._head_hint(call)}")
             return HEAD if any(isinstance(label, HeadLabel) for label in call.labels) else None
         try:
             return rule(call)
@@ -179,6 +185,17 @@ class _Labeller(fx.Interpreter):
             raise
         except (ValueError, RuntimeError, TypeError, IndexError) as error:
             raise call.refusal(_cause(error)) from error
+
+    def _head_hint(self, call: Call) -> str:
+        """Which module to name as a head, if none was named and it makes what an operation without a rule reads."""
+        ids = {unit for label in call.labels if isinstance(label, Label) for unit in label.ids.flatten().tolist()}
+        made = (name for (name, _), units in self.ledger.incoming.items() if ids & set(units.tolist()))
+        if self._heads or (name := next(made, None)) is None:
+            return ""
+        path = name.rpartition(".")[0]
+        parent = path.rpartition(".")[0]
+        head = parent if parent in self._lists else path
+        return f"; if {head!r} makes the model's outputs, say heads={head!r}"
 
     def _rule(self, call: Call) -> Rule | None:
         """The rule of an operation, if there is one."""
