@@ -24,7 +24,8 @@ def frozen_tensors(network: Network, important: Mapping[str, Tensor], tasks: Ite
     names = sorted(network.graph.own_heads(tasks) | set(network.graph.shared))
     layers, state = network.graph.layers, network.state
     rows = [gather(layer.incoming + layer.statistics, state)[important[layer.name]] for layer in layers]
-    return [*rows, *(state[name].detach() for name in names)]
+    rest = [gather([piece], state) for piece in network.graph.rest]
+    return [*rows, *rest, *(state[name].detach() for name in names)]
 
 
 def digest_of(tensors: Iterable[Tensor]) -> Tensor:

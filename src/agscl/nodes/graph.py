@@ -100,11 +100,15 @@ class NodeGraph:
     Attributes:
         layers: The layers of nodes, in the order of computation.
         heads: The heads, which are no nodes.
-        shared: Names in the state that no node owns, such as the affine pair of a norm layer on the input.
+        shared: Names in the state that no node owns, such as the affine pair of a norm layer on the input or a learned
+            scale behind the heads. All tasks depend on them, so that they stay once a task is learned.
         unreached: Parameters that the traced forward never uses.
         probe: fx graph that maps the tensors of a call of the model to the activations named by the readings; behind
             them, what the model gives.
         origin: Which call was traced, and how.
+        rest: Positions that no node owns of tensors of which nodes own others, such as the model's input's share of
+            a norm layer behind a concatenation: ``index`` has shape ``(1, k)``. They are shared as well.
+        ignored: Parameters and buffers of modules that were left out.
     """
 
     layers: tuple[NodeLayer, ...]
@@ -112,6 +116,8 @@ class NodeGraph:
     shared: tuple[str, ...]
     unreached: tuple[str, ...]
     probe: fx.Graph
+    rest: tuple[Slice, ...] = ()
+    ignored: tuple[str, ...] = ()
     origin: Origin | None = None
 
     @property
@@ -146,8 +152,9 @@ class NodeGraph:
             lines.append(f"    out  {', '.join(map(_positions, layer.outgoing))}")
         for title, names in [
             ("heads", [head.name for head in self.heads]),
-            ("shared by all nodes", self.shared),
+            ("shared by all nodes", [*self.shared, *map(_positions, self.rest)]),
             ("never used by the forward", self.unreached),
+            ("left out", self.ignored),
         ]:
             if names:
                 lines.append(f"{title}: {', '.join(names)}")

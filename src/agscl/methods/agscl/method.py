@@ -13,7 +13,7 @@ from torch import Tensor
 
 from agscl.methods.digest import digest_of, frozen_tensors, require_unchanged
 from agscl.methods.freezing import freeze, freeze_statistics, restoration
-from agscl.methods.masks import FREE, frozen_channels, frozen_for_all, frozen_nodes, masked_connections
+from agscl.methods.masks import FREE, frozen_channels, frozen_for_all, frozen_nodes, masked_connections, united
 from agscl.methods.method import (
     Expandable,
     Learned,
@@ -111,7 +111,7 @@ class AdaptiveGroupSparsity(Expandable):
         self.require_intact(task.learned)
         method, network, important = self._method, self._network, self._state.important()
         masks = frozen_for_all(network) if task.learned else {}
-        masks |= frozen_nodes(network, important) if method.hard else {}
+        masks = united(masks, frozen_nodes(network, important) if method.hard else {})
         masked = masked_connections(network, self._state.since) if method.cut and not method.hard else {}
         mask_connections = restoration(network, masked, to_zero=True)
         channels = frozen_channels(network, important, task.learned)

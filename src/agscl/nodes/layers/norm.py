@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from agscl.nodes.tracing.call import Call
 from agscl.nodes.tracing.labels import AnyLabel, Label
+from agscl.nodes.tracing.ledger import NO_UNIT
 
 from .kind import LayerKind, Magnitude, Sums
 
@@ -22,37 +24,49 @@ def batch_norm(call: Call) -> AnyLabel:
 
 
 def group_norm(call: Call) -> AnyLabel:
-    """Channels normalised together cannot be cut or frozen apart: a group of them is one node."""
-    if isinstance(call.label, Label):
-        for group in call.along(call.label, 1, call.value.shape[1]).chunk(call.argument("num_groups", 1)):
-            call.ledger.units.tie(group)
-    call.own(call.ledger.incoming, call.argument("weight", 2), call.argument("bias", 3))
-    return call.elementwise()
+    """Channels normalised together cannot be cut or frozen apart: a group of them is one node.
+
+    The model's input in such a group takes up what the nodes beside it do, and so belongs to the node as well.
+    """
+    label, channels = call.label, call.value.shape[1] if call.value.ndim > 1 else 1
+    if isinstance(label, Label):
+        ids = call.along(label, 1, channels)
+        groups = ids.reshape(call.argument("num_groups", 1), -1)
+        ids = call.ledger.units.merge(groups, [1]).expand_as(groups).flatten()
+        label = call.labelled(ids.reshape(1, channels, *[1] * (call.value.ndim - 2)))
+    for tensor in (call.argument("weight", 2), call.argument("bias", 3)):
+        if tensor is not None and not call.in_head:
+            none = torch.full((channels,), NO_UNIT)
+            call.receive(tensor, call.along(label, 1, channels) if isinstance(label, Label) else none)
+    return label
 
 
 def layer_norm(call: Call) -> AnyLabel:
-    """All that is normalised together is one node."""
-    label, pair = call.label, [call.argument("weight", 2), call.argument("bias", 3)]
-    if not isinstance(label, Label):
-        call.own(call.ledger.incoming, *pair)
-        return label
-    if any(size != 1 for size in label.ids.shape[: -len(call.argument("normalized_shape", 1))]):
-        raise call.refusal("its scale serves positions that hold different nodes")
-    call.ledger.units.tie(label.ids.flatten())
-    if not call.in_head:
-        for tensor in [tensor for tensor in pair if tensor is not None]:
-            ids = label.ids.flatten()[:1].expand(tensor.shape[0])
-            call.ledger.enter(call.ledger.incoming, call.place(tensor, 0), ids)
-    return call.elementwise()
+    """All that is normalised together is one node, the model's input among it included.
+
+    Where nodes differ along other dimensions (the heads behind a norm of queries), the scale serves them all and
+    belongs to none.
+    """
+    label, pair = call.units, [call.argument("weight", 2), call.argument("bias", 3)]
+    if isinstance(label, Label):
+        dims = range(label.ids.ndim - len(call.argument("normalized_shape", 1)), label.ids.ndim)
+        label = call.labelled(call.ledger.units.merge(label.ids, dims))
+    for tensor in [tensor for tensor in pair if isinstance(tensor, Tensor) and not call.in_head]:
+        ids = label.ids.flatten() if isinstance(label, Label) else torch.full((1,), NO_UNIT)
+        if len(ids) == 1:
+            call.receive(tensor, ids.expand(tensor.shape[0]))
+        elif not call.is_fixed(tensor):
+            call.ledger.serve(call.axis(tensor, 0)[0][0], tensor.shape, ids)
+    return label
 
 
 def prelu(call: Call) -> AnyLabel:
-    """A ReLU with learned slopes: one for each channel, or one for all."""
+    """A ReLU with learned slopes: one for each channel, or one for all, which belongs to nobody."""
     slopes = call.argument("weight", 1)
     if slopes.numel() > 1:
         call.own(call.ledger.incoming, slopes)
-    else:
-        call.ledger.shared.add(call.place(slopes, 0)[0])
+    elif not call.in_head and not call.is_fixed(slopes):
+        call.ledger.shared.add(call.axis(slopes, 0)[0][0])
     return call.elementwise()
 
 

@@ -6,10 +6,10 @@ import operator
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from agscl.nodes.tracing.call import Call, Rule
-from agscl.nodes.tracing.labels import AnyLabel, HeadLabel, Label, ParameterLabel, compress, fill
+from agscl.nodes.tracing.labels import HEAD, AnyLabel, Label, ParameterLabel, compress, fill
 from agscl.nodes.tracing.ledger import NO_UNIT
 
 
@@ -25,46 +25,56 @@ def passes(call: Call) -> AnyLabel:
 
 def gated_linear_unit(call: Call) -> AnyLabel:
     """``a * sigmoid(b)`` of two halves: a node and its gate are one node."""
-    label, dim = call.label, call.argument("dim", 1)
+    label, dim = call.units, call.argument("dim", 1)
     if not isinstance(label, Label):
         return label
-    first, second = fill(label, call.args[0]).chunk(2, -1 if dim is None else dim)
-    call.ledger.units.unify(first, second)
-    return Label(compress(first), frozenset({call.node}))
+    halves = fill(label, call.args[0]).chunk(2, -1 if dim is None else dim)
+    return call.labelled(call.ledger.units.merge(torch.stack(halves), [0])[0])
 
 
 def combines(call: Call) -> AnyLabel:
-    """Sum or product, element by element: what meets is one node."""
-    labels = call.labels
-    units = [label for label in labels if isinstance(label, Label)]
-    if not units:
-        return labels[0] if labels else None
-    if any(isinstance(label, HeadLabel) for label in labels):
-        raise call.refusal("it joins nodes with a head's output")
+    """Sum or product, element by element: what meets is one node.
+
+    A position of a parameter that serves several nodes belongs to none of them, but all depend on it.
+    """
+    operands = [(value, label) for value, label in call.operands() if label is not None]
+    units = [(value, label) for value, label in operands if isinstance(label, Label)]
+    parameters = [(value, label) for value, label in operands if isinstance(label, ParameterLabel)]
+    if len(operands) > len(units) + len(parameters):
+        if units:
+            raise call.refusal("it joins nodes with a head's output")
+        return HEAD
+    if not units and (not parameters or (len(parameters) == 1 and call.value.shape == parameters[0][0].shape)):
+        return parameters[0][1] if parameters else None
     result = torch.full((1,) * call.value.ndim, NO_UNIT)
-    for label in units:
-        result, met = torch.broadcast_tensors(result, label.ids)
-        call.ledger.units.unify(result, met)
-        result = torch.where(result == NO_UNIT, met, result)
-    result = compress(result)
-    for tensor, label in zip(call.args, call.label_args, strict=True):
-        if isinstance(label, ParameterLabel):  # it comes into the nodes, along the one dimension that they fill
-            varying = [dim for dim, size in enumerate(result.shape) if size > 1]
-            dim = varying[0] - (result.ndim - tensor.ndim) if len(varying) == 1 else -1
-            if dim < 0:
-                raise call.refusal(f"it is not clear which node each position of {label.name!r} belongs to")
-            if tensor.shape[dim] == 1:
-                call.ledger.shared.add(label.name)
-            else:
-                call.ledger.enter(call.ledger.incoming, (label.name, dim), result.flatten())
-    return Label(result, frozenset({call.node}))
+    for value, label in units if units and call.in_head else units + parameters:
+        if isinstance(label, ParameterLabel) and _serves_several(label, result):
+            call.ledger.serve(label.name, label.shape, result)
+            continue
+        first, met = torch.broadcast_tensors(call.ledger.units.roots(result), call.lifted(label, value))
+        call.ledger.units.unify(first, met)
+        result = compress(torch.where(first == NO_UNIT, met, first))
+    return call.labelled(result)
+
+
+def _serves_several(label: ParameterLabel, ids: Tensor) -> bool:
+    """Whether a position of a parameter meets several nodes."""
+    positions = label.positions.reshape((1,) * (ids.ndim - label.positions.ndim) + label.positions.shape)
+    return any(n == 1 < many for n, many in zip(positions.shape, ids.shape, strict=True))
 
 
 def divides(call: Call) -> AnyLabel:
-    """Division of nodes by a number or by something that holds no nodes."""
-    if len(call.label_args) > 1 and isinstance(call.label_args[1], Label):
+    """Division of nodes by something that holds no nodes; a parameter that divides must not shrink, so all share it."""
+    divisor = call.label_args[1] if len(call.label_args) > 1 else call.label_kwargs.get("other")
+    if isinstance(divisor, Label):
         raise call.refusal("it divides by nodes")
-    return combines(call)
+    if not isinstance(divisor, ParameterLabel):
+        return combines(call)
+    label = call.units
+    if not isinstance(label, Label):
+        return label
+    call.ledger.serve(divisor.name, divisor.shape, torch.full((1,), NO_UNIT))
+    return call.labelled(call.lifted(label, call.args[0]).expand(call.value.shape))
 
 
 MODULES: dict[type[nn.Module], Rule] = {
@@ -84,11 +94,11 @@ MODULES: dict[type[nn.Module], Rule] = {
 NAMES: dict[Rule, str] = {
     activation: "celu elu gelu hardshrink hardsigmoid hardswish hardtanh leaky_relu logsigmoid mish relu relu6 rrelu"
     " selu sigmoid silu softplus softshrink softsign tanh tanhshrink threshold clamp clamp_min clamp_max clip abs neg"
-    " square",
+    " square exp",
     gated_linear_unit: "glu",
     passes: "dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout contiguous clone detach to"
     " float half bfloat16 double type_as",
-    combines: "add sub mul multiply",
+    combines: "add sub rsub mul multiply",
     divides: "div true_divide",
 }
 
