@@ -215,6 +215,21 @@ def test_a_model_that_was_cast_keeps_the_small_tensors_that_it_learned_with(meth
     assert torch.equal(logits(model, 0, data[0][0]), answer)
 
 
+def test_capacity_says_which_nodes_are_taken_and_what_each_task_uses() -> None:
+    torch.manual_seed(0)
+    model, data = MLP(width=20), tasks((12,))
+    guard = protected(model, agscl.GatedAGSCL(first=0.5, more=0.2, begin=1, end=2), (12,))
+    for task in range(2):
+        Watched(model, guard, 3, task, data[task])
+    capacity, state = guard.capacity(), guard.state_dict()
+    assert capacity is not None
+    for name in ("fc1", "fc2"):
+        used = [state[f"method.gain.{task}.{name}"] != 0 for task in range(2)]
+        assert capacity[name].frozen == int((used[0] | used[1]).sum()) <= 14
+        assert capacity[name].free == 20 - capacity[name].frozen
+        assert [capacity.tasks[task][name] for task in range(2)] == [int(nodes.sum()) for nodes in used]
+
+
 def test_a_gated_model_refuses_new_nodes_and_live_training_by_name() -> None:
     model = MLP()
     guard = protected(model, agscl.GatedAGSCL(), (12,))

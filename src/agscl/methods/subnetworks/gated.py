@@ -26,6 +26,7 @@ from agscl.methods.method import (
     RunningTask,
     Step,
     StepHooks,
+    Usage,
     check_range,
     restored,
 )
@@ -215,6 +216,15 @@ class GatedNodes(Protection):
         """The current values of what each task keeps for itself besides its gains."""
         state = self._network.state
         return {name: state[name].detach() for name in self._own}
+
+    def usage(self) -> Usage:
+        """Nodes that a learned task uses are taken; weights into them still learn, from nodes of other tasks."""
+        uses = dict(zip(self._gains.kept, self._uses(), strict=True))
+        tasks = {task: {name: int(nodes.sum()) for name, nodes in used.items()} for task, used in uses.items()}
+        last = tasks[list(tasks)[-1]] if tasks else {}
+        idle = [name for name, count in last.items() if not count]
+        taken = used_by_any(uses.values(), self._gain)
+        return Usage(taken, tasks=tasks, idle=idle, relief="a smaller first or more", revival="a larger first or more")
 
     @property
     def exact(self) -> bool:
