@@ -1,5 +1,6 @@
 """Gated AGS-CL: answers of learned tasks stand on frozen weights alone; budget, schedule and gains hold."""
 
+import warnings
 from typing import Any
 
 import pytest
@@ -227,7 +228,20 @@ def test_capacity_says_which_nodes_are_taken_and_what_each_task_uses() -> None:
         used = [state[f"method.gain.{task}.{name}"] != 0 for task in range(2)]
         assert capacity[name].frozen == int((used[0] | used[1]).sum()) <= 14
         assert capacity[name].free == 20 - capacity[name].frozen
+        assert torch.equal(guard.importance[name] > 0, used[0] | used[1])
         assert [capacity.tasks[task][name] for task in range(2)] == [int(nodes.sum()) for nodes in used]
+
+
+def test_a_task_that_ends_before_its_budget_is_reached_says_so() -> None:
+    torch.manual_seed(0)
+    model, data = MLP(width=8), tasks((12,))
+    guard = protected(model, agscl.GatedAGSCL(begin=1, end=4), (12,))
+    with pytest.warns(agscl.CapacityWarning, match=r"task 0 ended after epoch 3, before .* \(end=4\).*smaller end"):
+        Watched(model, guard, 3, 0, data[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", "no free node")
+        Watched(model, guard, 4, 1, data[1])
 
 
 def test_a_gated_model_refuses_new_nodes_and_live_training_by_name() -> None:

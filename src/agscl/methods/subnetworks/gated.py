@@ -65,7 +65,8 @@ class GatedAGSCL:
         first: Share of each layer's nodes that the first task may use.
         more: Share of each layer's nodes that every further task may use on top, while there are any.
         begin: The epoch of a task after which new nodes are first cut, from 1.
-        end: The epoch after which the budget is reached; a task that ends before keeps more.
+        end: The epoch after which the budget is reached; a task that ends before keeps more,
+            with an `agscl.CapacityWarning`.
     """
 
     name: ClassVar[str] = "gated-ags-cl"
@@ -115,7 +116,8 @@ class GatedNodes(Protection):
         self._gains, self._small = TaskTensors("gain"), TaskTensors("kept")
         self._importance = {name: torch.zeros_like(gain.detach()) for name, gain in self._gain.items()}
         self._shown_nodes: dict[str, Tensor] = {}
-        self._begun, self._epoch = torch.tensor(True), 0
+        self._begun, self._epoch = torch.tensor(True), -1  # unknown until a task is learned
+        self._cut_short: int | None = None  # epochs of the task learned last, if they were too few; not saved
         self._places = NodePlaces(network.graph, network.state)
         replace_tensors_in_forward(network.model, sorted({*self._own, *self._places.names}), self._computed)
 
@@ -183,12 +185,14 @@ class GatedNodes(Protection):
         from_first(fresh)
         for name, gain in self._gain.items():
             alive = (activation[name] > 0) & (gain.detach() != 0)
-            self._importance[name] = torch.where(alive, activation[name].to(gain.dtype), 0.0)
+            new = torch.where(alive, activation[name].to(gain.dtype), 0.0)
+            self._importance[name] = torch.maximum(self._importance[name], new)
             gain.detach().mul_(alive)
         self._gains.keep(learned.task, {name: gain.detach() for name, gain in self._gain.items()})
         self._small.keep(learned.task, self._small_tensors())
         self._reinitialise(fresh)
-        self._begun, self._epoch = torch.tensor(False), 0
+        self._cut_short = self._epoch if 0 <= self._epoch < self._method.end else None
+        self._begun, self._epoch = torch.tensor(False), -1
 
     @torch.no_grad()
     def _reinitialise(self, fresh: Mapping[str, Tensor]) -> None:
@@ -224,7 +228,16 @@ class GatedNodes(Protection):
         last = tasks[list(tasks)[-1]] if tasks else {}
         idle = [name for name, count in last.items() if not count]
         taken = used_by_any(uses.values(), self._gain)
-        return Usage(taken, tasks=tasks, idle=idle, relief="a smaller first or more", revival="a larger first or more")
+        unfinished = (
+            ""
+            if self._cut_short is None
+            else (
+                f"ended after epoch {self._cut_short}, before its nodes were cut to the budget "
+                f"(end={self._method.end}), and keeps more: take a smaller end, or train longer"
+            )
+        )
+        relief, revival = "a smaller first or more", "a larger first or more"
+        return Usage(taken, tasks=tasks, idle=idle, unfinished=unfinished, relief=relief, revival=revival)
 
     @property
     def exact(self) -> bool:
@@ -238,7 +251,7 @@ class GatedNodes(Protection):
         self._shown_nodes = {name: gain != 0 for name, gain in self._gains.shown.items()}
 
     def importance(self) -> dict[str, Tensor]:
-        """Average activation on the task learned last, by layer: ``(num_nodes,)``; 0 for nodes that it does not use."""
+        """Largest average activation on a task that uses the node, by layer: ``(num_nodes,)``; 0 where none does."""
         return dict(self._importance)
 
     def tensors(self) -> dict[str, Tensor]:
