@@ -21,7 +21,7 @@ def frozen_tensors(network: Network, important: Mapping[str, Tensor], tasks: Ite
         important: By layer, bool, shape ``(num_nodes,)``.
         tasks: Numbers of the learned tasks.
     """
-    names = sorted(network.graph.own_heads(tasks) | set(network.graph.shared))
+    names = sorted(network.graph.own_heads(tasks) | {*network.graph.shared, *network.graph.ignored})
     layers, state = network.graph.layers, network.state
     rows = [gather(layer.incoming + layer.statistics, state)[important[layer.name]] for layer in layers]
     rest = [gather([piece], state) for piece in network.graph.rest]

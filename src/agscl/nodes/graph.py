@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, fx
@@ -108,7 +109,7 @@ class NodeGraph:
         origin: Which call was traced, and how.
         rest: Positions that no node owns of tensors of which nodes own others, such as the model's input's share of
             a norm layer behind a concatenation: ``index`` has shape ``(1, k)``. They are shared as well.
-        ignored: Parameters and buffers of modules that were left out.
+        ignored: Names in the state of ignored modules, and of what flows into them; frozen once a task is learned.
     """
 
     layers: tuple[NodeLayer, ...]
@@ -119,6 +120,11 @@ class NodeGraph:
     rest: tuple[Slice, ...] = ()
     ignored: tuple[str, ...] = ()
     origin: Origin | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickled without the modules that have run the probe: these hold the model."""
+        self.probe.owning_module = None
+        return dict(vars(self))
 
     @property
     def num_nodes(self) -> int:
@@ -153,8 +159,8 @@ class NodeGraph:
         for title, names in [
             ("heads", [head.name for head in self.heads]),
             ("shared by all nodes", [*self.shared, *map(_positions, self.rest)]),
+            ("ignored, frozen once a task is learned", self.ignored),
             ("never used by the forward", self.unreached),
-            ("left out", self.ignored),
         ]:
             if names:
                 lines.append(f"{title}: {', '.join(names)}")

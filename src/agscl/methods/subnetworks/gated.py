@@ -36,7 +36,7 @@ from agscl.processes import from_first
 
 from .gates import NodePlaces, frozen_by_each, used_by_any
 from .kept import TaskTensors, add_parameters, tasks_in
-from .replaced_tensors import replace_tensors_in_forward
+from .replaced_tensors import replace_tensors_in_forward, require_no_ignored
 
 PREFIX = "node_gain"
 """What the names of the gains' parameters begin with, one a layer."""
@@ -88,6 +88,7 @@ class GatedAGSCL:
             ValueError: If it has some already, or a layer cannot be re-initialised.
         """
         check_initialisers(network.model, network.graph)
+        require_no_ignored(network)
         return GatedNodes(self, network)
 
     def excess(self, epoch: int) -> float:
@@ -134,7 +135,7 @@ class GatedNodes(Protection):
             with torch.no_grad():
                 for gain in self._gain.values():
                     gain.fill_(1.0)
-                    task.optimizer.state.pop(gain, None)  # what it remembers of the last task's
+            task.forget(self._gain.values())
             self._begun = torch.tensor(True)
         used = used_by_any(self._uses(), self._gain)
         opened = {name: (gain.detach() != 0).to(gain.dtype) for name, gain in self._gain.items()}

@@ -9,6 +9,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from agscl.methods.method import Network
+
 Make = Callable[[str, nn.Module, Tensor], Tensor]
 """Maps a parameter's or buffer's name, its module, and its own value to the tensor to compute with."""
 
@@ -40,6 +42,22 @@ def replace_tensors_in_forward(model: nn.Module, names: Iterable[str], make: Mak
         module.register_forward_hook(partial(_take_back, own), always_call=True)
 
 
+def require_no_ignored(network: Network) -> None:
+    """Refuse a network with ignored modules to a method that replaces tensors.
+
+    What such a module does is not known; it may read its parts' tensors past their forward, as torch's transformer
+    layers do in eval mode, and so not get the replacement.
+
+    Raises:
+        ValueError: If there are any.
+    """
+    if network.graph.ignored:
+        raise ValueError(
+            f"this method gives each task tensors of its own, and the ignored {network.graph.ignored[0]!r} may be read "
+            "past them; leave ignore= out, or use AGS-CL or HAT"
+        )
+
+
 def has_replaced_tensors(model: nn.Module) -> bool:
     """Whether something in a model computes with other tensors than its own.
 
@@ -53,6 +71,11 @@ def has_replaced_tensors(model: nn.Module) -> bool:
 
 
 def _put(names: list[str], make: Make, own: dict[str, Tensor], module: nn.Module, args: Any) -> None:
+    if getattr(module, "_is_replica", False):
+        raise ValueError(
+            "nn.DataParallel cannot replicate a model whose weights are masked, gated or kept by task: "
+            "call the model on one device, or with DistributedDataParallel"
+        )
     for name in names:
         local = name.rpartition(".")[2]
         own[local] = _tensors(module, local)[local]

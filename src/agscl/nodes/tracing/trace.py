@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 from agscl.nodes.graph import NodeGraph
 from agscl.nodes.rules import FUNCTIONS, METHODS, MODULES, QUALIFIED, Rule
 
-from .assemble import assemble
+from .assemble import assemble, deep_heads
 from .call import Call, TraceError
 from .calls import Form, Origin, form_of
 from .labels import HEAD, HeadLabel, Label, ParameterLabel
@@ -48,9 +48,11 @@ def trace(
         example_inputs: A batch for ``model(*example_inputs)``; a single tensor stands for itself. Two samples do.
             Numbers and strings among them, the number of a task say, are constants of the graph.
         heads: Names of the modules that only consume nodes and make the outputs. By default the modules whose
-            outputs nothing else reads; a list or dict of such modules holds one head per task, in order.
+            outputs nothing else reads; a list or dict of such modules holds one head per task, in order, also where
+            these have hidden layers of their own.
         rules: Rules of your own, by module type or function; they come before the built-in ones.
-        ignore: Names of modules to leave out: nothing in them is protected, and what flows into them is no node.
+        ignore: Names of modules to leave out. What is in them, and what flows into them, is no node: it learns with the
+            first task and is then frozen as a whole.
 
     Raises:
         TraceError: If an operation has no rule or the forward cannot be followed; it names the place and the way
@@ -98,7 +100,10 @@ def _trace(model: nn.Module, values: Sequence[Any], origin: Origin) -> NodeGraph
             raise
         except Exception as error:
             raise ValueError(f"the example inputs do not fit the model: {_cause(error)}") from error
-    return replace(assemble(model, graph, labeller.ledger, origin.heads, origin.ignore), origin=origin)
+    found = assemble(model, graph, labeller.ledger, origin.heads, origin.ignore)
+    if origin.heads is None and (deep := deep_heads(model, found)):
+        return _trace(model, values, replace(origin, heads=deep))
+    return replace(found, origin=origin)
 
 
 class _Labeller(fx.Interpreter):
