@@ -152,7 +152,7 @@ class ActiveNetwork:
         """Find out what is active now."""
         network = self._network
         generator = torch.Generator().manual_seed(0)
-        inputs = random_inputs((value[:2] if isinstance(value, Tensor) else value for value in args), generator)
+        inputs = random_inputs(tuple(value[:2] if isinstance(value, Tensor) else value for value in args), generator)
         inactive = self._interrupted
         if not inactive and self._unpenalised:
             found = inactive_nodes(network, self._task.optimizer, inputs)
@@ -210,7 +210,7 @@ def inactive_nodes(network: Network, optimizer: Optimizer, inputs: tuple[Any, ..
     Returns:
         By layer, bool, shape ``(num_nodes,)``.
     """
-    silent = zero_readings(plain_copy(network.model), network.graph, inputs)
+    silent = zero_readings(plain_copy(network.model), network.graph, (inputs, {}))
     sources: Any = network.graph.probe.output_node().args[0]
     state = network.state
     momentum: dict[str, Tensor] = {}  # the largest magnitude in the optimizer's memory of past gradients, if it has any

@@ -6,9 +6,11 @@ import inspect
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from .graph import NodeGraph
+from .tracing.exported import on_model
 
 
 class Activity:
@@ -31,7 +33,7 @@ class Activity:
     """
 
     def __init__(self, model: nn.Module, graph: NodeGraph) -> None:
-        self._probe = fx.GraphModule(model, graph.probe)
+        self._probe = on_model(model, graph.probe, graph.constants)
         self._signature = inspect.signature(model.forward)
         self._inputs = [str(node.target) for node in graph.probe.nodes if node.op == "placeholder"]
         self._layers = graph.layers
@@ -43,6 +45,11 @@ class Activity:
     def observe(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Add one batch: the arguments of a call of the model."""
         given = self._signature.bind(*args, **kwargs).arguments
+        if missing := [name for name in self._inputs if name not in given]:
+            raise ValueError(f"the model was traced with the argument {missing[0]!r}; call it with that as well")
+        extra = [name for name in given if name not in self._inputs]
+        if new := [name for name in extra if any(isinstance(leaf, Tensor) for leaf in tree_leaves(given[name]))]:
+            raise ValueError(f"the model was traced without the argument {new[0]!r}; give it in example_inputs as well")
         outputs = self._probe(*(given[name] for name in self._inputs))
         for number, keep in self._keep.items():
             magnitude = outputs[number].abs()
@@ -50,7 +57,7 @@ class Activity:
             each = magnitude.mean(positions, dtype=torch.float64) if positions else magnitude.double()
             total = each.sum(0).flatten()
             self._sums[number] = self._sums.get(number, torch.zeros_like(total)) + total
-        self._samples += len(given[self._inputs[0]])
+        self._samples += len(next(leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)))
 
     def means(self) -> dict[str, Tensor]:
         """Average activation of each layer's nodes, by layer name, float32, shape ``(num_nodes,)``.

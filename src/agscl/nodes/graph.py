@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal
 
 import torch
 from torch import Tensor, fx
@@ -49,7 +50,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class NodeLayer:
-    """Nodes that share their producers and consumers: the neurons or channels of one layer.
+    """Nodes that share their producers and consumers: the neurons or channels of one layer, or heads of attention.
 
     Attributes:
         name: The first producer's module name.
@@ -58,6 +59,7 @@ class NodeLayer:
         outgoing: What leaves it: columns of the weights that read it, those of heads included.
         statistics: Running statistics that belong to it.
         readings: Where its activation is measured.
+        kind: "nodes", or "stream" for a residual stream that a norm ties: one node, which every task uses.
     """
 
     name: str
@@ -66,6 +68,7 @@ class NodeLayer:
     outgoing: tuple[Slice, ...]
     statistics: tuple[Slice, ...] = ()
     readings: tuple[Reading, ...] = ()
+    kind: Literal["nodes", "stream"] = "nodes"
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,7 @@ class NodeGraph:
         shared: Names in the state that no node owns, such as the affine pair of a norm layer on the input.
         unreached: Parameters that the traced forward never uses.
         probe: fx graph that maps the model's inputs to the activations named by the readings.
+        constants: Tensors that the probe uses and the model does not hold, by name.
     """
 
     layers: tuple[NodeLayer, ...]
@@ -108,6 +112,7 @@ class NodeGraph:
     shared: tuple[str, ...]
     unreached: tuple[str, ...]
     probe: fx.Graph
+    constants: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def num_nodes(self) -> int:
@@ -136,7 +141,7 @@ class NodeGraph:
     def __str__(self) -> str:
         lines = [f"{self.num_nodes} nodes in {len(self.layers)} layers"]
         for layer in self.layers:
-            lines.append(f"{layer.name}: {layer.num_nodes} nodes")
+            lines.append(f"{layer.name}: {'a stream' if layer.kind == 'stream' else f'{layer.num_nodes} nodes'}")
             lines.append(f"    in   {', '.join(map(_positions, layer.incoming))}")
             lines.append(f"    out  {', '.join(map(_positions, layer.outgoing))}")
         for title, names in [

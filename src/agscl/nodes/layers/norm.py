@@ -9,41 +9,54 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from agscl.nodes.tracing.call import Call
-from agscl.nodes.tracing.labels import AnyLabel, Label
+from agscl.nodes.tracing.labels import AnyLabel, Label, compress
 
 from .kind import LayerKind, Magnitude, Sums
 
 
-def batch_norm(call: Call) -> AnyLabel:
+def batch_norm(call: Call) -> Any:
     """Batch and instance norm: every channel for itself."""
     call.own(call.ledger.incoming, call.argument("weight", 3), call.argument("bias", 4))
     call.own(call.ledger.statistics, call.argument("running_mean", 1), call.argument("running_var", 2))
-    return call.elementwise()
+    return call.elementwise() if isinstance(call.value, Tensor) else (call.elementwise(), None, None)
 
 
 def group_norm(call: Call) -> AnyLabel:
     """Channels normalised together cannot be cut or frozen apart: a group of them is one node."""
     if isinstance(call.label, Label):
-        for group in call.along(call.label, 1, call.value.shape[1]).chunk(call.argument("num_groups", 1)):
+        groups = call.along(call.label, 1, call.value.shape[1]).chunk(call.argument("num_groups", 1))
+        for group in groups:
             call.ledger.units.tie(group)
+        if len(groups) == 1:
+            call.mark_stream(call.ledger.units.roots(groups[0][:1]))
     call.own(call.ledger.incoming, call.argument("weight", 2), call.argument("bias", 3))
     return call.elementwise()
 
 
 def layer_norm(call: Call) -> AnyLabel:
-    """All that is normalised together is one node."""
-    label, pair = call.label, [call.argument("weight", 2), call.argument("bias", 3)]
+    """All that is normalised together is one node.
+
+    Where nodes differ along other dimensions (the heads behind a norm of queries), the scale serves them all and
+    belongs to none.
+    """
+    label, pair = call.units, [call.argument("weight", 2), call.argument("bias", 3)]
     if not isinstance(label, Label):
         call.own(call.ledger.incoming, *pair)
         return label
-    if any(size != 1 for size in label.ids.shape[: -len(call.argument("normalized_shape", 1))]):
-        raise call.refusal("its scale serves positions that hold different nodes")
-    call.ledger.units.tie(label.ids.flatten())
-    if not call.in_head:
-        for tensor in [tensor for tensor in pair if tensor is not None]:
-            ids = label.ids.flatten()[:1].expand(tensor.shape[0])
-            call.ledger.enter(call.ledger.incoming, call.place(tensor, 0), ids)
-    return call.elementwise()
+    ids = call.lifted(label, call.args[0])
+    line = ids
+    for dim in range(ids.ndim - len(call.argument("normalized_shape", 1)), ids.ndim):
+        line = line.narrow(dim, 0, 1)
+    call.ledger.units.unify(line.expand_as(ids), ids)
+    line = compress(call.ledger.units.roots(line))
+    if ids.shape != line.shape:
+        call.mark_stream(line)
+    for tensor in [tensor for tensor in pair if tensor is not None and not call.in_head]:
+        if line.numel() == 1:
+            call.ledger.enter(call.ledger.incoming, call.place(tensor, 0), line.flatten().expand(tensor.shape[0]))
+        else:
+            call.ledger.serve(call.place(tensor, 0)[0], tensor.shape, line)
+    return replace(call.labelled(line), scores=label.scores)
 
 
 def prelu(call: Call) -> AnyLabel:
@@ -73,7 +86,7 @@ def _on_all_channels(layer: Any, channels: Tensor | None, x: Tensor) -> Tensor:
 BATCH_NORM = LayerKind(
     types=(nn.BatchNorm1d, nn.BatchNorm2d, nn.modules.batchnorm._BatchNorm),
     rule=batch_norm,
-    functions="batch_norm",
+    functions="batch_norm _native_batch_norm_legit_no_training",
     elsewhere=("torchvision.ops.misc.FrozenBatchNorm2d",),
     fit=lambda layer: {"num_features": len(layer.running_mean if layer.weight is None else layer.weight)},
     grows=lambda layer: True,

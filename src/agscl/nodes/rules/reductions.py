@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
-import torch
-from torch import nn
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor, nn
 
 from agscl.nodes.tracing.call import Call, Rule
 from agscl.nodes.tracing.labels import AnyLabel, Label
 
+from .elementwise import combines, tied_along
+
 
 def reduces(call: Call) -> AnyLabel:
     """Mean, sum or maximum over dimensions: nodes that end up in one value are one node."""
-    label = call.label
+    label = call.units
     if not isinstance(label, Label):
         return label
     dim, keepdim = call.argument("dim", 1), call.argument("keepdim", 2) or False
-    dims = tuple(range(label.ids.ndim)) if dim is None else (dim,) if isinstance(dim, int) else tuple(dim)
-    ids = label.ids
-    for reduced in dims:
-        first = ids.narrow(reduced, 0, 1)
-        call.ledger.units.unify(first.expand_as(ids), ids)
-        ids = first
-    tied = not torch.equal(ids.expand_as(label.ids), label.ids)
-    return Label(ids.amax(dims, keepdim=keepdim), frozenset({call.node}) if tied else label.sources)
+    dims = tuple(range(label.ids.ndim)) if dim is None or dim == [] else (dim,) if isinstance(dim, int) else tuple(dim)
+    before = call.lifted(label, call.args[0])
+    ids = tied_along(call, label, dims)
+    made = call.labelled(ids.amax(dims, keepdim=keepdim))
+    return replace(made, sources=made.sources if ids.shape != before.shape else label.sources or made.sources)
+
+
+def extremes(call: Call) -> Any:
+    """The largest or smallest: of two tensors, of all, or along a dimension with its place."""
+    if isinstance(call.value, Tensor):
+        return combines(call) if len(call.operands()) > 1 else reduces(call)
+    return (reduces(call), None) if isinstance(call.units, Label) else call.label
 
 
 def local_response_norm(call: Call) -> AnyLabel:
     """Neighbouring channels are normalised together, and so all of them hang together."""
-    label = call.label
+    label = call.units
     if isinstance(label, Label):
         call.ledger.units.tie(call.along(label, 1, call.value.shape[1]))
     return call.elementwise()
@@ -35,4 +43,8 @@ def local_response_norm(call: Call) -> AnyLabel:
 
 MODULES: dict[type[nn.Module], Rule] = {nn.LocalResponseNorm: local_response_norm}
 
-NAMES: dict[Rule, str] = {reduces: "mean sum amax amin", local_response_norm: "local_response_norm"}
+NAMES: dict[Rule, str] = {
+    reduces: "mean sum amax amin var std linalg_vector_norm logsumexp prod",
+    extremes: "max min",
+    local_response_norm: "local_response_norm",
+}

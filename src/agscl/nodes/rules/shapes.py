@@ -3,43 +3,86 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch._ops import OpOverload
+from torch.nn import functional as F
 from torch.nn.modules import padding, pooling
 
 from agscl.nodes.tracing.call import Call, Rule
-from agscl.nodes.tracing.labels import AnyLabel, Label, compress, fill
+from agscl.nodes.tracing.labels import HEAD, AnyLabel, HeadLabel, Label, ParameterLabel, labels_in
+from agscl.nodes.tracing.ledger import NO_UNIT
 
 
 def moves(call: Call) -> Any:
-    """Elements only change places: do the same with their ids."""
+    """Elements only change places: do the same with their ids, or with the positions of a parameter.
+
+    What a parameter used by itself (a class token, say) is joined with makes units of its positions.
+    """
     labels = call.labels
-    if not any(isinstance(label, Label) for label in labels):
-        return labels[0] if labels else None
-    if not all(isinstance(label, Label) for label in labels):
-        raise call.refusal("it joins nodes with a parameter or a head's output")
-    args, kwargs = _ids(call.args, call.label_args), _ids(call.kwargs, call.label_kwargs)
-    if call.node.op == "call_method":
-        moved = getattr(args[0], str(call.node.target))(*args[1:], **kwargs)
-    else:
-        moved = call.operation(*args, **kwargs)
+    if not labels:
+        return None
+    if any(isinstance(label, HeadLabel) for label in labels):
+        if any(isinstance(label, Label) for label in labels):
+            raise call.refusal("it joins nodes with a head's output")
+        return HEAD
+    parameter = labels[0]
+    if isinstance(parameter, ParameterLabel) and _num_tensors((call.args, call.kwargs)) == 1:
+        return _each(_moved(call, lambda label, value: parameter.positions), lambda part: replace(parameter, view=part))
+    moved = _moved(call, lambda label, value: call.lifted(label, value).expand(value.shape))
     sources = frozenset(source for label in labels if isinstance(label, Label) for source in label.sources)
-    if isinstance(moved, Tensor):
-        return Label(compress(moved), sources)
-    return tuple(Label(compress(part), sources) for part in moved)
+
+    scores = any(isinstance(label, Label) and label.scores for label in labels)
+
+    def labelled(part: Tensor) -> Label:
+        made = call.labelled(part)
+        return replace(made, sources=sources or made.sources, scores=scores)
+
+    return _each(moved, labelled)
+
+
+def no_nodes(call: Call) -> AnyLabel:
+    """Numbers that have nothing to do with the input but its shape."""
+    return None
 
 
 def item(call: Call) -> Any:
     """A part of a tensor, or one of several results."""
     several = isinstance(call.args[0], list | tuple) and call.label_args[0] is not None
-    return call.label_args[0][call.args[1]] if several else moves(call)
+    if not several:
+        return indexes(call) if isinstance(call.args[0], Tensor) else moves(call)
+    label = call.label_args[0][call.args[1]]
+    first = call.args[1] == 0  # of several results the first alone has the samples in its first dimension
+    return call.labelled(label.ids) if first and isinstance(label, Label) and not label.sources else label
+
+
+def indexes(call: Call) -> Any:
+    """Elements chosen by tensors of positions.
+
+    Where the positions come from the model's input any of them may be chosen, and all along that dimension is one node.
+    """
+    label, value = call.label, call.args[0]
+    if not isinstance(label, Label | ParameterLabel):
+        return label
+    if any(other is not None for other in labels_in(call.label_args[1:]) + labels_in(call.label_kwargs)):
+        raise call.refusal("it chooses by what nodes say")
+    for dim in _chosen_by_input(call):
+        ids = call.lifted(label, value)
+        call.ledger.units.unify(ids.narrow(dim, 0, 1).expand_as(ids), ids)
+        label = call.labelled(ids)
+    if isinstance(label, ParameterLabel):
+        return _each(_indexed(call, label.positions), lambda part: replace(label, view=part))
+    made = call.labelled(_indexed(call, call.lifted(label, value).expand(value.shape).contiguous()))
+    return replace(made, sources=label.sources or made.sources, scores=label.scores)
 
 
 def resizes(call: Call) -> AnyLabel:
     """Pooling, interpolation, padding: positions change, channels do not."""
-    label = call.label
+    label = call.units
     if not isinstance(label, Label):
         return label
     kept = isinstance(call.value, Tensor) and call.value.shape[:2] == call.args[0].shape[:2]
@@ -48,15 +91,82 @@ def resizes(call: Call) -> AnyLabel:
     return label
 
 
-def _ids(values: Any, labels: Any) -> Any:
-    """The arguments of an operation with every tensor replaced by the ids at its positions."""
-    if isinstance(values, Tensor):
-        return fill(labels, values).contiguous()
+def pads(call: Call) -> AnyLabel:
+    """Zeros around positions; where nodes differ along a padded dimension, the new ones hold none."""
+    label = call.units
+    if not isinstance(label, Label):
+        return label
+    sizes, mode = call.argument("pad", 1), call.argument("mode", 2) or "constant"
+    ids = call.lifted(label, call.args[0])
+    dims = [ids.ndim - 1 - i // 2 for i, size in enumerate(sizes) if size]
+    if any(ids.shape[dim] > 1 for dim in dims):
+        if mode != "constant" or call.argument("value", 3):
+            raise call.refusal("it pads a dimension of nodes with something else than zeros")
+        ids = F.pad(ids.expand(call.args[0].shape), sizes, value=NO_UNIT)
+    return replace(call.labelled(ids), sources=label.sources, scores=label.scores)
+
+
+def _moved(call: Call, ids_of: Callable[[AnyLabel, Tensor], Tensor]) -> Any:
+    """The operation on ids in the place of tensors."""
+
+    def ids(value: Any, label: Any) -> Any:
+        if isinstance(value, Tensor):
+            return ids_of(label, value).contiguous()
+        if isinstance(value, Mapping):
+            return {key: ids(member, label[key]) for key, member in value.items()}
+        if isinstance(value, list | tuple):
+            return type(value)(ids(member, other) for member, other in zip(value, label, strict=True))
+        return value
+
+    args, kwargs = ids(call.args, tuple(call.label_args)), ids(call.kwargs, call.label_kwargs)
+    if call.node.op == "call_method":
+        return getattr(args[0], str(call.node.target))(*args[1:], **kwargs)
+    return call.operation(*args, **kwargs)
+
+
+def _indexed(call: Call, ids: Tensor) -> Tensor:
+    if call.node.op == "call_method":
+        return getattr(ids, str(call.node.target))(*call.args[1:], **call.kwargs)  # type: ignore[no-any-return]
+    return call.operation(ids, *call.args[1:], **call.kwargs)  # type: ignore[no-any-return]
+
+
+def _chosen_by_input(call: Call) -> list[int]:
+    """Dimensions along which the operation chooses by positions that come from the model's input."""
+    value = call.args[0]
+    if all(node in call.fixed for node in call.node.all_input_nodes[1:]):
+        return []
+    if call.name in ("gather", "index_select"):
+        return [call.argument("dim", 1) % value.ndim]
+    keys = call.args[1] if isinstance(call.args[1], list | tuple) else [call.args[1]]
+    wanted = sum(key.ndim if _is_mask(key) else 1 for key in keys if key is not Ellipsis and key is not None)
+    dims: list[int] = []
+    dim = 0
+    for key in keys:
+        if key is Ellipsis:
+            dim += value.ndim - wanted
+        elif isinstance(key, Tensor):
+            width = key.ndim if _is_mask(key) else 1
+            dims += range(dim, dim + width)
+            dim += width
+        elif key is not None or isinstance(call.operation, OpOverload):  # to ATen None is a whole dimension
+            dim += 1
+    return dims
+
+
+def _is_mask(key: Any) -> bool:
+    return isinstance(key, Tensor) and key.dtype in (torch.bool, torch.uint8)
+
+
+def _each(moved: Any, label: Callable[[Tensor], AnyLabel]) -> Any:
+    return label(moved) if isinstance(moved, Tensor) else tuple(map(label, moved))
+
+
+def _num_tensors(values: Any) -> int:
     if isinstance(values, Mapping):
-        return {key: _ids(value, labels[key]) for key, value in values.items()}
+        values = list(values.values())
     if isinstance(values, list | tuple):
-        return type(values)(_ids(value, label) for value, label in zip(values, labels, strict=True))
-    return values
+        return sum(map(_num_tensors, values))
+    return int(isinstance(values, Tensor))
 
 
 MODULES: dict[type[nn.Module], Rule] = {
@@ -73,10 +183,18 @@ MODULES: dict[type[nn.Module], Rule] = {
 
 NAMES: dict[Rule, str] = {
     moves: "flatten unflatten view reshape permute transpose swapaxes movedim squeeze unsqueeze cat concat stack"
-    " chunk split tensor_split unbind expand narrow select roll flip channel_shuffle",
+    " chunk split tensor_split unbind expand narrow select roll flip channel_shuffle repeat tile repeat_interleave t"
+    " ravel squeeze_ unsqueeze_ rot90 fliplr flipud diagonal unfold pixel_shuffle pixel_unshuffle"
+    " expand_as view_as reshape_as slice alias split_with_sizes unsafe_split unsafe_chunk _unsafe_view as_strided"
+    " numpy_T matrix_H mT adjoint slice_scatter select_scatter transpose_",
+    no_nodes: "zero zero_ zeros_like ones_like full_like empty_like rand_like randn_like new_zeros new_ones new_full"
+    " new_empty size dim numel",
+    indexes: "index index_select gather",
+    pads: "pad constant_pad_nd",
     resizes: "max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d lp_pool1d lp_pool2d"
     " adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d adaptive_avg_pool1d adaptive_avg_pool2d"
-    " adaptive_avg_pool3d interpolate pad",
+    " adaptive_avg_pool3d interpolate upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_linear1d"
+    " upsample_bilinear2d upsample_bicubic2d upsample_trilinear3d _upsample_bilinear2d_aa _upsample_bicubic2d_aa",
 }
 
 OPERATORS: dict[Any, Rule] = {operator.getitem: item}

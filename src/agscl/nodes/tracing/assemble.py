@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import fx, nn
 from agscl.nodes.graph import Head, NodeGraph, NodeLayer, Reading, Slice
 
 from .call import TraceError
-from .ledger import NO_UNIT, Ledger
+from .ledger import Ledger
 
 _ROLES = ("incoming", "outgoing", "statistics")
 
@@ -22,14 +22,20 @@ _Unit = dict[tuple[str, Any, int], list[int]]
 
 
 def assemble(
-    model: nn.Module, graph: fx.Graph, ledger: Ledger, head_names: tuple[str, ...] | None, num_inputs: int
+    model: nn.Module, graph: fx.Graph, ledger: Ledger, head_names: tuple[str, ...] | None, inputs: Sequence[fx.Node]
 ) -> NodeGraph:
     """The node graph of a labelled trace; heads are inferred where none are named."""
-    units = _collect(ledger)
+    try:
+        ledger.settle()
+    except ValueError as error:
+        raise TraceError(f"cannot trace the model: {error}") from error
+    units, bare = _collect(ledger), ledger.elements.keys()
     exposed = {unit for ids in ledger.exposed for unit in ledger.units.roots(ids).tolist()}
     makers = {unit for unit, entries in units.items() if {"incoming", "outgoing"} <= {role for role, _, _ in entries}}
+    _require_read_by_heads(ledger, units, makers)
     if head_names is None:
-        head_names = _head_modules(model, [entries for unit, entries in units.items() if unit not in makers])
+        made = [entries for unit, entries in units.items() if unit not in makers]
+        head_names = _head_modules(model, [entries for entries in made if not _names_in(entries) <= bare])
     heads = []
     for name in head_names:
         module = model.get_submodule(name)
@@ -38,10 +44,11 @@ def assemble(
         whole = tuple(f"{name}.{local}" for local, _ in module.named_parameters())
         heads.append(Head(name, tuple(map(tuple, tasks)), whole))
     called = {name for name, _ in ledger.outgoing}
-    nodes, device = [units[unit] for unit in sorted(makers - exposed)], next(model.parameters()).device
+    nodes, device = {unit: units[unit] for unit in sorted(makers - exposed)}, next(model.parameters()).device
     layers = [
         replace(layer, outgoing=_outgoing(model, layer, heads, called)) for layer in _layers(nodes, ledger, device)
     ]
+    _require_untied(layers, {name for head in heads for name in head.parameters})
     reached = {piece.parameter for layer in layers for piece in layer.incoming + layer.outgoing} | ledger.shared
     reached |= {name for head in heads for name in head.parameters} | {name for name, _ in ledger.incoming}
     return NodeGraph(
@@ -49,8 +56,30 @@ def assemble(
         heads=tuple(heads),
         shared=tuple(sorted(ledger.shared)),
         unreached=tuple(sorted({name for name, _ in model.named_parameters()} - reached)),
-        probe=_probe(graph, list(ledger.readings), num_inputs),
+        probe=_probe(graph, list(ledger.readings), inputs),
     )
+
+
+def _names_in(entries: _Unit) -> set[str]:
+    return {name for role, name, _ in entries if role == "incoming"}
+
+
+def _require_untied(layers: list[NodeLayer], head_parameters: set[str]) -> None:
+    """Refuse a parameter that makes nodes and is part of a head: it cannot be frozen and go on learning."""
+    for name in sorted({piece.parameter for layer in layers for piece in layer.incoming} & head_parameters):
+        raise TraceError(f"{name!r} makes nodes and is part of a head: give each its own")
+
+
+def _require_read_by_heads(ledger: Ledger, units: dict[int, _Unit], makers: set[int]) -> None:
+    """Refuse nodes that are an output of the model: what leaves them for it cannot be cut."""
+    for unit in {unit for ids in ledger.outputs for unit in ledger.units.roots(ids).flatten().tolist()} & makers:
+        incoming, outgoing = (
+            [name for role, name, _ in units[unit] if role == wanted] for wanted in ("incoming", "outgoing")
+        )
+        raise TraceError(
+            f"nodes made by {incoming[0]!r} are an output of the model and {outgoing[0]!r} reads them as well: let the "
+            "forward return what heads make alone (no features, hidden states or cache: use_cache=False)"
+        )
 
 
 def _collect(ledger: Ledger) -> dict[int, _Unit]:
@@ -64,17 +93,17 @@ def _collect(ledger: Ledger) -> dict[int, _Unit]:
         for position, unit in enumerate(ledger.units.roots(ledger.labels[node].flatten()).tolist()):
             if unit in wanted:
                 units[unit]["readings", node, 0].append(position)
-    units.pop(NO_UNIT, None)
-    return units
+    return {unit: entries for unit, entries in units.items() if unit >= 0}
 
 
-def _layers(units: list[_Unit], ledger: Ledger, device: torch.device) -> Iterator[NodeLayer]:
+def _layers(units: dict[int, _Unit], ledger: Ledger, device: torch.device) -> Iterator[NodeLayer]:
     """Layers of units that occur alike, each named after the module of its first producer."""
+    streams = {unit for ids in ledger.streams for unit in ledger.units.roots(ids).tolist()}
     alike: dict[tuple[object, ...], list[_Unit]] = defaultdict(list)
-    for unit in units:
-        alike[tuple((entry, len(positions)) for entry, positions in unit.items())].append(unit)
+    for unit, places in units.items():
+        alike[unit in streams, *((entry, len(positions)) for entry, positions in places.items())].append(places)
     sources, layers_of = list(ledger.readings), Counter[str]()
-    for members in alike.values():
+    for (stream, *_), members in alike.items():
         entries: dict[str, list[Any]] = defaultdict(list)
         for role, source, dim in members[0]:
             index = torch.tensor([unit[role, source, dim] for unit in members], device=device)
@@ -85,6 +114,7 @@ def _layers(units: list[_Unit], ledger: Ledger, device: torch.device) -> Iterato
         yield NodeLayer(
             name=module if layers_of[module] == 1 else f"{module}#{layers_of[module]}",
             num_nodes=len(members),
+            kind="stream" if stream else "nodes",
             incoming=tuple(Slice(*entry) for entry in entries["incoming"]),
             outgoing=tuple(Slice(*entry) for entry in entries["outgoing"]),
             statistics=tuple(Slice(*entry) for entry in entries["statistics"]),
@@ -131,11 +161,11 @@ def _outgoing(model: nn.Module, layer: NodeLayer, heads: list[Head], called: set
     return tuple(pieces.values())
 
 
-def _probe(graph: fx.Graph, sources: list[fx.Node], num_inputs: int) -> fx.Graph:
+def _probe(graph: fx.Graph, sources: list[fx.Node], inputs: Sequence[fx.Node]) -> fx.Graph:
     """The part of the graph that computes the given operations from the inputs; they become its outputs."""
     probe = fx.Graph()
     copies: dict[fx.Node, fx.Node] = {}
-    needed = {*sources, *[node for node in graph.nodes if node.op == "placeholder"][:num_inputs]}
+    needed = {*sources, *inputs}
     for node in reversed(graph.nodes):
         if node in needed:
             needed.update(node.all_input_nodes)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Set
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
-from .labels import HEAD, AnyLabel, HeadLabel, Label, labels_in
-from .ledger import Ledger, Place
+from .labels import HEAD, AnyLabel, HeadLabel, Label, ParameterLabel, compress, labels_in
+from .ledger import NO_UNIT, TIED, Ledger, Part, Place
 
 
 class TraceError(ValueError):
     """A model that cannot be traced; the message names the module, the operation and the way out."""
+
+
+class UnfollowedError(TraceError):
+    """A forward that a front end cannot follow at all."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ class Call:
         value: The result, a real value.
         ledger: Where rules write what belongs to whom.
         name_of: A parameter's or buffer's name in the state dict, by identity.
+        fixed: Operations whose value depends on no input and no parameter, such as a range of positions.
         where: Path of the module the operation stands in, for error messages and names.
         in_head: Whether that module is a head, or part of one.
     """
@@ -44,6 +49,7 @@ class Call:
     value: Any
     ledger: Ledger
     name_of: Callable[[Tensor], str | None]
+    fixed: Set[fx.Node]
     where: str
     in_head: bool
 
@@ -59,18 +65,64 @@ class Call:
         return first
 
     @property
+    def units(self) -> AnyLabel:
+        """The label of the first input; of a parameter used by itself, its positions as units."""
+        label = self.label
+        if not isinstance(label, ParameterLabel):
+            return label
+        return Label(self.lifted(label, self.args[0] if self.args else next(iter(self.kwargs.values()))))
+
+    @property
     def labels(self) -> list[AnyLabel]:
         """The labels of all inputs that have one."""
         return labels_in(self.label_args) + labels_in(self.label_kwargs)
 
+    @property
+    def name(self) -> str:
+        """The operation's name, without what tells its overloads apart: ``"add"`` for ``aten.add.Tensor``."""
+        if isinstance(self.operation, torch._ops.OpOverload):
+            return self.operation._schema.name.split("::")[1]
+        return str(getattr(self.operation, "__name__", self.operation))
+
     def argument(self, name: str, position: int) -> Any:
-        """The value of an argument given by name or position; for a module, its attribute of that name."""
+        """The value of an argument given by name or position; for a module, its attribute of that name.
+
+        Operations of ATen know their arguments by name alone: their order is often another.
+        """
         if isinstance(self.operation, nn.Module):
             return getattr(self.operation, name, None)
+        if isinstance(self.operation, torch._ops.OpOverload):
+            schema = [argument.name for argument in self.operation._schema.arguments]
+            position = schema.index(name) if name in schema else len(self.args)
         return self.kwargs.get(name, self.args[position] if len(self.args) > position else None)
 
-    def place(self, tensor: Tensor, dim: int) -> tuple[str, int]:
-        """Where the positions of a parameter or buffer are entered in the ledger.
+    def operands(self) -> list[tuple[Tensor, AnyLabel]]:
+        """All tensors among the arguments with their labels."""
+        pairs = _paired((self.args, self.kwargs), (self.label_args, self.label_kwargs))
+        return [(value, label) for value, label in pairs if isinstance(value, Tensor)]
+
+    def label_of(self, tensor: Tensor) -> AnyLabel:
+        """The label of one of the arguments; a module's own parameter is one as a whole."""
+        for value, label in _paired((self.args, self.kwargs), (self.label_args, self.label_kwargs)):
+            if value is tensor:
+                return label
+        name = self.name_of(tensor)
+        return ParameterLabel(name, tensor.shape) if name and isinstance(tensor, nn.Parameter) else None
+
+    def lifted(self, label: AnyLabel, value: Tensor) -> Tensor:
+        """The unit at every position of a value, as it is known by now; broadcasts to the value.
+
+        The positions of a parameter that is used by itself are units of their own until they meet others.
+        """
+        if isinstance(label, ParameterLabel):
+            elements = self.ledger.elements_of(label.name, label.shape)
+            ids = elements if label.view is None else elements.flatten()[label.view]
+        else:
+            ids = label.ids if isinstance(label, Label) else torch.full((1,) * value.ndim, NO_UNIT)
+        return compress(self.ledger.units.roots(ids))
+
+    def place(self, tensor: Tensor, dim: int) -> Place:
+        """Where the positions of a whole parameter or buffer are entered in the ledger.
 
         Raises:
             TraceError: If the tensor is no parameter or buffer of the model (a parametrized weight, say).
@@ -79,6 +131,19 @@ class Call:
         if name is None:
             raise self.refusal("its weight is computed and not a parameter of the model")
         return name, dim
+
+    def axis(self, tensor: Tensor, dim: int) -> tuple[Place, Part]:
+        """Where the positions of a parameter, or of a block of one, along a dimension are entered in the ledger.
+
+        Raises:
+            TraceError: If the tensor is no such block.
+        """
+        label = self.label_of(tensor)
+        axes = label.axes() if isinstance(label, ParameterLabel) else None
+        if isinstance(label, ParameterLabel) and axes is not None:
+            own, index = axes[dim]
+            return (label.name, own), (label.shape[own], index)
+        return self.place(tensor, dim), (tensor.shape[dim], torch.arange(tensor.shape[dim]))
 
     def refusal(self, why: str) -> TraceError:
         """The error for what this operation does, with the way out."""
@@ -90,19 +155,43 @@ class Call:
         )
 
     def along(self, label: Label, dim: int, size: int) -> Tensor:
-        """Ids along one dimension of an input, shape ``(size,)``; they must not vary along the others.
+        """Ids along one dimension of an input, shape ``(size,)``.
+
+        What meets there at the other positions is one node, since one weight serves it.
 
         Raises:
-            TraceError: If positions along that dimension do not tell units apart.
+            TraceError: If nodes meet something that is none.
         """
-        dim %= label.ids.ndim
-        if any(n != 1 for other, n in enumerate(label.ids.shape) if other != dim):
-            raise self.refusal("it mixes positions that hold different nodes")
-        return label.ids.flatten().expand(size)
+        ids = compress(self.ledger.units.roots(label.ids))
+        line = ids
+        for other in [other for other in range(ids.ndim) if other != dim % ids.ndim]:
+            line = line.narrow(other, 0, 1)
+        if ids.shape != line.shape:
+            if ((ids < 0) != (line < 0)).any():
+                raise self.refusal("it mixes nodes and the model's input")
+            self.ledger.units.unify(line.expand_as(ids), ids)
+            line = compress(self.ledger.units.roots(line))
+            self.mark_stream(line)
+        return line.flatten().expand(size)
+
+    def mark_stream(self, ids: Tensor) -> None:
+        """Note that a unit is all its layer, if the ids are of one unit alone."""
+        if ids.numel() == 1 and int(ids) >= 0:
+            self.ledger.streams.append(ids.flatten())
 
     def elementwise(self) -> AnyLabel:
         """The label of a result computed element by element: units pass, and their activation can be read here."""
-        return Label(self.label.ids, frozenset({self.node})) if isinstance(self.label, Label) else self.label
+        label = self.label
+        return replace(self.labelled(label.ids), scores=label.scores) if isinstance(label, Label) else label
+
+    def labelled(self, ids: Tensor) -> Label:
+        """The label of a result that holds units in these places, whose activation can be read here.
+
+        It can where the first dimension is that of the samples. In attention, heads may be folded into it.
+        """
+        ids = compress(self.ledger.units.roots(ids))
+        readable = ids.ndim and ids.shape[0] == 1 and _is_floating(self.value)
+        return Label(ids, frozenset({self.node} if readable else ()))
 
     def made(self, ids: Tensor, dim: int) -> AnyLabel:
         """The label of a result whose dimension `dim` holds the given new units; in a head there are none."""
@@ -112,31 +201,53 @@ class Call:
 
     def consume(self, weight: Tensor, column_dim: int, input_dim: int) -> None:
         """Enter that a weight's positions along `column_dim` read the units along `input_dim` of the first input."""
-        label = self.label
+        label = self.units
+        if isinstance(label, HeadLabel):
+            if not self.in_head:
+                raise self.refusal("it works on a head's output without being part of a head")
+            return
+        if isinstance(label, Label) and label.scores:
+            raise self.refusal("a weight reads what a softmax of nodes gives, which is not zero where they are")
+        place, part = self.axis(weight, column_dim)
+        if place in self.ledger.incoming:
+            raise self.refusal(TIED.format(place[0]))
+        self.ledger.consumed.add(place)
         if isinstance(label, Label):
             ids = self.along(label, input_dim, weight.shape[column_dim])
-            self.read(self.place(weight, column_dim), ids)
+            self.ledger.enter(self.ledger.outgoing, place, ids, part)
             self.watch(label)
-        elif label is not None and not (isinstance(label, HeadLabel) and self.in_head):
-            raise self.refusal("it works on a parameter, or on a head's output without being part of a head")
+        else:
+            self.ledger.enter(self.ledger.outgoing, place, torch.full((weight.shape[column_dim],), NO_UNIT), part)
 
     def produce(self, weight: Tensor, row_dim: int, output_dim: int) -> AnyLabel:
         """New units along `output_dim` of the result, made by a weight's positions along `row_dim` and by the bias."""
         if self.in_head:
             return HEAD
-        ids = self.ledger.produce(self.place(weight, row_dim), weight.shape[row_dim])
+        place, (size, index) = self.axis(weight, row_dim)
+        ids = self.ledger.produce(place, size, index)
         if (bias := self.argument("bias", 2)) is not None:
-            self.ledger.enter(self.ledger.incoming, self.place(bias, 0), ids)
+            self.receive(bias, ids)
         return self.made(ids, output_dim)
+
+    def receive(self, vector: Tensor, ids: Tensor) -> None:
+        """Enter a vector, one entry a unit, as coming into these units."""
+        label = self.label_of(vector)
+        if isinstance(label, ParameterLabel) and (axes := label.axes()) and len(axes) == 1:
+            own, index = axes[0]
+            self.ledger.enter(self.ledger.incoming, (label.name, own), ids, (label.shape[own], index))
+        elif isinstance(label, Label | ParameterLabel):
+            self.ledger.units.unify(self.lifted(label, vector).expand_as(ids), ids)
+        elif label is None and self.name_of(vector) is None and isinstance(self.operation, nn.Module):
+            raise self.refusal("its weight is computed and not a parameter of the model")
 
     def own(self, entries: dict[Place, Tensor], *tensors: Tensor | None) -> None:
         """Enter per-channel tensors as belonging to the units of dimension 1; on the model's input nobody owns them."""
         for tensor in [tensor for tensor in tensors if tensor is not None and not self.in_head]:
-            name, dim = self.place(tensor, 0)
+            place, part = self.axis(tensor, 0)
             if isinstance(self.label, Label):
-                self.ledger.enter(entries, (name, dim), self.along(self.label, 1, tensor.shape[0]))
+                self.ledger.enter(entries, place, self.along(self.label, 1, tensor.shape[0]), part)
             else:
-                self.ledger.shared.add(name)
+                self.ledger.shared.add(place[0])
 
     def read(self, place: tuple[str, int], ids: Tensor) -> None:
         """Enter the units that a weight's positions read."""
@@ -144,11 +255,32 @@ class Call:
 
     def watch(self, label: Label) -> None:
         """Note where the activation of the units that this operation reads can be measured."""
-        if label.ids.shape[0] != 1:
+        ids = compress(self.ledger.units.roots(label.ids))
+        if ids.shape[0] != 1:
             raise self.refusal("the first dimension must be that of the samples")
         for source in sorted(label.sources):  # in the graph's order, so that means over them keep their bits
             before = self.ledger.readings.get(source, label.ids.flatten()[:0])
             self.ledger.readings[source] = torch.cat([before, label.ids.flatten()]).unique()
+
+
+def _is_floating(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()
+
+
+def _paired(values: Any, labels: Any) -> Iterator[tuple[Any, AnyLabel]]:
+    """All values in nested lists, tuples and dicts with their labels."""
+    if isinstance(values, dict):
+        values, labels = list(values.values()), list(labels.values())
+    if isinstance(values, list | tuple) and isinstance(labels, list | tuple):
+        for value, label in zip(values, labels, strict=True):
+            yield from _paired(value, label)
+    elif isinstance(labels, Label | ParameterLabel | HeadLabel) or labels is None:
+        yield values, labels
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error, or its kind."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 Rule = Callable[[Call], Any]

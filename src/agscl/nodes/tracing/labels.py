@@ -6,6 +6,7 @@ An operation that only moves elements is followed by applying that very operatio
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,17 +23,66 @@ class Label:
     Attributes:
         ids: Unit ids, as many dimensions as the value; size 1 where the unit does not depend on the position.
         sources: Operations whose outputs hold these units' activations, before any pooling or movement.
+        scores: Whether it is a softmax of units, which is not zero where they are: fit to weigh others, not to be read.
     """
 
     ids: Tensor
     sources: frozenset[fx.Node] = frozenset()
+    scores: bool = False
 
 
 @dataclass(frozen=True)
 class ParameterLabel:
-    """A parameter used directly by an operation, such as a learned scale."""
+    """A parameter, or a view of one, used directly by an operation, such as a learned scale.
+
+    Attributes:
+        name: Its name in the model.
+        shape: The parameter's own shape.
+        view: Which position of the flattened parameter stands where, shaped as the value; `None` for the whole.
+    """
 
     name: str
+    shape: torch.Size
+    view: Tensor | None = None
+
+    @property
+    def positions(self) -> Tensor:
+        """Which position of the flattened parameter stands where, shaped as the value."""
+        return torch.arange(self.shape.numel()).reshape(self.shape) if self.view is None else self.view
+
+    def axes(self) -> list[tuple[int, Tensor]] | None:
+        """For every dimension of the value, the parameter's dimension that it runs along, and its positions there.
+
+        `None` if the value is no such block of the parameter, as behind a reshape that joins dimensions.
+
+        >>> weight = torch.arange(6).reshape(2, 3)
+        >>> ParameterLabel("weight", weight.shape, weight.T[1:]).axes()
+        [(1, tensor([1, 2])), (0, tensor([0, 1]))]
+        """
+        if self.view is None:
+            return [(dim, torch.arange(size)) for dim, size in enumerate(self.shape)]
+        positions = self.view
+        if positions.ndim != len(self.shape) or not positions.numel():
+            return None
+        left, axes = list(range(len(self.shape))), []
+        corner = positions[(0,) * positions.ndim]
+        start = torch.stack(torch.unravel_index(corner, self.shape))
+        block = torch.zeros((), dtype=torch.int64)
+        for dim in sorted(range(positions.ndim), key=lambda d: -positions.shape[d]):
+            line = positions[tuple(slice(None) if d == dim else 0 for d in range(positions.ndim))]
+            coordinates = torch.stack(torch.unravel_index(line, self.shape))
+            moving = (coordinates != start[:, None]).any(1).nonzero().flatten().tolist()
+            own = moving[0] if moving else left[0]
+            if len(moving) > 1 or own not in left:
+                return None
+            left.remove(own)
+            axes.append((dim, own, coordinates[own]))
+            stride = math.prod(self.shape[own + 1 :])
+            shape = [-1 if d == dim else 1 for d in range(positions.ndim)]
+            block = block + ((coordinates[own] - start[own]) * stride).reshape(shape)
+        if not torch.equal((block + corner).expand_as(positions), positions):
+            return None
+        return [(own, index) for _, own, index in sorted(axes, key=lambda axis: axis[0])]
 
 
 class HeadLabel:

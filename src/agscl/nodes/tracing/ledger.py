@@ -11,45 +11,53 @@ from torch import Tensor, fx
 NO_UNIT = -1
 """Id of a position that no unit fills, such as a channel of the model's input."""
 
+TIED = "{!r} makes nodes and reads them as well (tied embeddings, say): give each its own weight"
+"""Why a weight is refused that stands on both sides of nodes."""
+
+_UNSEEN = -2
+"""Id of a position of a parameter that nothing has used yet."""
+
 Place = tuple[str, int]
 """A tensor's name and the dimension along which its positions belong to units."""
 
+Part = tuple[int, Tensor]
+"""How many positions a tensor has along a dimension, and which of them are meant."""
+
 
 class Units:
-    """Disjoint sets of unit ids (union-find with path halving)."""
+    """Disjoint sets of unit ids; each is represented by its lowest. Negative ids are no units and stay as they are."""
 
     def __init__(self) -> None:
-        self._parent: list[int] = []
+        self._root = torch.empty(0, dtype=torch.int64)
 
     def mint(self, count: int) -> Tensor:
         """New ids, shape ``(count,)``."""
-        first = len(self._parent)
-        self._parent.extend(range(first, first + count))
-        return torch.arange(first, first + count)
+        new = torch.arange(len(self._root), len(self._root) + count)
+        self._root = torch.cat([self._root, new])
+        return new
 
     def unify(self, first: Tensor, second: Tensor) -> None:
         """Make one unit of each pair of ids; pairs with `NO_UNIT` are left alone. Shapes are equal."""
-        pairs = torch.stack([first.flatten(), second.flatten()], dim=1).unique(dim=0)
-        for one, other in pairs.tolist():
-            if NO_UNIT not in (one, other):
-                low, high = sorted((self._find(one), self._find(other)))
-                self._parent[high] = low
+        one, other = first.flatten(), second.flatten()
+        real = (one >= 0) & (other >= 0)
+        one, other = self._root[one[real]], self._root[other[real]]
+        while len(one):
+            low, high = torch.minimum(one, other), torch.maximum(one, other)
+            self._root.scatter_reduce_(0, high, low, "amin")
+            while not torch.equal(roots := self._root[self._root], self._root):
+                self._root = roots
+            one, other = self._root[low], self._root[high]
+            differ = one != other
+            one, other = one[differ], other[differ]
 
     def tie(self, ids: Tensor) -> None:
-        """Make one unit of all ids, shape ``(n,)``, but `NO_UNIT`."""
-        real = ids[ids != NO_UNIT].unique()
-        self.unify(real[:-1], real[1:])
+        """Make one unit of all ids, any shape, but `NO_UNIT`."""
+        real = ids[ids >= 0]
+        self.unify(real[:1].expand_as(real), real)
 
     def roots(self, ids: Tensor) -> Tensor:
         """The representative of each id, same shape."""
-        root = {unit: self._find(unit) for unit in ids.unique().tolist() if unit != NO_UNIT}
-        return torch.tensor([root.get(unit, NO_UNIT) for unit in ids.flatten().tolist()]).reshape(ids.shape)
-
-    def _find(self, unit: int) -> int:
-        while self._parent[unit] != unit:
-            self._parent[unit] = self._parent[self._parent[unit]]
-            unit = self._parent[unit]
-        return unit
+        return torch.where(ids >= 0, self._root[ids.clamp_min(0)], ids) if len(self._root) else ids
 
 
 class Ledger:
@@ -64,6 +72,11 @@ class Ledger:
         labels: Ids at every position of such an output, shaped as its label.
         shared: Names in the state that no unit owns but every unit behind them depends on.
         exposed: Ids that flow into an ignored module and so cannot be cut off.
+        streams: Ids of units that all their layer is: what a norm, or a weight along positions, ties as a whole.
+        outputs: Ids that the model's outputs hold.
+        elements: By parameter that is used by itself, one id for each of its positions.
+        consumed: What layers read units with, grouped convolutions apart.
+        serving: By parameter whose positions each serve several units, their ids.
     """
 
     def __init__(self) -> None:
@@ -75,25 +88,88 @@ class Ledger:
         self.labels: dict[fx.Node, Tensor] = {}
         self.shared: set[str] = set()
         self.exposed: list[Tensor] = []
+        self.streams: list[Tensor] = []
+        self.outputs: list[Tensor] = []
+        self.elements: dict[str, Tensor] = {}
+        self.consumed: set[Place] = set()
+        self.serving: dict[str, tuple[torch.Size, list[Tensor]]] = {}
 
-    def produce(self, place: Place, count: int) -> Tensor:
-        """Ids of the units that a parameter's positions make; the same ids when it is used again."""
-        if place not in self.incoming:
-            self.incoming[place] = self.units.mint(count)
-        return self.incoming[place]
+    def produce(self, place: Place, size: int, index: Tensor | None = None) -> Tensor:
+        """Ids of the units that a parameter's positions make; the same ids when it is used again.
 
-    def enter(self, entries: dict[Place, Tensor], place: Place, ids: Tensor) -> None:
+        Args:
+            place: The tensor's name and the dimension of the positions.
+            size: How many positions there are.
+            index: Which of them are used; all by default.
+
+        Raises:
+            ValueError: If they read units as well.
+        """
+        if place in self.consumed:
+            raise ValueError(TIED.format(place[0]))
+        known = self.incoming.setdefault(place, torch.full((size,), _UNSEEN))
+        used = torch.arange(size) if index is None else index
+        unseen = used[known[used] == _UNSEEN].unique()
+        known[unseen] = self.units.mint(len(unseen))
+        return known[used]
+
+    def enter(self, entries: dict[Place, Tensor], place: Place, ids: Tensor, part: Part | None = None) -> None:
         """Write down which units a tensor's positions serve; positions used twice tie the units that use them.
 
         Args:
             entries: In which sense: one of `incoming`, `outgoing`, `statistics`.
             place: The tensor's name and the dimension of the positions.
             ids: The unit of each position, shape ``(positions,)``.
+            part: How many positions the tensor has and which of them these are, if not all.
 
         Raises:
             ValueError: If a position is used both by a unit and by something that is none.
         """
-        known = entries.setdefault(place, ids)
-        if ((known == NO_UNIT) != (ids == NO_UNIT)).any():
+        size, index = part or (len(ids), torch.arange(len(ids)))
+        known = entries.setdefault(place, torch.full((size,), _UNSEEN))
+        unseen = known[index] == _UNSEEN
+        known[index[unseen]] = ids[unseen]
+        if ((known[index] < 0) != (ids < 0)).any():
             raise ValueError(f"{place[0]!r} serves a node in one call and the model's input in another")
-        self.units.unify(known, ids)
+        self.units.unify(known[index], ids)
+
+    def elements_of(self, name: str, shape: torch.Size) -> Tensor:
+        """One id for each position of a parameter that is used by itself, shaped as it."""
+        if name not in self.elements:
+            self.elements[name] = self.units.mint(shape.numel()).reshape(shape)
+        return self.elements[name]
+
+    def serve(self, name: str, shape: torch.Size, ids: Tensor) -> None:
+        """Write down a parameter of which every position serves all of these units."""
+        self.serving.setdefault(name, (shape, []))[1].append(ids.flatten())
+
+    def settle(self) -> None:
+        """Enter parameters that were used by themselves, now that it is known which units their positions met.
+
+        What serves several units is shared by them, what serves one belongs to it.
+
+        Raises:
+            ValueError: If the positions of one belong to nodes along several dimensions.
+        """
+        for name, (shape, served) in self.serving.items():
+            units = self.units.roots(torch.cat(served)).unique()
+            if len(units) == 1 and shape:
+                self.enter(self.incoming, (name, len(shape) - 1), units.expand(shape[-1]))
+            else:
+                self.shared.add(name)
+        entered = [*self.incoming.values(), *self.outgoing.values()]
+        used = self.units.roots(torch.cat([*entered, torch.tensor([NO_UNIT])])).unique()
+        for name, elements in self.elements.items():
+            ids = self.units.roots(elements)
+            ids = torch.where(torch.isin(ids, used), ids, NO_UNIT)  # rows of a table that the example did not look up
+            lines = [(dim, line) for dim in reversed(range(ids.ndim)) if (line := _line(ids, dim)) is not None]
+            if not lines:
+                raise ValueError(f"it is not clear which node each position of {name!r} belongs to")
+            self.enter(self.incoming, (name, lines[0][0]), lines[0][1])
+
+
+def _line(ids: Tensor, dim: int) -> Tensor | None:
+    """The ids along a dimension, if all that are units agree along the others."""
+    others = [other for other in range(ids.ndim) if other != dim]
+    highest = ids.amax(others, keepdim=True) if others else ids
+    return highest.flatten() if ((ids == highest) | (ids < 0)).all() else None

@@ -1,24 +1,32 @@
-"""Tracing: run a model's torch.fx graph once and let every operation say what it does with units."""
+"""Tracing: a model's graph, run once, where every operation says what it does with units.
+
+Symbolic tracing comes first: it keeps modules whole. What it cannot follow is exported by `torch.export`, with
+operations of ATen, which follow the same rules.
+"""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map
 
 from agscl.nodes.graph import NodeGraph
-from agscl.nodes.rules import FUNCTIONS, METHODS, MODULES, QUALIFIED, Rule
 
 from .assemble import assemble
-from .call import Call, TraceError
-from .labels import HEAD, HeadLabel, Label, ParameterLabel
-from .ledger import Ledger
+from .call import TraceError, UnfollowedError, first_line
+from .exported import exported
+from .labeller import Labeller
+from .labeller import Rules as Rules
+from .symbolic import symbolic
 
-Rules = Mapping[Any, Rule]
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+"""What a model is called with: by position, and by name."""
 
 
 def trace(
@@ -55,150 +63,78 @@ def trace(
         ValueError: If the example inputs do not fit or a named module does not exist.
     """
     names = (heads,) if isinstance(heads, str) else tuple(heads or ())
-    inputs = arguments(example_inputs)
+    args, kwargs = arguments(example_inputs)
     modules = {name for name, _ in model.named_modules() if name}
     if missing := [name for name in [*names, *ignore] if name not in modules]:
         known = ", ".join(child for child, _ in model.named_children())
         raise ValueError(f"the model has no module {missing[0]!r}; its parts are {known}")
+    named = names if heads is not None else None
     with eval_mode(model), torch.no_grad():
-        graph = _symbolic(model, inputs, rules or {}, tuple(ignore))
-        labeller = _Labeller(model, graph, names, rules or {}, tuple(ignore))
-        defaults = [node.args[0] for node in graph.find_nodes(op="placeholder")[len(inputs) :]]
+        if kwargs:
+            return _by_export(model, args, kwargs, named, rules or {}, tuple(ignore))
         try:
-            labeller.run(*inputs, *defaults, enable_io_processing=False)
-        except TraceError:
-            raise
-        except Exception as error:
-            raise ValueError(f"the example inputs do not fit the model: {_cause(error)}") from error
-    return assemble(model, graph, labeller.ledger, names if heads is not None else None, len(inputs))
+            return _by_fx(model, args, named, rules or {}, tuple(ignore))
+        except TraceError as error:
+            if any(isinstance(kind, type) and issubclass(kind, nn.Module) for kind in rules or {}):
+                raise  # an exported graph has no modules that could follow a rule
+            try:
+                return _by_export(model, args, kwargs, named, rules or {}, tuple(ignore))
+            except UnfollowedError:
+                if isinstance(error, UnfollowedError):
+                    raise
+                raise error from None  # what has no rule says more
 
 
-class _Labeller(fx.Interpreter):
-    """Runs a graph on real values and keeps every value's label beside it."""
-
-    def __init__(
-        self, model: nn.Module, graph: fx.Graph, heads: tuple[str, ...], rules: Rules, ignore: tuple[str, ...]
-    ) -> None:
-        super().__init__(fx.GraphModule(model, graph))
-        self.extra_traceback = False
-        self.ledger = Ledger()
-        self._labels: dict[fx.Node, Any] = {}
-        self._heads, self._rules, self._ignore = heads, rules, ignore
-        self._names = {id(tensor): name for name, tensor in [*model.named_parameters(), *model.named_buffers()]}
-
-    def run_node(self, n: fx.Node) -> Any:
-        """Run one operation and label its result."""
-        args, kwargs = self.fetch_args_kwargs_from_env(n)
-        value = super().run_node(n)
-        if n.op == "get_attr":
-            name = self._names.get(id(value))
-            self._labels[n] = ParameterLabel(name) if name and isinstance(value, nn.Parameter) else None
-        elif n.op.startswith("call_"):
-            modules = n.meta.get("nn_module_stack")
-            where = str(next(reversed(modules.values()))[0]) if modules else ""
-            call = Call(
-                node=n,
-                operation=self.fetch_attr(str(n.target)) if n.op == "call_module" else n.target,
-                args=args,
-                kwargs=kwargs,
-                label_args=fx.node.map_arg(n.args, self._labels.get),
-                label_kwargs=fx.node.map_arg(n.kwargs, self._labels.get),
-                value=value,
-                ledger=self.ledger,
-                name_of=lambda tensor: self._names.get(id(tensor)),
-                where=where,
-                in_head=any(_inside(where, name) for name in self._heads),
-            )
-            label = self._labels[n] = self._label(call)
-            if isinstance(label, Label):
-                self.ledger.labels[n] = label.ids
-        return value
-
-    def _label(self, call: Call) -> Any:
-        """The label of a result, by the operation's rule."""
-        if any(_inside(call.where, name) for name in self._ignore):
-            self.ledger.exposed += [label.ids.flatten() for label in call.labels if isinstance(label, Label)]
-            return None
-        if not _has_tensors(call.value):
-            return None
-        if call.node.op == "call_module":
-            rule = _module_rule(call.operation, self._rules)
-        else:
-            table: Mapping[Any, Rule] = METHODS if call.node.op == "call_method" else FUNCTIONS
-            key = call.operation
-            rule = self._rules.get(key) or table.get(key) or QUALIFIED.get(_qualified(key))
-        if rule is None:
-            has_parameters = isinstance(call.operation, nn.Module) and any(True for _ in call.operation.parameters())
-            if has_parameters or any(isinstance(label, Label | ParameterLabel) for label in call.labels):
-                raise call.refusal("there is no rule for it")
-            return HEAD if any(isinstance(label, HeadLabel) for label in call.labels) else None
-        try:
-            return rule(call)
-        except TraceError:
-            raise
-        except (ValueError, RuntimeError, TypeError, IndexError) as error:
-            raise call.refusal(_cause(error)) from error
+def _by_fx(
+    model: nn.Module, args: tuple[Any, ...], heads: tuple[str, ...] | None, rules: Rules, ignore: tuple[str, ...]
+) -> NodeGraph:
+    """The node graph by symbolic tracing: modules with a rule are one operation each."""
+    graph = symbolic(model, args, rules, ignore)
+    placeholders = list(graph.find_nodes(op="placeholder"))
+    labeller = Labeller(model, graph, {}, heads or (), rules, ignore)
+    labeller.label_all(*args, *(node.args[0] for node in placeholders[len(args) :]))
+    return assemble(model, graph, labeller.ledger, heads, placeholders[: len(args)])
 
 
-class _Tracer(fx.Tracer):
-    """Keeps as one operation every module that has a rule, or is ignored, and all of torch's own."""
-
-    def __init__(self, rules: Rules, ignore: tuple[str, ...]) -> None:
-        super().__init__(param_shapes_constant=True)
-        self._rules, self._ignore = rules, ignore
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Whether the module is one operation of the graph."""
-        return (
-            module_qualified_name in self._ignore
-            or _module_rule(m, self._rules) is not None
-            or super().is_leaf_module(m, module_qualified_name)
-        )
-
-
-def _symbolic(model: nn.Module, inputs: tuple[Any, ...], rules: Rules, ignore: tuple[str, ...]) -> fx.Graph:
-    rest = list(inspect.signature(model.forward).parameters.values())[len(inputs) :]
-    defaults = {p.name: p.default for p in rest if p.default is not inspect.Parameter.empty}
+def _by_export(
+    model: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    heads: tuple[str, ...] | None,
+    rules: Rules,
+    ignore: tuple[str, ...],
+) -> NodeGraph:
+    """The node graph by `torch.export`: every operation is one of ATen."""
+    args, kwargs = _two_samples((args, kwargs))
     try:
-        return _Tracer(rules, ignore).trace(model, concrete_args=defaults or None)
+        model(*args, **kwargs)
     except Exception as error:
-        raise TraceError(
-            f"torch.fx cannot follow the forward of {type(model).__name__}: {_cause(error)}; leave the part with the "
-            "control flow out (ignore=('its.module',)) or give its type a rule (rules={...})"
-        ) from error
+        raise ValueError(f"the example inputs do not fit the model: {first_line(error)}") from error
+    graph, constants = exported(model, args, kwargs)
+    placeholders = list(graph.find_nodes(op="placeholder"))
+    given = inspect.signature(model.forward).bind(*args, **kwargs).arguments
+    labeller = Labeller(model, graph, constants, heads or (), rules, ignore)
+    labeller.label_all(*(given[str(node.target)] for node in placeholders))
+    return replace(assemble(model, graph, labeller.ledger, heads, placeholders), constants=constants)
 
 
-def _module_rule(module: nn.Module, rules: Rules) -> Rule | None:
-    """The rule of a module's class, or of a base whose forward it keeps."""
-    keeps_forward = True
-    for kind in type(module).__mro__:
-        rule = rules.get(kind) or MODULES.get(kind) or QUALIFIED.get(_qualified(kind))
-        if rule is not None:
-            return rule if kind in rules or keeps_forward else None
-        keeps_forward &= "forward" not in vars(kind) or kind.__module__.startswith("torch.nn")
-    return None
+def _two_samples(inputs: Any) -> Any:
+    """The inputs, with a single sample twice, since torch.export would take the number one for a constant."""
+    tensors = [leaf for leaf in tree_leaves(inputs) if isinstance(leaf, Tensor) and leaf.ndim]
+    if not tensors or len(tensors[0]) != 1:
+        return inputs
+    return tree_map(lambda leaf: _twice(leaf) if isinstance(leaf, Tensor) and leaf.ndim else leaf, inputs)
 
 
-def _cause(error: Exception) -> str:
-    """The first line of an error, or its kind."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
+def _twice(tensor: Tensor) -> Tensor:
+    return torch.cat([tensor, tensor]) if len(tensor) == 1 else tensor
 
 
-def _qualified(operation: Any) -> str:
-    return f"{getattr(operation, '__module__', '')}.{getattr(operation, '__qualname__', '')}"
-
-
-def _inside(path: str, name: str) -> bool:
-    return path == name or path.startswith(f"{name}.")
-
-
-def _has_tensors(value: Any) -> bool:
-    return isinstance(value, Tensor) or (isinstance(value, list | tuple) and any(map(_has_tensors, value)))
-
-
-def arguments(example_inputs: Any) -> tuple[Any, ...]:
-    """Example inputs as positional arguments; a single tensor stands for itself."""
-    return (example_inputs,) if isinstance(example_inputs, Tensor) else tuple(example_inputs)
+def arguments(example_inputs: Any) -> Arguments:
+    """Example inputs as arguments of a call: a single tensor stands for itself, a dict for arguments by name."""
+    if isinstance(example_inputs, Mapping):
+        return (), dict(example_inputs)
+    return ((example_inputs,) if isinstance(example_inputs, Tensor) else tuple(example_inputs)), {}
 
 
 @contextmanager
