@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from . import metrics as metrics
+    from .guard import Capacity as Capacity
+    from .guard import CapacityWarning as CapacityWarning
     from .guard import Diverged as Diverged
     from .guard import Guard as Guard
     from .guard import protect as protect
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from .methods import SI as SI
     from .methods import WSN as WSN
     from .methods import FineTuning as FineTuning
+    from .methods import GatedAGSCL as GatedAGSCL
     from .methods import Joint as Joint
     from .methods import LwF as LwF
     from .methods import RWalk as RWalk
@@ -34,8 +37,11 @@ if TYPE_CHECKING:
     __version__: str
 
 _ROOMS = {
-    "guard": ("Diverged", "Guard", "protect"),
-    "methods": ("AGSCL", "CPR", "EWC", "HAT", "MAS", "SI", "WSN", "FineTuning", "Joint", "LwF", "RWalk", "SingleTask"),
+    "guard": ("Capacity", "CapacityWarning", "Diverged", "Guard", "protect"),
+    "methods": (
+        *("AGSCL", "CPR", "EWC", "HAT", "MAS", "SI", "WSN"),
+        *("FineTuning", "GatedAGSCL", "Joint", "LwF", "RWalk", "SingleTask"),
+    ),
     "nodes": ("NodeGraph", "NodeLayer", "Slice", "TraceError", "trace"),
 }
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names}

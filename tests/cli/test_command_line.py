@@ -29,7 +29,7 @@ PARSERS = dict(parsers())
 
 def test_every_command_is_there():
     assert {path[0] for path in PARSERS if path} == {
-        *("run", "runs", "compare", "list", "data", "figure", "report", "verify", "export")
+        *("run", "runs", "compare", "list", "data", "figure", "report", "tables", "verify", "export")
     }
     assert {path[1] for path in PARSERS if len(path) > 1} == {"list", "download", "import", "verify", "where"}
 
@@ -66,7 +66,7 @@ def test_every_command_has_a_module_that_runs_it():
     from importlib import import_module
 
     commands = {path[0] for path in PARSERS if path}
-    assert len(commands) == 9
+    assert len(commands) == 10
     for command in commands:
         assert callable(import_module(f"agscl.cli.{command}").run)
 

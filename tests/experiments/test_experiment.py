@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agscl import AGSCL, FineTuning
-from agscl.experiments import Experiment, method_from_options, name_of
+from agscl.experiments import Experiment, method_from_options, name_of, run
+from agscl.experiments.kind import scale_of
 from agscl.experiments.supervised.presets import SUPERVISED_PRESETS
 from agscl.methods import METHODS
+from agscl.runs import RunFolder
 from agscl.training import Training
 
 TUNED = SUPERVISED_PRESETS["digits"].methods
@@ -173,3 +175,17 @@ def test_every_preset_compares_its_methods_with_fine_tuning(name):
     methods = SUPERVISED_PRESETS[name].methods
     assert methods["fine-tuning"] == FineTuning()
     assert all(name_of(method) == key for key, method in methods.items())
+
+
+def test_a_run_too_short_for_the_group_lasso_says_so_wherever_its_numbers_are_read(tmp_path):
+    def finished(epochs, method):
+        training = SUPERVISED_PRESETS["digits"].training.with_epochs(epochs)
+        experiment = Experiment(preset="digits", method=method, training=training, tasks=2)
+        return run(experiment, RunFolder(tmp_path / f"{epochs}-{method.name}-{getattr(method, 'mu', 0)}"))
+
+    short, other = finished(2, AGSCL(mu=10, lam=400)), finished(2, FineTuning())
+    assert short.lasso_reach == pytest.approx(10 * 2e-3 / 0.58, rel=0.1)  # rows begin with norms of about 0.58
+    assert other.lasso_reach is None
+    assert "can remove at most 3% of an average node's initial norm" in scale_of([other, short])
+    assert scale_of([other]) == other.scale_in_words()
+    assert finished(2, AGSCL(mu=300, lam=400)).caveats() == []  # it can

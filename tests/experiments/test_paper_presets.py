@@ -27,7 +27,7 @@ SMALL = Experiment(
 PUBLISHED = {
     # By preset: mu, lam, eta, rho of AGS-CL; lam of EWC before conversion; c of SI.
     "cifar100": ((10, 400, 0.9, 0.3), 12_000, 1),
-    "cifar100-20": ((10, 400, 0.9, 0.3), None, None),
+    "cifar100-20": ((10, 1600, 0.9, 0.3), 10_000, 10),
     "cifar10-100": ((20, 7000, 0.9, 0.2), 25_000, 0.9),
     "omniglot": ((7, 1000, 0.9, 0.5), 100_000, 8),
     "cub200": ((0.5, 1.5, 0.9, 0.1), None, None),
@@ -47,6 +47,11 @@ def test_hyper_parameters_are_the_published_ones(name):
         assert tuned["ewc"].lam * 20 == ewc
         assert (tuned["ewc"].merge, tuned["ewc"].fisher) == ("running-mean", "empirical")
         assert (tuned["si"].c, tuned["si"].xi) == (si, 0.01)
+
+
+@pytest.mark.parametrize("name", SUPERVISED_PRESETS)
+def test_every_preset_has_values_of_lwf_and_wsn(name):
+    assert {"lwf", "wsn"} <= SUPERVISED_PRESETS[name].tuned.keys()
 
 
 @pytest.mark.parametrize(("name", "mas", "rwalk"), [("cifar100", 3, 8), ("cifar10-100", 1, 4), ("omniglot", 10, 3000)])

@@ -3,6 +3,8 @@
 import contextlib
 import io
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import torch
@@ -53,6 +55,18 @@ def test_the_ten_lines_run_around_any_loop() -> None:
     exec(code, scope)
     assert isinstance(scope["guard"], agscl.Guard)
     assert scope["guard"].task == 2
+
+
+def test_two_processes_that_run_the_script_hold_the_same_bits(tmp_path: Path) -> None:
+    (code,) = blocks("README.md", "Many processes")
+    script = tmp_path / "train.py"
+    shown = "print([t.double().sum().item() for t in (*model.state_dict().values(), *guard.importance.values())])\n"
+    script.write_text(code + shown)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.splitlines()
+    assert first == second
 
 
 def test_the_table_of_methods_names_every_method() -> None:

@@ -21,7 +21,7 @@ Predict = Callable[[Any], Tensor]
 
 def network(model: nn.Module) -> Network:
     graph = NodeGraph(layers=(), heads=(), shared=(), unreached=(), probe=fx.Graph())
-    return Network(model, graph, dict(model.named_parameters()), dict(model.named_buffers()))
+    return Network(model, graph, dict(model.named_parameters()))
 
 
 def learned(batches: Sequence[Any], predict: Predict) -> Learned:

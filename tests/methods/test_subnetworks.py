@@ -19,7 +19,11 @@ from methods.oracles.hat_mlp import HatMLP
 from methods.oracles.wsn_mlp import WsnMLP
 
 FLAT, IMAGE = (3, 2, 2), (3, 8, 8)
-METHODS: dict[str, Method] = {"hat": agscl.HAT(smax=50.0), "wsn": agscl.WSN(c=0.3)}
+METHODS: dict[str, Method] = {
+    "hat": agscl.HAT(smax=50.0),
+    "wsn": agscl.WSN(c=0.3),
+    "gated-ags-cl": agscl.GatedAGSCL(first=0.5, more=0.2, begin=1, end=2),
+}
 MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "mlp": (MLP, FLAT),
     "convnet": (lambda: MultiHead(ConvNet(size=8), 256, [2] * 4), IMAGE),
@@ -32,7 +36,7 @@ def numpy_weights(model: nn.Module, *, without: str) -> dict[str, np.ndarray]:
 
 
 def added(model: nn.Module) -> list[nn.Parameter]:
-    return [p for name, p in model.named_parameters() if name.startswith(("hat_", "wsn_"))]
+    return [p for name, p in model.named_parameters() if name.startswith(("hat_", "wsn_", "node_gain"))]
 
 
 def double_mlp() -> MLP:
@@ -176,7 +180,7 @@ def test_an_optimizer_made_before_protect_is_refused(method: str) -> None:
     optimizer = torch.optim.Adam(model.parameters())
     guard = protected(model, METHODS[method], FLAT)
     with (
-        pytest.raises(ValueError, match=r"does not hold '(hat_embedding|wsn_scores)_0'.*after protect\(\)"),
+        pytest.raises(ValueError, match=r"does not hold '(hat_embedding|wsn_scores|node_gain)_0'.*after protect\(\)"),
         guard.attach(optimizer, steps_per_epoch=1),
     ):
         pass
@@ -269,7 +273,7 @@ def test_hat_keeps_its_embedding_in_range_and_forgets_the_optimizers_memory_of_t
         assert not any(e in optimizer.state for e in added(model))
 
 
-def test_memory_is_a_byte_a_node_for_hat_and_a_bit_a_weight_for_wsn() -> None:
+def test_memory_is_what_the_paper_of_each_method_counts() -> None:
     torch.manual_seed(0)
     sizes = {}
     for name, method in METHODS.items():
@@ -279,7 +283,8 @@ def test_memory_is_a_byte_a_node_for_hat_and_a_bit_a_weight_for_wsn() -> None:
         for task in range(2):
             learn(guard, model, task, data[task], OPTIMIZERS["adam"], epochs=1)
         sizes[name] = guard.memory_bytes(regularization_only=True)
-    assert sizes == {"hat": 2 * 48, "wsn": 2 * (12 * 24 + 24 * 24) // 8}
+    a_byte_a_node, a_bit_a_weight, a_float_a_node = 2 * 48, 2 * (12 * 24 + 24 * 24) // 8, 2 * 48 * 4
+    assert sizes == {"hat": a_byte_a_node, "wsn": a_bit_a_weight, "gated-ags-cl": a_float_a_node}
 
 
 def test_the_models_own_tensors_are_back_after_a_forward_even_if_it_fails() -> None:

@@ -2,6 +2,7 @@
 
 # ruff: noqa: NPY002 - the global generators are what is tested
 
+import json
 import math
 import random
 from contextlib import suppress
@@ -220,6 +221,32 @@ class Preemption:
     def emit(self, event):
         if isinstance(event, EpochFinished):
             self.interruption.number = 15
+
+
+@pytest.fixture
+def not_waited_for(monkeypatch):
+    """As on a device whose values make the host wait: they are looked at when an epoch ends or is saved."""
+    monkeypatch.setattr(Machine, "answers_at_once", False)
+
+
+@pytest.mark.usefixtures("not_waited_for")
+@pytest.mark.parametrize("name", ["ags-cl", "lwf", "joint"])
+def test_not_waiting_for_the_device_changes_no_bit(name, sequence, tmp_path_factory):
+    unwaited = run(sequence, METHODS[name], TRAINING, tmp_path_factory.mktemp("unwaited"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Machine, "answers_at_once", True)
+        assert same(run(sequence, METHODS[name], TRAINING, tmp_path_factory.mktemp("waited")), unwaited)
+
+
+@pytest.mark.usefixtures("not_waited_for")
+def test_a_device_that_is_not_waited_for_stops_at_the_end_of_the_epoch_and_saves_no_bad_state(sequence, tmp_path):
+    with pytest.raises(agscl.Diverged, match="'t0' diverged in epoch 1"):
+        learn_sequence(exploding(sequence, WILD, []), sequence)
+    checkpointer = Checkpointer(SequenceProgress, RunFolder(tmp_path), Every(math.inf, 1))
+    who = replace(exploding(sequence, WILD, []), checkpointer=checkpointer)
+    with pytest.raises(agscl.Diverged):
+        learn_sequence(who, sequence)
+    assert math.isfinite(json.loads(checkpointer.checkpoints.newest().record)["progress"]["loss"])
 
 
 def test_a_signal_saves_and_stops(sequence, tmp_path):

@@ -3,6 +3,7 @@
 from agscl.extras import MissingExtraError as MissingExtraError
 
 from .cache import Cache as Cache
+from .custom import from_csv as from_csv
 from .custom import from_datasets as from_datasets
 from .custom import from_folder as from_folder
 from .custom import from_npz as from_npz

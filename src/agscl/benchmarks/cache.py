@@ -14,7 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,9 +30,12 @@ from .checksums import file_digest
 from .errors import DataError
 from .image_set import ImageSet
 from .npy import read_header
-from .raw import Piece, RawSet, Report, no_report
+from .raw import Piece, RawSet, Report, as_text, no_report
+from .regular import read_regular, require_regular
 
 FORMAT = 1
+NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+"""Of a data set."""
 CHECKED_WHEN_OPENED = 2**30
 """Sets up to this many bytes (a second of work) are checksummed whenever they are opened."""
 
@@ -41,6 +44,10 @@ ARRAYS: dict[str, np.dtype[Any]] = {
     "labels": np.dtype("<i8"),
     "is_test": np.dtype(np.bool_),
 }
+"""Of every set."""
+
+VALIDATION = {"is_validation": np.dtype(np.bool_)}
+"""Of sets whose source keeps examples for validation."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,9 @@ class Manifest:
         num_test: How many of them the official split keeps for testing.
         sha256: Checksum of each array's file.
         source: Name of the file or folder that was imported.
+        notes: What was found besides good images, for people.
+        origin: Of sets that are kept only so as not to decode them again: which folder they are of, and how it was
+            read.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
@@ -68,11 +78,18 @@ class Manifest:
     num_test: int
     sha256: dict[str, str]
     source: str
+    notes: tuple[str, ...] = ()
+    origin: str = ""
+
+    @property
+    def arrays(self) -> dict[str, np.dtype[Any]]:
+        """The arrays that it has."""
+        return {**ARRAYS, **(VALIDATION if VALIDATION.keys() & self.sha256.keys() else {})}
 
     @property
     def fingerprint(self) -> str:
         """Twelve digits that stand for the arrays' contents."""
-        joined = " ".join(f"{name}={self.sha256.get(name)}" for name in ARRAYS)
+        joined = " ".join(f"{name}={self.sha256.get(name)}" for name in self.arrays)
         return hashlib.sha256(joined.encode()).hexdigest()[:12]
 
     @property
@@ -99,15 +116,20 @@ class Cache:
         """
         path = self._record(name)
         try:
-            manifest = TypeAdapter(Manifest).validate_json(path.read_bytes())
+            manifest = TypeAdapter(Manifest).validate_json(read_regular(path))
         except FileNotFoundError as error:
             raise DataError(f"data set {name!r} is not in {self.root}: `agscl data list` says how to get it") from error
         except ValidationError as error:
             problem = error.errors()[0]
             where = ".".join(map(str, problem["loc"])) or "JSON"
             raise DataError(f"{path} is damaged or of another version: {where}: {problem['msg']}") from error
-        if (manifest.format, manifest.name, set(manifest.sha256)) != (FORMAT, name, set(ARRAYS)):
+        if (manifest.format, manifest.name, set(manifest.sha256)) != (FORMAT, name, set(manifest.arrays)):
             raise DataError(f"{path} is foreign: format {manifest.format} of {manifest.name!r}")
+        if not 0 <= manifest.num_test <= manifest.count or len(manifest.classes) < 1:
+            raise DataError(
+                f"{path} is damaged: {manifest.num_test} of {manifest.count} images for testing, "
+                f"{len(manifest.classes)} classes"
+            )
         return manifest
 
     def __contains__(self, name: str) -> bool:
@@ -122,11 +144,14 @@ class Cache:
             DataError: If the set is not here, or a file is missing, truncated or changed.
         """
         manifest = self.manifest(name)
-        maps = {array: self._open(manifest, array) for array in ARRAYS}
+        maps = {array: self._open(manifest, array) for array in manifest.arrays}
         if sum(values.nbytes for values in maps.values()) <= CHECKED_WHEN_OPENED:
             self._compare(manifest)
-        images, labels, is_test = (torch.from_numpy(maps[array]) for array in ARRAYS)
-        return ImageSet(name, images, labels, is_test, manifest.classes, manifest.fingerprint)
+        images, labels, is_test, *validation = (torch.from_numpy(values) for values in maps.values())
+        if int(is_test.sum()) != manifest.num_test:
+            raise DataError(f"{self._record(name)} is damaged: it counts {manifest.num_test} test images")
+        aside, notes = validation[0] if validation else None, manifest.notes
+        return ImageSet(name, images, labels, is_test, manifest.classes, manifest.fingerprint, aside, notes)
 
     def verify(self, name: str) -> Manifest:
         """Read a whole set and compare it with its checksums.
@@ -135,12 +160,13 @@ class Cache:
             DataError: If a file is missing, truncated or changed; names the file.
         """
         manifest = self.manifest(name)
-        for array in ARRAYS:
-            self._open(manifest, array)
+        maps = {array: self._open(manifest, array) for array in manifest.arrays}
         self._compare(manifest)
+        if int(maps["is_test"].sum()) != manifest.num_test:
+            raise DataError(f"{self._record(name)} is damaged: it counts {manifest.num_test} test images")
         return manifest
 
-    def store(self, name: str, raw: RawSet, source: str, report: Report = no_report) -> Manifest:
+    def store(self, name: str, raw: RawSet, source: str, report: Report = no_report, *, origin: str = "") -> Manifest:
         """Write a set, replacing one of the same name; nothing changes unless all of it could be written.
 
         Call it while holding :meth:`locked`.
@@ -150,9 +176,10 @@ class Cache:
             raw: Its images.
             source: Name of the file or folder that they are from.
             report: Told about progress.
+            origin: Of what it is kept, see `Manifest`.
         """
         with self.scratch(name) as folder:
-            manifest = _write_arrays(folder, name, raw, source, report)
+            manifest = replace(_write_arrays(folder, name, raw, source, report), origin=origin)
             with suppress(DataError):
                 if self.verify(name) == manifest:  # just this is stored already, intact
                     return manifest
@@ -160,14 +187,46 @@ class Cache:
             shutil.rmtree(target, ignore_errors=True)
             folder.rename(target)
         with self.scratch(name) as folder, (folder / "record").open("wb") as file:
-            file.write(TypeAdapter(Manifest).dump_json(manifest, indent=1))
+            file.write(TypeAdapter(Manifest).dump_json(manifest, indent=1, exclude_defaults=True))
             _sync(file)
             Path(file.name).chmod(0o644)
             Path(file.name).replace(self._record(name))
-        for old in self.root.glob(f"{name}-*"):
-            if re.fullmatch(re.escape(name) + r"-[0-9a-f]{12}", old.name) and old.name != manifest.folder:
-                shutil.rmtree(old, ignore_errors=True)
+        self._remove_arrays(name, but=manifest.folder)
         return manifest
+
+    def remove(self, name: str) -> None:
+        """Remove a set from the folder.
+
+        Raises:
+            DataError: If it is not here.
+        """
+        if name not in self:
+            raise DataError(f"data set {name!r} is not in {self.root}: nothing to remove")
+        with self.locked(name):
+            self.remove_locked(name)
+        (self.root / f".{name}.lock").unlink(missing_ok=True)
+
+    def remove_locked(self, name: str) -> None:
+        """Remove a set while holding :meth:`locked`."""
+        self._record(name).unlink(missing_ok=True)
+        self._remove_arrays(name)
+
+    def origin(self, name: str) -> str:
+        """What a set is kept of, see `Manifest`; empty if it is damaged or there for itself."""
+        try:
+            return self.manifest(name).origin
+        except DataError:
+            return ""
+
+    def names(self) -> list[str]:
+        """Names of all sets that are here, in order."""
+        records = sorted(self.root.glob("*.json")) if self.root.is_dir() else []
+        return [path.stem for path in records if NAME.fullmatch(path.stem)]
+
+    def _remove_arrays(self, name: str, but: str = "") -> None:
+        for old in self.root.glob(f"{name}-*"):
+            if re.fullmatch(re.escape(name) + r"-[0-9a-f]{12}", old.name) and old.name != but:
+                shutil.rmtree(old, ignore_errors=True)
 
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:
@@ -190,19 +249,19 @@ class Cache:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _record(self, name: str) -> Path:
-        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
+        if not NAME.fullmatch(name):
             raise ValueError(f"a data set's name is lower-case letters, digits and single hyphens: {name!r}")
         return self.root / f"{name}.json"
 
     def _open(self, manifest: Manifest, array: str) -> NDArray[Any]:
         path = self.root / manifest.folder / f"{array}.npy"
         try:
-            with path.open("rb") as file:
+            with require_regular(path).open("rb") as file:
                 header, start = read_header(file, path), file.tell()
         except OSError as error:
             raise DataError(f"{path} is missing or cannot be read: {error}") from error
         shape = _shapes(manifest.count, manifest.image_shape)[array]
-        if (header.shape, header.dtype, header.fortran) != (shape, ARRAYS[array], False):
+        if (header.shape, header.dtype, header.fortran) != (shape, manifest.arrays[array], False):
             raise DataError(f"{path} is foreign: {header.dtype} {header.shape} is not what was stored")
         if path.stat().st_size != start + header.nbytes or not header.nbytes:
             raise DataError(f"{path} is truncated or damaged: its size is not what it announces")
@@ -216,35 +275,38 @@ class Cache:
 
 
 def _shapes(count: int, image_shape: tuple[int, int, int]) -> dict[str, tuple[int, ...]]:
-    return {"images": (count, *image_shape), "labels": (count,), "is_test": (count,)}
+    return {"images": (count, *image_shape), **dict.fromkeys(("labels", "is_test", "is_validation"), (count,))}
 
 
 def _write_arrays(folder: Path, name: str, raw: RawSet, source: str, report: Report) -> Manifest:
     """Write the three arrays of a set and describe them."""
-    shapes = _shapes(raw.count, raw.image_shape)
+    shapes, arrays = _shapes(raw.count, raw.image_shape), {**ARRAYS, **(VALIDATION if raw.has_validation else {})}
     num_test = done = 0
     with ExitStack() as stack:
-        files = {array: stack.enter_context((folder / f"{array}.npy").open("wb")) for array in ARRAYS}
+        files = {array: stack.enter_context((folder / f"{array}.npy").open("wb")) for array in arrays}
         for array, file in files.items():
-            header = {"descr": np.lib.format.dtype_to_descr(ARRAYS[array]), "fortran_order": False}
+            header = {"descr": np.lib.format.dtype_to_descr(arrays[array]), "fortran_order": False}
             np.lib.format.write_array_header_1_0(file, {**header, "shape": shapes[array]})
         for piece in raw.pieces:
             _check(name, raw, piece)
-            for file, values in zip(files.values(), piece, strict=True):
-                file.write(np.ascontiguousarray(values).data)
+            for array, file in files.items():
+                file.write(np.ascontiguousarray(getattr(piece, array)).data)
             num_test, done = num_test + int(piece.is_test.sum()), done + len(piece.images)
             report(f"importing {name}", done, raw.count)
         for file in files.values():
             _sync(file)
     if done != raw.count or not done:
         raise DataError(f"{source}: {done} images found, {raw.count} announced")
-    sha256 = {array: file_digest(folder / f"{array}.npy", "sha256") for array in ARRAYS}
-    return Manifest(FORMAT, name, raw.classes, raw.image_shape, raw.count, num_test, sha256, source)
+    sha256 = {array: file_digest(folder / f"{array}.npy", "sha256") for array in arrays}
+    notes = tuple(map(as_text, raw.found.lines()))
+    return Manifest(FORMAT, name, raw.classes, raw.image_shape, raw.count, num_test, sha256, source, notes)
 
 
 def _check(name: str, raw: RawSet, piece: Piece) -> None:
     """Refuse a piece that is not what the header of its set announced."""
-    images, labels, is_test = piece
+    images, labels, is_test, _ = piece
+    if raw.has_validation and piece.is_validation is None:
+        raise DataError(f"{name}: images without marks of who is for validation")
     if images.dtype != np.uint8 or images.shape[1:] != raw.image_shape:
         raise DataError(f"{name}: images of {images.dtype} {images.shape[1:]} where {raw.image_shape} belong")
     if (labels.dtype, is_test.dtype) != (ARRAYS["labels"], ARRAYS["is_test"]):

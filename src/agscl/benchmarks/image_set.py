@@ -25,6 +25,8 @@ class ImageSet:
             no official split).
         classes: Names of the classes.
         fingerprint: Digest of the data that were loaded, empty if they were made on the spot.
+        is_validation: bool, shape ``(N,)``: which images the source keeps for validation; `None`: it does not say.
+        notes: What was found besides good images, for people.
     """
 
     name: str
@@ -33,6 +35,8 @@ class ImageSet:
     is_test: Tensor
     classes: tuple[str, ...]
     fingerprint: str = ""
+    is_validation: Tensor | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         count = len(self.images)
@@ -40,6 +44,8 @@ class ImageSet:
             raise ValueError(f"{self.name}: images must be uint8 (N, C, H, W), not {self.images.shape}")
         if self.labels.shape != (count,) or self.is_test.shape != (count,):
             raise ValueError(f"{self.name}: {count} images need as many labels and split marks")
+        if self.is_validation is not None and (self.is_validation & self.is_test).any():
+            raise ValueError(f"{self.name}: an image is for validation and for testing at once")
         if count and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < len(self.classes):
             raise ValueError(f"{self.name}: a label is not one of the {len(self.classes)} classes")
 

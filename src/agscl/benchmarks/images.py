@@ -178,7 +178,6 @@ class ImageExamples:
 
         The whole order is drawn when the first batch is asked for, augmentation batch by batch.
         """
-        for chosen in in_batches(len(self), batch_size, generator):
-            positions = chosen.to(self.images.device)
+        for positions in in_batches(len(self), batch_size, generator, self.images.device):
             rows = positions if self.rows is None else self.rows[positions]
-            yield self.pipeline(self.images[rows].to(self.device), generator), self.labels[chosen.to(self.device)]
+            yield self.pipeline(self.images[rows].to(self.device), generator), self.labels[positions.to(self.device)]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .found import Found
 
 Pixels = NDArray[np.uint8]
 """Images as bytes, shape ``(n, C, H, W)``."""
@@ -21,11 +23,12 @@ def no_report(what: str, done: int, total: int) -> None:
 
 
 class Piece(NamedTuple):
-    """Some consecutive images, their classes, and whether the official split keeps them for testing."""
+    """Some consecutive images, their classes, and whether the official split keeps them for testing or validation."""
 
     images: Pixels
     labels: NDArray[np.int64]
     is_test: NDArray[np.bool_]
+    is_validation: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class RawSet:
         count: Number of images.
         pieces: The images, in order; read as they are asked for.
         named: Whether the source names the classes; else their names are only numbers.
+        has_validation: Whether the source keeps examples for validation: then every piece has their marks.
+        found: What else the reader came across; whole when all pieces were read.
     """
 
     classes: tuple[str, ...]
@@ -45,6 +50,8 @@ class RawSet:
     count: int
     pieces: Iterator[Piece]
     named: bool = True
+    has_validation: bool = False
+    found: Found = field(default_factory=Found)
 
     @classmethod
     def of(cls, classes: tuple[str, ...], pieces: Sequence[Piece], *, named: bool = True) -> RawSet:

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from .options import LoadOptions
+
 
 def stream(seed: int, purpose: str) -> torch.Generator:
     """A CPU generator that depends on the seed and the purpose, such as ``"class order"``, and on nothing else."""
@@ -87,6 +89,34 @@ def thin(labels: Tensor, fraction: float, generator: torch.Generator) -> Tensor:
     return torch.cat(kept).sort().values if kept else torch.arange(0)
 
 
+def drawn_test(labels: Tensor, is_validation: Tensor | None, share: float, seed: int) -> Tensor:
+    """Marks of a drawn share of every class, among the examples that are not for validation; shape ``(N,)``."""
+    rest = torch.arange(len(labels)) if is_validation is None else (~is_validation).nonzero().flatten()
+    _, test = hold_out(labels[rest], share, stream(seed, "test split"))
+    marks = torch.zeros(len(labels), dtype=torch.bool)
+    marks[rest[test]] = True
+    return marks
+
+
+def split_rows(
+    labels: Tensor, is_test: Tensor, is_validation: Tensor | None, seed: int, options: LoadOptions
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Row numbers of the training, validation and test examples, each ascending.
+
+    Tests are those marked; validation examples too if any are marked, or else a share of each class of the rest is
+    drawn. All but the tests are thinned to ``options.fraction``.
+    """
+    rest, test = (~is_test).nonzero().flatten(), is_test.nonzero().flatten()
+    if is_validation is not None and is_validation.any():
+        kept, aside = (~is_validation[rest]).nonzero().flatten(), is_validation[rest].nonzero().flatten()
+    else:
+        kept, aside = hold_out(labels[rest], options.validation, stream(seed, "validation split"))
+    train, validation = (
+        rows[thin(labels[rows], options.fraction, stream(seed, "fraction"))] for rows in (rest[kept], rest[aside])
+    )
+    return train, validation, test
+
+
 def pixel_orders(count: int, pixels: int, seed: int) -> list[Tensor]:
     """The natural order of the pixels and ``count - 1`` random ones.
 
@@ -98,9 +128,14 @@ def pixel_orders(count: int, pixels: int, seed: int) -> list[Tensor]:
     return [torch.arange(pixels), *drawn]
 
 
-def in_batches(count: int, batch_size: int, generator: torch.Generator | None) -> Sequence[Tensor]:
-    """Positions of examples, batch by batch, shuffled by ``generator`` when it is given; the last may be smaller."""
+def in_batches(
+    count: int, batch_size: int, generator: torch.Generator | None, device: torch.device | None = None
+) -> Sequence[Tensor]:
+    """Positions of examples, batch by batch, shuffled by ``generator`` when it is given; the last may be smaller.
+
+    The order is drawn on the CPU, the same on every device, and goes to the device as a whole.
+    """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     order = torch.arange(count) if generator is None else torch.randperm(count, generator=generator)
-    return torch.split(order, batch_size) if count else ()
+    return torch.split(order.to(device), batch_size) if count else ()

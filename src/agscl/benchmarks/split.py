@@ -16,7 +16,7 @@ from torch import Tensor
 from .image_set import ImageSet, channel_statistics
 from .images import ImageExamples, Pipeline
 from .options import LoadOptions
-from .sampling import hold_out, pixel_orders, stream, thin
+from .sampling import drawn_test, pixel_orders, split_rows
 from .task import Task
 
 STREAMED_FROM = 2**30
@@ -93,14 +93,10 @@ def prepare(images: ImageSet, seed: int, options: LoadOptions, *, side: int | No
         ValueError: If nothing is left for testing or for training, or images that are padded or augmented are not
             square.
     """
-    rest, test = (~images.is_test).nonzero().flatten(), images.is_test.nonzero().flatten()
-    if not len(test) or not len(rest):
-        raise ValueError(f"{images.name} needs both: {len(rest)} training and {len(test)} test images found")
-    kept, aside = hold_out(images.labels[rest], options.validation, stream(seed, "validation split"))
-    train, validation = (
-        rows[thin(images.labels[rows], options.fraction, stream(seed, "fraction"))]
-        for rows in (rest[kept], rest[aside])
-    )
+    if images.is_test.all() or not images.is_test.any():
+        tests = int(images.is_test.sum())
+        raise ValueError(f"{images.name} needs both: {len(images) - tests} training and {tests} test images found")
+    train, validation, test = split_rows(images.labels, images.is_test, images.is_validation, seed, options)
     pipeline = Pipeline(*channel_statistics(images.images, train))
     _, height, width = images.image_shape
     if side is not None:
@@ -116,8 +112,5 @@ def prepare(images: ImageSet, seed: int, options: LoadOptions, *, side: int | No
 
 
 def with_drawn_test(images: ImageSet, share: float, seed: int) -> ImageSet:
-    """The same images with a new test split: a drawn share of every class."""
-    _, test = hold_out(images.labels, share, stream(seed, "test split"))
-    is_test = torch.zeros(len(images), dtype=torch.bool)
-    is_test[test] = True
-    return replace(images, is_test=is_test)
+    """The same images with a new test split: a drawn share of every class, of what is not for validation."""
+    return replace(images, is_test=drawn_test(images.labels, images.is_validation, share, seed))

@@ -198,6 +198,12 @@ node maps, costs, and what it takes to repeat each run. The page needs no networ
     parser.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="run folders, or folders that hold some")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the page, such as report.html")
 
+    description = """Write the tables of a Markdown file anew from the runs that it names: each stands between the lines
+'<!-- runs: FOLDER... -->', with folders relative to the file, and '<!-- end of runs -->'. All other text stays."""
+    parser = commands.add_parser("tables", help="write a Markdown file's tables from runs", description=description)
+    parser.add_argument("file", metavar="FILE", type=Path, help="such as results/README.md")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if the file is not up to date")
+
     description = """Load every state that a finished run kept, answer all test examples of every task learned so far,
 and compare the logits with those right after the task was learned, bit for bit. Writes certificate.json into the run
 folder. Exit code 0: all are identical; 1: some drifted, and the report says how far and which nodes moved."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from agscl.experiments import PRESETS, PolicyResult, Result, experiment_of, preset_named
 from agscl.experiments.groups import by_seed, groups
-from agscl.experiments.kind import AnyExperiment, AnyResult
+from agscl.experiments.kind import AnyExperiment, AnyResult, scale_of
 from agscl.experiments.policies.comparison import not_measured, summary
 from agscl.experiments.policies.presets import POLICY_PRESETS
 from agscl.experiments.records import IncompleteRun, PolicyRun, SupervisedRun, read_runs
@@ -143,7 +143,7 @@ def _show(output: Output, results: Sequence[AnyResult], arguments: argparse.Name
         import polars
 
         numbers = polars.DataFrame(shown.records, infer_schema_length=None)
-        scale, against = polars.lit(results[0].scale_in_words()), polars.lit(baseline, polars.String)
+        scale, against = polars.lit(scale_of(results)), polars.lit(baseline, polars.String)
         numbers = numbers.with_columns(scale=scale, baseline=against)
         export(arguments.export, numbers, shown.heads, shown.cells, [shown.title, *shown.notes])
 
@@ -156,7 +156,7 @@ def _of_supervised(results: Sequence[Result], statistic: str, baseline_name: str
         names = ", ".join(row.method for row in rows)
         raise ValueError(f"there is no row {baseline_name!r} to compare with; there are: {names}")
     heads = ["method", "seeds", *(f"{title(name)} %" if MEASURES[name].in_percent else title(name) for name in SHOWN)]
-    notes = [results[0].scale_in_words()]
+    notes = [scale_of(results)]
     if baseline is not None:
         against = f"against {baseline.method}"
         heads.insert(3, against)
@@ -224,7 +224,7 @@ def _of_policies(results: Sequence[PolicyResult], arguments: argparse.Namespace)
     measures, policies = summary(results), groups(results)
     names = list(dict.fromkeys(name for of_method in measures.values() for name in of_method))
     used = seeds(seed for group in policies for seed in group.seeds)
-    notes = [f"{results[0].scale_in_words()}; {used}", *not_measured(results)]
+    notes = [f"{scale_of(results)}; {used}", *not_measured(results)]
     if single := [group.label for group in policies if len(group.seeds) == 1]:
         notes.append(f"{ONE_SEED}: {', '.join(single)}")
     lines = [(group.label, group.seeds, measures[group.label]) for group in policies]

@@ -22,7 +22,7 @@ from agscl.experiments import (
     preset_named,
 )
 from agscl.experiments import run as run_experiment
-from agscl.experiments.kind import AnyExperiment, AnyResult
+from agscl.experiments.kind import AnyExperiment, AnyResult, scale_of
 from agscl.experiments.supervised.comparison import compare
 from agscl.experiments.words import number, percent
 from agscl.extras import MissingExtraError
@@ -120,7 +120,7 @@ def show(output: Output, results: Sequence[AnyResult]) -> None:
     """Show one run of each method: of data sets, the measures and each task; of policies, the scores."""
     experiment = results[0].experiment
     heading = f"{experiment.preset}, seed {experiment.seed} (one run of each method)"
-    for line in ("", heading, results[0].scale_in_words(), ""):
+    for line in ("", heading, scale_of(results), ""):
         output.say(line)
     if supervised := [result for result in results if isinstance(result, Result)]:
         for matrix in map(_matrix, supervised):

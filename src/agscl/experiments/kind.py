@@ -175,6 +175,10 @@ class AnyResult(ABC):
         """How much of the preset was run, for people."""
 
     @abstractmethod
+    def caveats(self) -> list[str]:
+        """What a reader of its numbers has to know, one sentence each."""
+
+    @abstractmethod
     def table(self) -> DataFrame:
         """The content of ``result.parquet``: every evaluation, one row each."""
 
@@ -218,3 +222,8 @@ class Ready:
     guard: Guard
     progress: type[Any]
     learn: Callable[[Sequence[Logger[Any]], Checkpointer[Any]], AnyResult]
+
+
+def scale_of(results: Sequence[AnyResult]) -> str:
+    """How much of the preset was run by results of one setting, and what a reader of their numbers has to know."""
+    return "; ".join(dict.fromkeys([results[0].scale_in_words(), *(c for result in results for c in result.caveats())]))

@@ -34,6 +34,7 @@ class Look(NamedTuple):
 
 LOOKS: Mapping[str, Look] = {
     "ags-cl": Look("AGS-CL", Shade("#d55e00", "#ff8b45"), "o"),
+    "gated-ags-cl": Look("gated AGS-CL", Shade("#b3123f", "#ff7f9d"), "h"),
     "ewc": Look("EWC", Shade("#0067b0", "#5ab0ee"), "s"),
     "si": Look("SI", Shade("#00835f", "#2fc79a"), "^"),
     "rwalk": Look("RWalk", Shade("#a87000", "#f0b72f"), "D"),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from agscl.experiments.groups import Group, R, by_preset, by_setting, groups
-from agscl.experiments.kind import AnyResult
+from agscl.experiments.kind import AnyResult, scale_of
 from agscl.experiments.records import IncompleteRun, StoredRun, SupervisedRun
 from agscl.experiments.supervised.result import Result
 from agscl.experiments.words import ONE_SEED, options, seeds, value_of_option
@@ -104,7 +104,7 @@ def provenance(results: Sequence[AnyResult]) -> Iterator[str]:
             methods.append(f"{f'{method} {shown}'.rstrip()} ({of_seeds})")
         single = list(dict.fromkeys(group.method for group in entries if len(group.seeds) == 1))
         alone = f" {ONE_SEED.capitalize()}: {', '.join(single)}." if single else ""
-        yield f"{alike[0].experiment.preset}: {alike[0].scale_in_words()}. {'; '.join(methods)}.{alone}"
+        yield f"{alike[0].experiment.preset}: {scale_of(alike)}. {'; '.join(methods)}.{alone}"
 
 
 def left_out(runs: Sequence[StoredRun]) -> Iterator[str]:

@@ -1,5 +1,7 @@
 """The guard: hooks a method into any optimizer, and so protects any training loop."""
 
+from .capacity import Capacity as Capacity
+from .capacity import CapacityWarning as CapacityWarning
 from .guard import Guard as Guard
 from .guard import protect as protect
 from .steps import Diverged as Diverged

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial, reduce
 from typing import Any
 
@@ -15,10 +15,22 @@ from agscl.methods.method import Expandable, Forward, Learned, Method, Network, 
 from agscl.nodes import NodeGraph, expand, trace
 from agscl.nodes.surgery.expand import Retrace
 from agscl.nodes.tracing.trace import Rules, eval_mode
+from agscl.processes import Fact, are_many, count, from_first, require_same, together
 from agscl.tensors import prefixed, under
 
 from .active import ActiveNodes
+from .capacity import Capacity, capacity_of, warn_if_full
 from .steps import Progress, guarded_steps
+from .wrappers import bare, computing_bare, require_whole
+
+LOAD_ALIKE = "give every process the same model, weights, guard state and settings"
+"""Advice where processes differ before a task."""
+
+TRAIN_ALIKE = "train with DistributedDataParallel and the same optimizer and number of steps in every process"
+"""Advice where processes differ after a task was trained."""
+
+REDUCE = "the method must add up what it measures and take its draws from the first process, see agscl.processes"
+"""Advice where processes differ after a method has worked on equal ones."""
 
 
 def protect(
@@ -33,7 +45,9 @@ def protect(
     """Protect a model from forgetting.
 
     Args:
-        model: Any module that `agscl.nodes.tracing.trace` can follow; compiled ones are taken as what they compile.
+        model: Any module that `agscl.nodes.tracing.trace` can follow; compiled, data-parallel and distributed
+            data-parallel ones are taken as what they wrap. In many processes (`torch.distributed`) all take the first
+            one's weights and buffers, and each must call `protect`, `Guard.attach` and `Guard.consolidate`.
         method: Such as ``agscl.AGSCL(mu=10, lam=400)``.
         example_inputs: A batch for ``model(*example_inputs)``; two samples do.
         heads: Names of the modules that make the outputs; a list or dict holds one head per task, in order.
@@ -42,7 +56,8 @@ def protect(
 
     Raises:
         TraceError: If the model has an operation without a rule.
-        ValueError: If the inputs, heads or hyper-parameters do not fit the model.
+        ValueError: If the inputs, heads or hyper-parameters do not fit the model, or its parameters are spread over
+            processes.
 
     >>> from agscl.methods import AGSCL
     >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2))
@@ -50,10 +65,15 @@ def protect(
     >>> [(layer.name, layer.num_nodes) for layer in guard.graph.layers]
     [('0', 3)]
     """
-    model = getattr(model, "_orig_mod", model)
     names = heads if isinstance(heads, str | None) else tuple(heads)
     retrace = partial(trace, example_inputs=example_inputs, heads=names, rules=rules, ignore=tuple(ignore))
-    return Guard(_network(model, retrace(model)), method, retrace)
+    with together("protect"):
+        model = bare(model)
+        require_whole(model)
+        network = _network(model, retrace(model))
+        require_same("protect", {"the method": repr(method), "the graph": str(network.graph)}, LOAD_ALIKE)
+        from_first(network.state)
+        return Guard(network, method, retrace)
 
 
 class Guard:
@@ -74,12 +94,22 @@ class Guard:
     """
 
     def __init__(self, network: Network, method: Method, retrace: Retrace) -> None:
-        self._retrace = retrace
+        self._retrace, self._method = retrace, method
         self._protection = method.protect(network)
         self._network = _network(network.model, network.graph)  # a method may have added gates to the model
+        self._added = self._network.parameters.keys() - network.parameters.keys()
         self._progress = Progress()
         self._running: RunningTask | None = None
         self._active = ActiveNodes()
+        self._trained_by = 1
+
+    @property
+    def settled(self) -> bool:
+        """Whether a loop may keep the weights as a task's best, or lower the learning rate on a plateau.
+
+        False while the method still cuts what the task in progress computes with, such as `agscl.GatedAGSCL`.
+        """
+        return not self._protection.unsettled
 
     @property
     def graph(self) -> NodeGraph:
@@ -95,6 +125,20 @@ class Guard:
     def importance(self) -> dict[str, Tensor]:
         """Importance of every node by layer, each of shape ``(num_nodes,)``; empty for weight-wise methods."""
         return self._protection.importance()
+
+    def capacity(self) -> Capacity | None:
+        """How full each layer is; `None` for methods that have no notion of it, whose weights all go on learning."""
+        usage = self._protection.usage()
+        return None if usage is None else capacity_of(self._network, usage)
+
+    def __repr__(self) -> str:
+        return f"<Guard of {self._method}: {len(self._progress.learned)} tasks learned, task {self.task} is next>"
+
+    def __str__(self) -> str:
+        learned, capacity = self._progress.learned, self.capacity()
+        tasks = f"learned: {', '.join(map(str, learned)) or 'no task yet'}; next: task {self.task}"
+        nodes = capacity or f"{self.graph.num_nodes:,} nodes; the method has no notion of capacity"
+        return f"{self._method}\n{tasks}\n{nodes}\nmemory: {self.memory_bytes():,} bytes beside the weights"
 
     def memory_bytes(self, *, regularization_only: bool = False) -> int:
         """Bytes that the method keeps between tasks.
@@ -123,6 +167,9 @@ class Guard:
     def attach(self, optimizer: Optimizer, *, steps_per_epoch: int, live: bool = False) -> Iterator[None]:
         """Guard all steps of an optimizer while the current task is learned.
 
+        In many processes all attach together, or none does: with the same bits in weights and guard state, the first
+        one's buffers, the same settings, and at the first step the same gradients.
+
         Args:
             optimizer: Any torch optimizer that holds the model's parameters.
             steps_per_epoch: Optimizer steps (not batches, if gradients are accumulated) in an epoch.
@@ -133,16 +180,20 @@ class Guard:
         Raises:
             ValueError: If something does not fit; nothing is changed then.
         """
-        self._check_attachable(optimizer, steps_per_epoch)
         progress = self._progress
         first = progress.steps if progress.resumed else 0
         task = RunningTask(optimizer, progress.task, tuple(progress.learned), steps_per_epoch, first)
-        with (
-            self._protection.holding(task) as hooks,
-            guarded_steps(self._network, task, hooks, progress),
-            self._active.computing(self._network, task, self._protection, live=live),
-        ):
+        settings: dict[str, Fact] = {"steps_per_epoch": steps_per_epoch, "live": live, "the optimizer": repr(optimizer)}
+        with ExitStack() as held:
+            with together("attach"):
+                self._check_attachable(optimizer, steps_per_epoch)
+                from_first(self._network.buffers)
+                self._require_agreement("attach", LOAD_ALIKE, **settings)
+                hooks = held.enter_context(self._protection.holding(task))
+                held.enter_context(guarded_steps(self._network, task, hooks, progress, self._added))
+                held.enter_context(self._active.computing(self._network, task, self._protection, live=live))
             self._running, progress.steps, progress.resumed = task, first, False
+            self._trained_by = count()
             try:
                 yield
             finally:
@@ -151,7 +202,9 @@ class Guard:
     def consolidate(self, batches: Iterable[Any], predict: Predict) -> None:
         """End the current task: measure what it needs, free the rest, and move on to the next task.
 
-        The model is in eval mode meanwhile; afterwards its mode is as before.
+        The model is in eval mode meanwhile; afterwards its mode is as before. In many processes each gives its own
+        shard of the data, of any size, and all end with the same bits: buffers (statistics of norm layers) are first
+        taken from the first process, as `DistributedDataParallel` does before each forward.
 
         Args:
             batches: The task's training data.
@@ -159,19 +212,34 @@ class Guard:
 
         Raises:
             ValueError: If nothing was learned, there is no data, or the model was changed; nothing is changed then.
+
+        Warns:
+            CapacityWarning: If a layer has no free node left, or gave zero for all of the data.
         """
-        if self._running:
-            raise ValueError("consolidate after the attach() block, not inside it")
         progress = self._progress
-        if progress.steps == 0:
-            raise ValueError("nothing was learned yet: train inside attach() before consolidate()")
-        self._check_model()
-        with eval_mode(self._network.model), torch.no_grad(), torch.compiler.set_stance("force_eager"):
-            self._protection.finish(Learned((*progress.learned, progress.task), batches, predict))
+        with together("consolidate"), computing_bare():
+            if self._running:
+                raise ValueError("consolidate after the attach() block, not inside it")
+            if progress.steps == 0:
+                raise ValueError("nothing was learned yet: train inside attach() before consolidate()")
+            if count() == 1 < self._trained_by:
+                raise ValueError(
+                    f"{self._trained_by} processes have trained this task, and this one is alone now; "
+                    "consolidate in all of them before destroy_process_group()"
+                )
+            self._check_model()
+            from_first(self._network.buffers)
+            self._require_agreement("consolidate", TRAIN_ALIKE)
+            with eval_mode(self._network.model), torch.no_grad(), torch.compiler.set_stance("force_eager"):
+                self._protection.finish(Learned((*progress.learned, progress.task), batches, predict))
+            self._require_agreement("after consolidate", REDUCE)
         progress.learned.append(progress.task)
         progress.steps = 0
         while progress.task in progress.learned:
             progress.task += 1
+        if usage := self._protection.usage():
+            grows = isinstance(self._protection, Expandable)
+            warn_if_full(self._network, usage, progress.learned[-1], grows=grows)
 
     def expand(self, *, layer: str, nodes: int) -> None:
         """Add free nodes to a layer whose capacity runs out; all outputs of the model keep their bits.
@@ -186,16 +254,18 @@ class Guard:
         Raises:
             ValueError: If the layer cannot grow or the method cannot take new nodes; nothing is changed then.
         """
-        if self._running:
-            raise ValueError("expand after the attach() block, not inside it")
-        self._check_model()
-        protection, learned = self._protection, tuple(self._progress.learned)
-        if not isinstance(protection, Expandable):
-            raise ValueError(f"{type(protection).__name__} cannot take new nodes; AGS-CL and fine-tuning can")
-        protection.require_intact(learned)
-        expansion = expand(self._network.model, self.graph, layer, nodes, self._retrace)
-        self._network = _network(self._network.model, expansion.graph)
-        protection.expand(self._network, expansion, learned)
+        with together("expand"):
+            if self._running:
+                raise ValueError("expand after the attach() block, not inside it")
+            self._check_model()
+            protection, learned = self._protection, tuple(self._progress.learned)
+            if not isinstance(protection, Expandable):
+                raise ValueError(f"{type(protection).__name__} cannot take new nodes; AGS-CL and fine-tuning can")
+            protection.require_intact(learned)
+            expansion = expand(self._network.model, self.graph, layer, nodes, self._retrace)
+            self._network = _network(self._network.model, expansion.graph)
+            from_first(self._network.state)
+            protection.expand(self._network, expansion, learned)
 
     def penalty(self) -> Tensor | None:
         """Current value of the method's penalty, for a log; `None` for methods without one.
@@ -227,11 +297,13 @@ class Guard:
 
     def state_dict(self) -> dict[str, Tensor]:
         """All that the guard knows, as tensors by name; the model's weights are not in it."""
+        return {name: tensor.clone() for name, tensor in self._state().items()}
+
+    def _state(self) -> dict[str, Tensor]:
         progress = self._progress
         own = {"task": torch.tensor(progress.task), "steps": torch.tensor(progress.steps)}
         learned = torch.tensor(progress.learned, dtype=torch.int64)
-        parts = prefixed(method=self._protection.tensors(), live=self._active.tensors())
-        return {**own, "learned": learned, **{name: tensor.clone() for name, tensor in parts.items()}}
+        return {**own, "learned": learned, **prefixed(method=self._protection.tensors(), live=self._active.tensors())}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Take over a saved state; load the model's weights that belong to it as well.
@@ -263,7 +335,13 @@ class Guard:
         self._check_model()
         self._check_holds(optimizer)
 
+    def _require_agreement(self, where: str, advice: str, **more: Fact) -> None:
+        """Refuse to go on, in all processes alike, if weights and what the guard knows are not the same in each."""
+        if are_many():
+            require_same(where, {**prefixed(model=self._network.state, guard=self._state()), **more}, advice)
+
     def _check_model(self) -> None:
+        require_whole(self._network.model)
         found = dict(self._network.model.named_parameters())
         expected = self._network.parameters
         for name in sorted(found.keys() | expected.keys()):
@@ -286,4 +364,4 @@ class Guard:
 
 
 def _network(model: nn.Module, graph: NodeGraph) -> Network:
-    return Network(model, graph, dict(model.named_parameters()), dict(model.named_buffers()))
+    return Network(model, graph, dict(model.named_parameters()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from agscl.methods.method import Network, RunningTask, Step, StepHooks
+from agscl.processes import average, differences, together
 
 
 class Diverged(ValueError):  # noqa: N818 - what happened, to training and not to the program
@@ -34,9 +35,20 @@ class Progress:
 
 
 @contextmanager
-def guarded_steps(network: Network, task: RunningTask, hooks: StepHooks, progress: Progress) -> Iterator[None]:
-    """Call a protection's hooks around every step of a task's optimizer, and count the steps in `progress`."""
-    steps = _GuardedSteps(network, task, hooks, progress)
+def guarded_steps(
+    network: Network, task: RunningTask, hooks: StepHooks, progress: Progress, added: Collection[str]
+) -> Iterator[None]:
+    """Call a protection's hooks around every step of a task's optimizer, and count the steps in `progress`.
+
+    Args:
+        network: The network.
+        task: The task that is learned.
+        hooks: The protection's hooks.
+        progress: Counts the steps.
+        added: Names of parameters that the method has added to the model. In many processes, their gradients are
+            averaged here if the loop does not: its wrapper may be older than they are.
+    """
+    steps = _GuardedSteps(network, task, hooks, progress, added)
     handles = [
         task.optimizer.register_step_pre_hook(steps.before),
         task.optimizer.register_step_post_hook(steps.after),
@@ -49,8 +61,11 @@ def guarded_steps(network: Network, task: RunningTask, hooks: StepHooks, progres
 
 
 class _GuardedSteps:
-    def __init__(self, network: Network, task: RunningTask, hooks: StepHooks, progress: Progress) -> None:
+    def __init__(
+        self, network: Network, task: RunningTask, hooks: StepHooks, progress: Progress, added: Collection[str]
+    ) -> None:
         self._network, self._task, self._hooks, self._progress = network, task, hooks, progress
+        self._added, self._apart, self._fresh = added, list[str](), True
         self._optimizer = task.optimizer
         names = {id(p): name for name, p in network.parameters.items()}
         held = [p for group in task.optimizer.param_groups for p in group["params"]]
@@ -86,16 +101,32 @@ class _GuardedSteps:
     def _prepare(self) -> None:
         if self._overflown():
             return
+        if self._fresh:
+            with together("the first step"):
+                self._check_first()
+            self._fresh = False
+        if self._apart:
+            average(grad for name in self._apart if (grad := self._network.parameters[name].grad) is not None)
         self._check_finite()
-        graph, task = self._network.graph, self._task.task
-        if self._progress.steps == 0 and graph.num_tasks is not None:
-            grads = [self._network.parameters[name].grad for name in graph.own_heads([task])]
-            if not any(grad is not None and grad.any() for grad in grads):
-                raise ValueError(
-                    f"no gradient reached the head of task {task}; if another task is learned here, "
-                    "call use_task() with its number first"
-                )
         self._hooks.before_step(self._step())
+
+    def _check_first(self) -> None:
+        """At the first step: the gradients are those of this task, and the same in all processes."""
+        graph, task, parameters = self._network.graph, self._task.task, self._network.parameters
+        grads = {name: parameter.grad for name, parameter in parameters.items() if parameter.grad is not None}
+        apart = differences("the first step", grads)
+        if local := [name for name, values in apart.items() if name not in self._added or "missing" in values]:
+            raise ValueError(
+                f"the gradient of {local[0]!r} differs between the processes: they train apart; compute the loss with "
+                "DistributedDataParallel(model), or average the gradients before each step"
+            )
+        self._apart = list(apart)
+        mine = [grads[name] for name in graph.own_heads([task]) if name in grads]
+        if self._progress.steps == 0 and graph.num_tasks is not None and not any(grad.any() for grad in mine):
+            raise ValueError(
+                f"no gradient reached the head of task {task}; if another task is learned here, "
+                "call use_task() with its number first"
+            )
 
     def _step(self) -> Step:
         """A gradient scaler lets a fused optimizer divide by the scale itself, inside its step."""

@@ -7,6 +7,8 @@ states.
 
 from typing import get_args
 
+from agscl.processes import from_first as from_first
+from agscl.processes import sum_with_counts as sum_with_counts
 from agscl.tensors import prefixed as prefixed
 
 from .agscl import AGSCL as AGSCL
@@ -24,11 +26,13 @@ from .method import Protection as Protection
 from .method import RunningTask as RunningTask
 from .method import Step as Step
 from .method import StepHooks as StepHooks
+from .method import Usage as Usage
 from .method import check_range as check_range
 from .method import num_bytes as num_bytes
 from .method import same_shapes as same_shapes
 from .outputs.cpr import CPR as CPR
 from .outputs.lwf import LwF as LwF
+from .subnetworks.gated import GatedAGSCL as GatedAGSCL
 from .subnetworks.hat import HAT as HAT
 from .subnetworks.single_task import SingleTask as SingleTask
 from .subnetworks.wsn import WSN as WSN
@@ -41,7 +45,7 @@ from .weights.mas import MAS as MAS
 from .weights.rwalk import RWalk as RWalk
 from .weights.si import SI as SI
 
-AnyMethod = AGSCL | EWC | SI | RWalk | MAS | HAT | LwF | WSN | FineTuning | Joint | SingleTask
+AnyMethod = AGSCL | GatedAGSCL | EWC | SI | RWalk | MAS | HAT | LwF | WSN | FineTuning | Joint | SingleTask
 """All methods; the command line, configuration files and the documentation's table come from this union.
 
 `CPR` is not in it: it is an option of each of them.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -29,13 +29,16 @@ class Network:
         model: The model.
         graph: Its nodes.
         parameters: Its trainable tensors by name, the model's own, not copies.
-        buffers: Its other state by name, the model's own.
     """
 
     model: nn.Module
     graph: NodeGraph
     parameters: Mapping[str, nn.Parameter]
-    buffers: Mapping[str, Tensor]
+
+    @property
+    def buffers(self) -> dict[str, Tensor]:
+        """Its other state by name, the model's own as they are now: `model.to()` and `double()` replace them."""
+        return dict(self.model.named_buffers())
 
     @property
     def state(self) -> dict[str, Tensor]:
@@ -157,6 +160,28 @@ class Memory:
     total: int
 
 
+@dataclass(frozen=True)
+class Usage:
+    """What learned tasks take of a network, for `agscl.Guard.capacity`.
+
+    Attributes:
+        taken: Which nodes a learned task needs: by layer, bool, shape ``(num_nodes,)``. For a weight-wise method which
+            weights: by parameter name, bool, of its shape.
+        unit: What is counted, "nodes" or "weights".
+        tasks: Of a method that gives each task its part, by task and layer (or parameter) how many of them it uses.
+        idle: Layers none of whose nodes acted on the data of the task learned last.
+        relief: What makes a task take less, such as "a larger mu".
+        revival: What keeps a layer from dying, such as "a smaller mu".
+    """
+
+    taken: Mapping[str, Tensor]
+    unit: Literal["nodes", "weights"] = "nodes"
+    tasks: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
+    idle: Collection[str] = ()
+    relief: str = "a sparser method"
+    revival: str = "a less sparse method"
+
+
 class LossTerm(ABC):
     """A term that the loop adds to its loss, for methods that need the loss itself."""
 
@@ -184,6 +209,11 @@ class Protection(ABC):
     """
 
     loss_terms: tuple[LossTerm, ...] = ()
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether what the task in progress computes with is still being cut, so that no weights are kept as best."""
+        return False
 
     @abstractmethod
     def holding(self, task: RunningTask) -> AbstractContextManager[StepHooks]:
@@ -216,6 +246,10 @@ class Protection(ABC):
     def importance(self) -> dict[str, Tensor]:
         """Importance of every node by layer, each of shape ``(num_nodes,)``; empty for weight-wise methods."""
         return {}
+
+    def usage(self) -> Usage | None:
+        """What learned tasks take of the network; `None` for a method without a notion of capacity."""
+        return None
 
     def unpenalised_nodes(self) -> dict[str, Tensor]:
         """Nodes that the protection keeps at zero if they are: by layer, bool; empty if it may move any."""

@@ -12,6 +12,8 @@ from .accuracy import stability as stability
 from .aopc import aopc as aopc
 from .aopc import prediction_curve as prediction_curve
 from .aopc import pruning_order as pruning_order
+from .capacity import LayerCapacity as LayerCapacity
+from .capacity import full_since as full_since
 from .capacity import node_states as node_states
 from .capacity import sparsity as sparsity
 from .capacity import sparsity_by_layer as sparsity_by_layer

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -125,3 +126,44 @@ def node_states(
         pairs = zip((importance[name] > 0).tolist(), zero.tolist(), strict=True)
         states[name] = ["frozen" if needed else "dead" if is_zero else "free" for needed, is_zero in pairs]
     return states
+
+
+@dataclass(frozen=True)
+class LayerCapacity:
+    """How full a layer is.
+
+    Attributes:
+        name: The layer; of a weight-wise method, the parameter.
+        nodes: How many nodes it has (of a weight-wise method: weights). Each is one of the following.
+        frozen: A learned task needs it. It stays as it is; under a penalty it is pulled to where it was.
+        free: It learns whatever comes next.
+        dead: No task needs it, and all that comes into it is exactly zero: it does not learn unless it is drawn anew.
+    """
+
+    name: str
+    nodes: int
+    frozen: int
+    free: int
+    dead: int
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing in it can learn what comes next."""
+        return self.free == 0
+
+
+def full_since(tasks: Sequence[Sequence[LayerCapacity]]) -> dict[str, int]:
+    """Since which task layers have been full, up to the last task; layers with something free then are left out.
+
+    Args:
+        tasks: The layers after each task, task after task.
+
+    Example:
+        >>> half, full = LayerCapacity("fc", 4, 2, 2, 0), LayerCapacity("fc", 4, 3, 0, 1)
+        >>> full_since([[full], [half], [full], [full]]), full_since([[full], [half]])
+        ({'fc': 2}, {})
+    """
+    since: dict[str, int] = {}
+    for task, layers in enumerate(tasks):
+        since = {layer.name: since.get(layer.name, task) for layer in layers if layer.full}
+    return since

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,6 +12,13 @@ from torch.utils._pytree import tree_leaves
 
 from .graph import NodeGraph
 from .tracing.exported import on_model
+
+Total = Callable[[dict[str, Tensor], int], tuple[dict[str, Tensor], int]]
+"""Maps sums over samples and the number of samples to those over more samples."""
+
+
+def _as_they_are(sums: dict[str, Tensor], samples: int) -> tuple[dict[str, Tensor], int]:
+    return sums, samples
 
 
 class Activity:
@@ -59,16 +67,28 @@ class Activity:
             self._sums[number] = self._sums.get(number, torch.zeros_like(total)) + total
         self._samples += len(next(leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)))
 
-    def means(self) -> dict[str, Tensor]:
+    def means(self, total: Total = _as_they_are) -> dict[str, Tensor]:
         """Average activation of each layer's nodes, by layer name, float32, shape ``(num_nodes,)``.
+
+        Args:
+            total: Adds the samples that others have observed, such as `agscl.processes.sum_with_counts`.
 
         Raises:
             ValueError: If no sample was observed.
         """
-        if self._samples == 0:
+        device = next(self._probe.parameters()).device
+        own = {
+            f"{layer.name}.{number}": self._sums[reading.output][reading.index].mean(dim=1)
+            if self._samples
+            else torch.zeros(layer.num_nodes, dtype=torch.float64, device=device)
+            for layer in self._layers
+            for number, reading in enumerate(layer.readings)
+        }
+        sums, samples = total(own, self._samples)
+        if samples == 0:
             raise ValueError("no data to measure importance on: the batches are empty or never reach the model")
         means = {}
         for layer in self._layers:
-            by_reading = [self._sums[r.output][r.index].mean(dim=1) / self._samples for r in layer.readings]
+            by_reading = [sums[f"{layer.name}.{number}"] / samples for number in range(len(layer.readings))]
             means[layer.name] = torch.stack(by_reading).mean(dim=0).float()
         return means

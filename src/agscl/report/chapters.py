@@ -8,7 +8,7 @@ from typing import Generic, Protocol, TypeVar
 
 from agscl.experiments import preset_named
 from agscl.experiments.groups import Group, R, by_setting, groups
-from agscl.experiments.kind import AnyResult
+from agscl.experiments.kind import AnyResult, scale_of
 from agscl.figures.palette import Look, looks
 from agscl.runs import RunFolder
 
@@ -77,7 +77,7 @@ class Benchmark(Generic[R]):
     @property
     def description(self) -> str:
         """What the tasks are, and how much of them was run."""
-        scale = self.results[0].scale_in_words()
+        scale = scale_of(self.results)
         return f"{preset_named(self.name).description}. {scale[0].upper()}{scale[1:]}."
 
     @property

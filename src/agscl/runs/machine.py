@@ -112,6 +112,11 @@ class Machine:
         return inputs
 
     @property
+    def answers_at_once(self) -> bool:
+        """Whether a value can be read without making the host wait for the device."""
+        return self.device.type == "cpu"
+
+    @property
     def scales(self) -> bool:
         """Whether gradients would underflow without a scaled loss."""
         return self.dtype == torch.float16

@@ -32,7 +32,7 @@ class TaskProgress:
         plateau: State of the learning rate.
         epoch: Finished epochs.
         batches: Batches trained in the current epoch.
-        loss: Sum of their losses over examples.
+        loss: Sum of their losses over examples, float64; a tensor on the device once there is one.
         before: The model's state dict before the task.
         best: The model's state dict at the lowest validation loss.
         order: State of the learner's generator when the epoch began: it draws the order of the examples.
@@ -49,7 +49,8 @@ class TaskProgress:
         self.optimizer = SGD(weights, rate, learner.training.momentum) if sgd else Adam(weights, rate)
         self.scaler = GradScaler(learner.machine.device.type, enabled=learner.machine.scales)
         self.plateau = Plateau(rate)
-        self.epoch, self.batches, self.loss = 0, 0, 0.0
+        self.epoch, self.batches = 0, 0
+        self.loss: Tensor | float = 0.0
         self.before = self.best = snapshot(learner.model)
         self.order, self.random = learner.generator.get_state(), dict[str, Tensor]()
         self.rollback_point: RunState[SequenceProgress] | None = None
@@ -90,8 +91,10 @@ class TaskProgress:
 
     def end_epoch(self, validation_loss: float) -> float:
         """Keep the best weights, set the learning rate of the next epoch; returns the epoch's duration in seconds."""
-        self.plateau = self.plateau.after(validation_loss, self.learner.training)
-        self.best = snapshot(self.learner.model) if self.plateau.improved else self.best
+        if settled := self.learner.guard.settled:
+            self.plateau = self.plateau.after(validation_loss, self.learner.training)
+        if self.plateau.improved or not settled:
+            self.best = snapshot(self.learner.model)
         self.set_learning_rate()
         self.epoch, self.batches, self.loss = self.epoch + 1, 0, 0.0
         return time.perf_counter() - self.epoch_started

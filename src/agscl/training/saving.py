@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 
+from agscl.guard import Diverged
 from agscl.runs.checkpointer import RunState
 from agscl.runs.random import capture, restore
 from agscl.runs.tensors import load_optimizer, load_states, optimizer_tensors
@@ -14,13 +16,18 @@ from .progress import TaskProgress
 
 
 def save(progress: TaskProgress) -> RunState[SequenceProgress]:
-    """The state between two steps; its tensors are the model's own, not copies."""
+    """The state between two steps; its tensors are the model's own, not copies.
+
+    Raises:
+        Diverged: If the losses are not finite: such a state is not worth keeping.
+    """
+    loss = require_finite(float(progress.loss), "loss")
     learner, point, now = progress.learner, progress.rollback_point, time.perf_counter()
     numbers = SequenceProgress(
         finished=progress.finished,
         epoch=progress.epoch,
         batches=progress.batches,
-        loss=progress.loss,
+        loss=loss,
         plateau=progress.plateau,
         seconds=now - progress.started,
         epoch_seconds=now - progress.epoch_started,
@@ -82,3 +89,10 @@ def rollback(progress: TaskProgress) -> None:
     load(progress, point)
     progress.plateau = progress.plateau.lowered(progress.learner.training)
     progress.set_learning_rate()
+
+
+def require_finite(value: float, what: str) -> float:
+    """The value; raises `Diverged` if it is not finite."""
+    if not math.isfinite(value):
+        raise Diverged(f"the {what} became {value}")
+    return value

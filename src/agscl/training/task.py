@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
 
 import torch
@@ -16,7 +15,7 @@ from .evaluation import answers, batch_loss, evaluate, require_examples
 from .events import EpochFinished, RateLowered
 from .joint import joined_logits
 from .progress import TaskProgress
-from .saving import rollback, save, set_rollback_point
+from .saving import require_finite, rollback, save, set_rollback_point
 
 
 def train(progress: TaskProgress) -> None:
@@ -44,32 +43,36 @@ def train(progress: TaskProgress) -> None:
 
 
 def _train_epoch(progress: TaskProgress) -> None:
-    """One pass over the training examples, or what is left of it."""
+    """One pass over the training examples, or what is left of it.
+
+    A device other than the CPU is not waited for: losses are added up there and looked at when the epoch ends.
+    """
     learner, saved = progress.learner, partial(save, progress)
     learner.model.train()
     for batch in progress.remaining():
         progress.optimizer.zero_grad()
         with learner.machine.autocast():
             loss = _loss(progress, batch)
-        value = loss.item()
-        _require_finite(value, "loss")
+        if learner.machine.answers_at_once:
+            require_finite(loss.item(), "loss")
         torch.autograd.backward(progress.scaler.scale(loss))
         progress.scaler.step(progress.optimizer)
         progress.scaler.update()
-        progress.loss += value * len(batch[1])
+        progress.loss += loss.detach().double() * len(batch[1])
         progress.batches += 1
         if learner.checkpointer is not None:
             learner.checkpointer.after_step(saved)
 
 
 def _loss(progress: TaskProgress, batch: Batch) -> Tensor:
-    """The task's loss, and what the method adds to it."""
+    """The task's loss, and what the method adds to it; where the host would wait, labels are checked once."""
     learner, model, index = progress.learner, progress.learner.model, progress.index
+    checked = learner.machine.answers_at_once or progress.epoch == 0
     if not learner.guard.has_extra_loss:
-        return batch_loss(answers(model, batch, index, joint=learner.joint), batch[1])
+        return batch_loss(answers(model, batch, index, joint=learner.joint), batch[1], checked=checked)
     outputs = model(batch[0])
     logits = joined_logits(outputs[: index + 1], batch[1]) if learner.joint else outputs[index]
-    loss = batch_loss(logits, batch[1])
+    loss = batch_loss(logits, batch[1], checked=checked)
     extra = learner.guard.extra_loss(batch, lambda given: outputs if torch.is_grad_enabled() else model(given[0]))
     return loss if extra is None else loss + extra
 
@@ -78,10 +81,11 @@ def _end_epoch(progress: TaskProgress) -> None:
     """Validate, and draw the consequences."""
     learner, task = progress.learner, progress.task
     weights = [parameter.detach() for parameter in learner.model.parameters()]
-    _require_finite(torch.stack(torch._foreach_norm(weights)).sum().item(), "norm of the weights")
+    require_finite(torch.stack(torch._foreach_norm(weights)).sum().item(), "norm of the weights")
     validation = evaluate(learner.model, task.validation, progress.index, joint=learner.joint, machine=learner.machine)
-    _require_finite(validation.loss, "validation loss")
-    training_loss, learning_rate = progress.loss / len(task.train), progress.plateau.learning_rate
+    require_finite(validation.loss, "validation loss")
+    training_loss = require_finite(float(progress.loss), "loss") / len(task.train)
+    learning_rate = progress.plateau.learning_rate
     seconds = progress.end_epoch(validation.loss)
     event = EpochFinished(
         task=progress.index,
@@ -94,11 +98,6 @@ def _end_epoch(progress: TaskProgress) -> None:
         steps=progress.steps_per_epoch,
     )
     emit(learner.loggers, event)
-
-
-def _require_finite(value: float, what: str) -> None:
-    if not math.isfinite(value):
-        raise Diverged(f"the {what} became {value}")
 
 
 def _go_back(progress: TaskProgress, error: Diverged) -> None:

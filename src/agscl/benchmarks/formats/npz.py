@@ -108,14 +108,14 @@ def _pixels(path: Path, name: str, images: NDArray[Any]) -> Pixels:
 
 def _classes(path: Path, arrays: dict[str, NDArray[Any]], pieces: list[Piece]) -> tuple[str, ...]:
     if "classes" in arrays:
-        return _texts(path, arrays, "classes")
+        return texts(path, arrays, "classes")
     highest = max((int(part.labels.max()) for part in pieces if len(part.labels)), default=-1)
     if highest >= MOST_CLASSES:
         raise DataError(f"{path} has a label of {highest}: labels count from 0")
     return tuple(str(number) for number in range(highest + 1))
 
 
-def _texts(path: Path, arrays: dict[str, NDArray[Any]], name: str) -> tuple[str, ...]:
+def texts(path: Path, arrays: dict[str, NDArray[Any]], name: str) -> tuple[str, ...]:
     """An array as texts; numpy does not check that its characters exist."""
     values = _array(path, arrays, name).ravel()
     if values.dtype.kind == "U":
@@ -126,7 +126,7 @@ def _texts(path: Path, arrays: dict[str, NDArray[Any]], name: str) -> tuple[str,
 
 
 def _omniglot(path: Path, arrays: dict[str, NDArray[Any]]) -> RawSet:
-    images, names = _pixels(path, "x", _array(path, arrays, "x")), _texts(path, arrays, "alphabets")
+    images, names = _pixels(path, "x", _array(path, arrays, "x")), texts(path, arrays, "alphabets")
     alphabet, character = (_array(path, arrays, name) for name in ("alphabet", "character"))
     if alphabet.dtype.kind not in "ui" or character.dtype.kind not in "ui":
         raise DataError(f"{path}: alphabet and character must be integers")

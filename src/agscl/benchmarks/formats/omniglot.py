@@ -9,8 +9,9 @@ from __future__ import annotations
 from agscl.benchmarks.errors import DataError
 from agscl.benchmarks.raw import RawSet
 
-from .decode import Sample, decoded, is_image
+from .decode import Sample, decoded
 from .source import Source
+from .walk import is_image
 
 HALVES = ("images_background", "images_evaluation")
 

@@ -77,6 +77,10 @@ class PolicyResult(AnyResult):
             return f"the preset in full: {steps}{frames}"
         return f"scaled down: {scale['tasks']} tasks, {steps}{frames} instead of {scale['steps_in_full']:,}"
 
+    def caveats(self) -> list[str]:
+        """Nothing."""
+        return []
+
     def table(self) -> DataFrame:
         """Every evaluation, one row each."""
         return frame([asdict(evaluation) for evaluation in self.history.evaluations], COLUMNS)

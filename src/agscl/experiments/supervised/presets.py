@@ -22,7 +22,21 @@ from agscl.benchmarks.sequences import (
 from agscl.benchmarks.task import TaskSequence
 from agscl.experiments.codec import by_name
 from agscl.experiments.kind import AnyPreset
-from agscl.methods import AGSCL, EWC, HAT, MAS, SI, WSN, AnyMethod, FineTuning, Joint, LwF, RWalk, SingleTask
+from agscl.methods import (
+    AGSCL,
+    EWC,
+    HAT,
+    MAS,
+    SI,
+    WSN,
+    AnyMethod,
+    FineTuning,
+    GatedAGSCL,
+    Joint,
+    LwF,
+    RWalk,
+    SingleTask,
+)
 from agscl.models import MLP, AlexNet32, ConvNet, MultiHead, OmniglotNet, Trunk, alexnet224, efficientnet_lite0
 from agscl.models.mlp import scaled
 from agscl.training import Training
@@ -140,6 +154,7 @@ DIGITS_BASELINES = by_name(
     HAT(),
     LwF(),
     WSN(c=0.3),
+    GatedAGSCL(first=0.4, more=0.15, begin=5, end=20),
     Joint(),
     SingleTask(),
 )
@@ -191,6 +206,7 @@ SUPERVISED_PRESETS: Mapping[str, Preset] = {
         training=Training(epochs=40, batch_size=64),
         methods={"ags-cl": AGSCL(mu=10.0, lam=40.0), "fine-tuning": FineTuning()},
         threads=1,
+        baselines=baselines("permuted-digits"),
     ),
     "split-mnist": Preset(
         description="5 tasks of 2 digits each",
@@ -211,10 +227,17 @@ SUPERVISED_PRESETS: Mapping[str, Preset] = {
         baselines=baselines("permuted-mnist"),
     ),
     "cifar100": CIFAR100,
+    "cifar100-short": replace(
+        CIFAR100,
+        description="the same 10 tasks of 10 classes in 15 epochs each: for comparisons on small machines",
+        training=replace(PAPER, epochs=15),
+        baselines=baselines("cifar100-short"),
+    ),
     "cifar100-20": replace(
-        CIFAR100,  # AGS-CL's values are published for 10 tasks only
+        CIFAR100,
         description="20 tasks of 5 classes",
         sequence=partial(cifar100, num_tasks=20, shuffle_classes=False),
+        methods=compared(AGS_CL["cifar100-20"]),
         baselines=baselines("cifar100-20"),
     ),
     "cifar10-100": Preset(

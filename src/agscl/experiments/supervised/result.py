@@ -32,12 +32,14 @@ class Result(AnyResult):
 
     Attributes:
         record: What the benchmark drew: order of tasks and classes, and the like.
+        lasso_reach: Of AGS-CL, `agscl.methods.agscl.penalty.lasso_reach`; `None` where it is not known.
     """
 
     experiment: Experiment
     history: History
     record: Mapping[str, JSON]
     environment: Mapping[str, str] = field(default_factory=dict)
+    lasso_reach: float | None = None
 
     @property
     def accuracy(self) -> Tensor:
@@ -78,6 +80,13 @@ class Result(AnyResult):
         epochs = f"at most {scale['epochs']} instead of {scale['epochs_in_full']} epochs"
         return f"scaled down: {tasks}, {epochs}, {scale['fraction']:.0%} of the training examples{wide}"
 
+    def caveats(self) -> list[str]:
+        """That the group Lasso has no time to zero a node, if it has none."""
+        if self.lasso_reach is None or self.lasso_reach >= 1:
+            return []
+        removed = f"can remove at most {self.lasso_reach:.0%} of an average node's initial norm in a task"
+        return [f"AGS-CL's group Lasso {removed}: too few epochs, nodes are free only where activations died"]
+
     def table(self) -> DataFrame:
         """Every evaluation, one row each."""
         return evaluations([task.accuracy for task in self.history.tasks], self.names)
@@ -89,6 +98,7 @@ class Result(AnyResult):
             "accuracy": [[None if isnan(x) else x for x in row] for row in self.accuracy.tolist()],
             "measures": self.measures(),
             "scale": self.scale(),
+            "lasso_reach": self.lasso_reach,
             "tasks": [asdict(task) for task in self.history.tasks],
             "sequence": self.record,
             "environment": self.environment,
@@ -103,7 +113,7 @@ class Result(AnyResult):
             raise ValueError(
                 "result.json: each task has one accuracy for every task up to it, and there is at least one"
             )
-        return cls(experiment, History(tasks), written.sequence, written.environment)
+        return cls(experiment, History(tasks), written.sequence, written.environment, written.lasso_reach)
 
 
 @dataclass(frozen=True)
@@ -115,3 +125,4 @@ class _Written:
     tasks: tuple[TaskFinished, ...]
     sequence: dict[str, Any]
     environment: dict[str, str]
+    lasso_reach: float | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 from pathlib import Path
 
 import torch
@@ -13,7 +14,8 @@ from agscl.benchmarks.task import TaskSequence
 from agscl.experiments.kind import Ready
 from agscl.experiments.result_file import environment
 from agscl.guard import protect
-from agscl.methods import CPR, Joint
+from agscl.methods import AGSCL, CPR, Joint
+from agscl.methods.agscl.penalty import lasso_reach
 from agscl.runs.checkpointer import Checkpointer
 from agscl.runs.events import Logger
 from agscl.runs.random import seeded
@@ -31,6 +33,16 @@ class LoadedRun:
     experiment: Experiment
     sequence: TaskSequence
     learner: Learner
+
+    @property
+    def lasso_reach(self) -> float | None:
+        """Of AGS-CL, before anything is learned: how far its group Lasso can get within a task."""
+        method, training, train = self.experiment.method, self.experiment.training, self.sequence.tasks[0].train
+        if not isinstance(method, AGSCL) or method.proximal == "gradient":
+            return None
+        steps = training.epochs * (ceil(len(train) / training.batch_size) if method.proximal == "step" else 1)
+        state = self.learner.model.state_dict()
+        return lasso_reach(self.learner.guard.graph, state, method.mu, steps * training.learning_rate)
 
 
 def load_run(experiment: Experiment, data_root: Path | None = None) -> LoadedRun:
@@ -53,11 +65,11 @@ def require(experiments: Sequence[Experiment], data_root: Path | None = None) ->
 def load(experiment: Experiment, data_root: Path | None = None) -> Ready:
     """An experiment that can begin, drawn from the global generators."""
     loaded = _load(experiment, data_root)
-    learner, sequence = loaded.learner, loaded.sequence
+    learner, sequence, reach = loaded.learner, loaded.sequence, loaded.lasso_reach
 
     def learn(loggers: Sequence[Logger[Event]], checkpointer: Checkpointer[SequenceProgress]) -> Result:
         history = learn_sequence(replace(learner, loggers=loggers, checkpointer=checkpointer), sequence)
-        return Result(experiment, history, sequence.record, environment(learner.machine))
+        return Result(experiment, history, sequence.record, environment(learner.machine), reach)
 
     return Ready(learner.model, learner.guard, SequenceProgress, learn)
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from agscl.methods.method import Learned, Network
 from agscl.nodes import Activity
+from agscl.processes import sum_with_counts
 
 
 def average_activation(network: Network, learned: Learned) -> dict[str, Tensor]:
@@ -24,7 +25,7 @@ def average_activation(network: Network, learned: Learned) -> dict[str, Tensor]:
             learned.predict(batch)
     finally:
         handle.remove()
-    means = activity.means()
+    means = activity.means(sum_with_counts)
     if odd := [name for name, mean in means.items() if not mean.isfinite().all()]:
         raise ValueError(f"the activations of {odd[0]!r} are not finite: the task has diverged")
     return means

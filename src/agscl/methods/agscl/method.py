@@ -22,6 +22,7 @@ from agscl.methods.method import (
     RunningTask,
     Step,
     StepHooks,
+    Usage,
     check_range,
     num_bytes,
     restored,
@@ -102,6 +103,7 @@ class AdaptiveGroupSparsity(Expandable):
         self._method, self._network = method, network
         self._state = NodeState(network)
         self._digest = torch.zeros(32, dtype=torch.uint8)
+        self._idle: list[str] = []  # of the last `finish`; not saved
 
     @contextmanager
     def holding(self, task: RunningTask) -> Iterator[StepHooks]:
@@ -154,6 +156,7 @@ class AdaptiveGroupSparsity(Expandable):
         self.require_intact(learned.tasks[:-1])
         method, network, state = self._method, self._network, self._state
         activations = average_activation(network, learned)
+        self._idle = [name for name, activation in activations.items() if not activation.any()]
         require_needed(network, activations, state.important(), learned)
         for name, activation in activations.items():
             state.importance[name] = omega = accumulate(state.importance[name], activation, method.eta)
@@ -184,6 +187,10 @@ class AdaptiveGroupSparsity(Expandable):
     def importance(self) -> dict[str, Tensor]:
         """Omega of equation (8) by layer, each of shape ``(num_nodes,)``."""
         return dict(self._state.importance)
+
+    def usage(self) -> Usage:
+        """Important nodes are taken."""
+        return Usage(self._state.important(), idle=self._idle, relief="a larger mu", revival="a smaller mu")
 
     def unpenalised_nodes(self) -> dict[str, Tensor]:
         """Unimportant nodes: the proximal step leaves zeros at zero."""

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from agscl.methods.method import Network
 from agscl.nodes import NodeGraph
 from agscl.nodes.slices import fill, gather, scatter
+from agscl.processes import from_first
+from agscl.tensors import prefixed
 
 
 def zero_init(network: Network, free: Mapping[str, Tensor], task: int) -> None:
@@ -38,23 +40,32 @@ def rand_init(network: Network, free: Mapping[str, Tensor], rho: float) -> None:
     """(I.2) Re-initialise what comes into a free node, with probability `rho`, from its layer's own initialiser.
 
     The affine pair and the statistics of a norm layer behind it begin anew with it. Draws come from torch's global
-    generator; ``rho=0`` draws nothing. Weights that the user has frozen stay, and so do statistics behind them.
+    generator, in many processes from that of the first; ``rho=0`` draws nothing. Weights that the user has frozen stay,
+    and so do statistics behind them.
     """
     if rho == 0:
         return
-    fresh: dict[str, Tensor] = {}
-    for owner in _owners(network.graph):
-        module = copy.deepcopy(network.model.get_submodule(owner))
-        module.reset_parameters()  # type: ignore[operator]
-        fresh.update({f"{owner}.{name}".lstrip("."): tensor for name, tensor in module.state_dict().items()})
+    fresh = initial_tensors(network)
+    uniform = {name: torch.rand(nodes.shape, device=nodes.device) for name, nodes in free.items()}
+    from_first({**fresh, **prefixed(uniform=uniform)})
     state = network.state
     for layer in network.graph.layers:
-        drawn = free[layer.name] & (torch.rand(layer.num_nodes, device=free[layer.name].device) < rho)
+        drawn = free[layer.name] & (uniform[layer.name] < rho)
         trained = network.trained(layer.incoming)
         slices = trained + layer.statistics if len(trained) == len(layer.incoming) else trained
         if not slices:
             continue
         scatter(slices, state, torch.where(drawn[:, None], gather(slices, fresh), gather(slices, state)))
+
+
+def initial_tensors(network: Network) -> dict[str, Tensor]:
+    """The state of every module with nodes as its own initialiser draws it, by name."""
+    fresh: dict[str, Tensor] = {}
+    for owner in _owners(network.graph):
+        module = copy.deepcopy(network.model.get_submodule(owner))
+        module.reset_parameters()  # type: ignore[operator]
+        fresh.update({f"{owner}.{name}".lstrip("."): tensor for name, tensor in module.state_dict().items()})
+    return fresh
 
 
 def check_initialisers(model: nn.Module, graph: NodeGraph) -> None:
@@ -68,7 +79,7 @@ def check_initialisers(model: nn.Module, graph: NodeGraph) -> None:
             kind = type(model.get_submodule(name)).__name__
             raise ValueError(
                 f"{name or 'the model'!r} ({kind}) has no reset_parameters() to draw its nodes anew; "
-                "give it one, or set rho=0"
+                "give it one, or use a method or setting that re-initialises nothing (AGS-CL: rho=0)"
             )
 
 

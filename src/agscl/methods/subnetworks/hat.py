@@ -21,10 +21,12 @@ from agscl.methods.method import (
     RunningTask,
     Step,
     StepHooks,
+    Usage,
     check_range,
     restored,
 )
 from agscl.nodes import Slice
+from agscl.processes import from_first
 
 from .kept import TaskTensors, add_parameters, tasks_in
 from .replaced_tensors import replace_tensors_in_forward
@@ -106,6 +108,7 @@ class HardAttention(Protection):
             for embedding in self._embedding.values():
                 nn.init.normal_(embedding)
                 task.optimizer.state.pop(embedding, None)  # what it remembers of the old one
+            from_first(self._embedding)
             self._drawn = torch.tensor(True)
         network, used, gamma = self._network, self._used(), self._method.gamma
         free = {name: (~mask).to(self._embedding[name].dtype) for name, mask in used.items()}
@@ -149,6 +152,15 @@ class HardAttention(Protection):
         kept = sum(float((torch.sigmoid(scale * e.detach()) * ~used[n]).sum()) for n, e in self._embedding.items())
         free = sum(int((~mask).sum()) for mask in used.values())
         return torch.tensor(self._method.gamma * kept / max(free, 1), dtype=torch.float64)
+
+    def usage(self) -> Usage:
+        """Nodes whose gate is open for a learned task are taken."""
+        tasks = {
+            task: {name: int(gate.sum()) for name, gate in gates.items()} for task, gates in self._gates.kept.items()
+        }
+        last = tasks[list(tasks)[-1]] if tasks else {}
+        idle = [name for name, count in last.items() if not count]
+        return Usage(self._used(), tasks=tasks, idle=idle, relief="a larger gamma", revival="a smaller gamma")
 
     def tensors(self) -> dict[str, Tensor]:
         """The gates of each learned task by layer, and whether the embedding is that of a task in progress."""

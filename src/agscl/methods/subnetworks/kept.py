@@ -7,11 +7,14 @@ from collections.abc import Iterable, Mapping
 from torch import Tensor, nn
 
 from agscl.methods.method import Network, num_bytes
+from agscl.processes import from_first
 from agscl.tensors import prefixed, under
 
 
 def add_parameters(model: nn.Module, prefix: str, tensors: Iterable[Tensor]) -> dict[str, nn.Parameter]:
     """Add parameters to a model, so that its ``parameters()`` and ``state_dict()`` hold them.
+
+    In many processes they are those of the first one.
 
     Returns:
         The parameters by name, ``{prefix}_0`` and so on.
@@ -23,6 +26,7 @@ def add_parameters(model: nn.Module, prefix: str, tensors: Iterable[Tensor]) -> 
     for name in added:
         if hasattr(model, name):
             raise ValueError(f"the model has a part named {name!r} already; protect a fresh model, or rename the part")
+    from_first(added)
     for name, parameter in added.items():
         model.register_parameter(name, parameter)
     return added

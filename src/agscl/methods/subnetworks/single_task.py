@@ -38,11 +38,10 @@ class SeparateModels(Protection):
 
     def __init__(self, network: Network) -> None:
         self._network = network
-        self._own = {name: tensor.detach() for name, tensor in {**network.common, **network.buffers}.items()}
-        self._first = {name: tensor.clone() for name, tensor in self._own.items()}
+        self._first = {name: tensor.clone() for name, tensor in self._own().items()}
         self._models = TaskTensors("kept")
         self._begun = torch.tensor(True)
-        replace_tensors_in_forward(network.model, self._own, self._models.in_place_of)
+        replace_tensors_in_forward(network.model, self._first, self._models.in_place_of)
 
     @contextmanager
     def holding(self, task: RunningTask) -> Iterator[StepHooks]:
@@ -61,7 +60,7 @@ class SeparateModels(Protection):
 
     def finish(self, learned: Learned) -> None:
         """Keep the task's model."""
-        self._models.keep(learned.task, self._own)
+        self._models.keep(learned.task, self._own())
         self._begun = torch.tensor(False)
 
     def use_task(self, task: int) -> None:
@@ -75,7 +74,7 @@ class SeparateModels(Protection):
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Take a saved state."""
         tasks = sorted(tasks_in(tensors, "kept"))
-        models, first = self._models.blank(tasks, self._own), prefixed(first=self._first)
+        models, first = self._models.blank(tasks, self._first), prefixed(first=self._first)
         state = restored(tensors, {**models, **first, "begun": self._begun})
         self._models.load(state, tasks)
         self._first, self._begun = under("first", state), state["begun"]
@@ -83,3 +82,7 @@ class SeparateModels(Protection):
     def memory(self) -> Memory:
         """The models of the learned tasks."""
         return Memory(0, self._models.num_bytes())
+
+    def _own(self) -> dict[str, Tensor]:
+        """The current model's tensors, heads of single tasks aside."""
+        return {name: tensor.detach() for name, tensor in {**self._network.common, **self._network.buffers}.items()}

@@ -13,7 +13,17 @@ import torch
 from torch import Tensor, nn
 
 from agscl.methods.freezing import freeze
-from agscl.methods.method import Learned, Memory, Network, Protection, RunningTask, StepHooks, check_range, restored
+from agscl.methods.method import (
+    Learned,
+    Memory,
+    Network,
+    Protection,
+    RunningTask,
+    StepHooks,
+    Usage,
+    check_range,
+    restored,
+)
 
 from .kept import TaskTensors, add_parameters, tasks_in
 from .replaced_tensors import replace_tensors_in_forward
@@ -65,8 +75,7 @@ class WinningSubnetworks(Protection):
         first = (nn.init.kaiming_uniform_(torch.empty_like(w), a=math.sqrt(5)) for w in weights.values())
         self._added = add_parameters(network.model, PREFIX, first)
         self._scores = dict(zip(weights, self._added.values(), strict=True))
-        small = {**network.common, **network.buffers}
-        self._own = {name: tensor.detach() for name, tensor in small.items() if name not in weights}
+        self._own = [name for name in (*network.common, *network.buffers) if name not in weights]
         self._small, self._masks = TaskTensors("kept"), TaskTensors("mask")
         self._shown: dict[str, Tensor] = {}
         replace_tensors_in_forward(network.model, [*self._scores, *self._own], self._chosen)
@@ -83,13 +92,20 @@ class WinningSubnetworks(Protection):
         """Keep the task's mask and its small tensors."""
         masks = {name: pack(best(scores.detach(), self._method.c)) for name, scores in self._scores.items()}
         self._masks.keep(learned.task, masks)
-        self._small.keep(learned.task, self._own)
+        self._small.keep(learned.task, self._small_tensors())
 
     def use_task(self, task: int) -> None:
         """Answer with a learned task's subnetwork, or go on with the current one."""
         self._masks.show(task, self._network)
         self._small.show(task, self._network)
         self._shown = {name: unpack(bits, self._scores[name].shape) for name, bits in self._masks.shown.items()}
+
+    def usage(self) -> Usage:
+        """Weights that a learned task computes with are taken."""
+        taken = {name: torch.zeros_like(scores, dtype=torch.bool) for name, scores in self._scores.items()}
+        share = {name: int(best(scores.detach(), self._method.c).sum()) for name, scores in self._scores.items()}
+        tasks = dict.fromkeys(self._masks.kept, share)
+        return Usage(taken | self._used(), "weights", tasks, relief="a smaller c")
 
     def tensors(self) -> dict[str, Tensor]:
         """The masks of each learned task, packed, and its small tensors."""
@@ -99,7 +115,7 @@ class WinningSubnetworks(Protection):
         """Take a saved state."""
         tasks = sorted(tasks_in(tensors, "mask"))
         like = {name: pack(torch.empty_like(s, dtype=torch.bool)) for name, s in self._scores.items()}
-        state = restored(tensors, {**self._masks.blank(tasks, like), **self._small.blank(tasks, self._own)})
+        state = restored(tensors, {**self._masks.blank(tasks, like), **self._small.blank(tasks, self._small_tensors())})
         self._masks.load(state, tasks)
         self._small.load(state, tasks)
         self._shown = {}
@@ -118,6 +134,11 @@ class WinningSubnetworks(Protection):
         scores = self._scores[name]
         straight = scores - scores.detach()  # zero, with the gradient of the scores
         return torch.mul(own, best(scores.detach(), self._method.c).to(own.dtype) + straight)
+
+    def _small_tensors(self) -> dict[str, Tensor]:
+        """The current values of what each task keeps for itself."""
+        state = self._network.state
+        return {name: state[name].detach() for name in self._own}
 
     def _used(self) -> dict[str, Tensor]:
         """Which weights an earlier task computes with, by parameter name."""

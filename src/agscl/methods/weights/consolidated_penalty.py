@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor
 
-from agscl.methods.method import Learned, Memory, Network, Protection, RunningTask, StepHooks, restored
+from agscl.methods.method import Learned, Memory, Network, Protection, RunningTask, StepHooks, Usage, restored
 
 from .quadratic import QuadraticPenalty, require_finite
 
@@ -46,6 +46,10 @@ class MeasuredPenalty(Protection):
     def penalty(self) -> Tensor:
         """The penalty at the current weights, shape ``()``."""
         return self._penalty.value()
+
+    def usage(self) -> Usage | None:
+        """As the quadratic penalty."""
+        return self._penalty.usage()
 
     def tensors(self) -> dict[str, Tensor]:
         """Importance and anchor by parameter, and the penalty's constant."""

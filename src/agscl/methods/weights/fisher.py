@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from agscl.methods.method import Learned, Network
 
-from .per_sample import Targets, TargetsOf, mean_magnitudes, require_samples
+from .per_sample import Targets, TargetsOf, mean_magnitudes, mean_over_processes
 
 Kind = Literal["empirical", "sampled", "exact", "batched"]
 """Whose labels, and whether samples are told apart: see `fisher_diagonal`."""
@@ -23,8 +23,9 @@ def fisher_diagonal(network: Network, learned: Learned, kind: Kind) -> dict[str,
     r"""Mean over the data of squared gradients of the log-likelihood, by parameter name.
 
     ``"empirical"``: of the data's own labels, per sample. ``"sampled"``: of one label a sample, drawn from the
-    model. ``"exact"``: the expectation over all labels under the model. ``"batched"``: of the batch's mean loss, as in
-    the official AGS-CL code and many others; it shrinks as batches grow, the other three do not depend on them.
+    model; in many processes each draws for its own samples. ``"exact"``: the expectation over all labels under the
+    model. ``"batched"``: of the batch's mean loss, as in the official AGS-CL code and many others; it shrinks as
+    batches grow, the other three do not depend on them.
 
     The names are those of van de Ven, "On the computation of the Fisher information in continual learning" (2025).
 
@@ -105,5 +106,4 @@ def _batched(network: Network, learned: Learned) -> dict[str, Tensor]:
             if gradient is not None:
                 total.addcmul_(gradient, gradient, value=len(outputs))
         samples += len(outputs)
-    require_samples(samples)
-    return {name: total / samples for name, total in sums.items()}
+    return mean_over_processes(sums, samples)

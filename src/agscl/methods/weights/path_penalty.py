@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from agscl.methods.method import Learned, Memory, Network, Protection, RunningTask, Step, StepHooks, restored
+from agscl.methods.method import Learned, Memory, Network, Protection, RunningTask, Step, StepHooks, Usage, restored
 from agscl.tensors import prefixed
 
 from .quadratic import QuadraticPenalty
@@ -163,6 +163,10 @@ class PathPenalty(Protection):
     def penalty(self) -> Tensor:
         """The penalty at the current weights, shape ``()``."""
         return self._penalty.value()
+
+    def usage(self) -> Usage | None:
+        """As the quadratic penalty."""
+        return self._penalty.usage()
 
     def tensors(self) -> dict[str, Tensor]:
         """Importance and anchor by parameter, and the path of the task in progress."""

@@ -22,6 +22,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from agscl.methods.functional import call_with
 from agscl.methods.method import Learned, Network
 from agscl.nodes.layers import CLOSED_FORMS, Magnitude
+from agscl.processes import sum_with_counts
 
 Targets = tuple[Tensor, ...]
 """What one differentiation needs beside the outputs: tensors with one entry a sample."""
@@ -39,7 +40,7 @@ CHUNK = 32
 def mean_magnitudes(
     network: Network, learned: Learned, targets_of: TargetsOf, losses: Losses, magnitude: Magnitude
 ) -> dict[str, Tensor]:
-    """Mean over all samples of the magnitude of every common parameter's per-sample gradient.
+    """Mean over all samples, of all processes, of the magnitude of every common parameter's per-sample gradient.
 
     Args:
         network: The network, in eval mode.
@@ -63,18 +64,23 @@ def mean_magnitudes(
         for targets in targets_of(batch, outputs.detach()):
             for name, total in differentiation.sums(batch, outputs, targets, records).items():
                 sums[name] += total
-    require_samples(samples)
-    return {name: total / samples for name, total in sums.items()}
+    return mean_over_processes(sums, samples)
 
 
-def require_samples(samples: int) -> None:
-    """Refuse an importance pass without data.
+def mean_over_processes(sums: Mapping[str, Tensor], samples: int) -> dict[str, Tensor]:
+    """Means over the samples of all processes.
+
+    Args:
+        sums: Sums over this process's samples, by name.
+        samples: How many it has.
 
     Raises:
         ValueError: If there were no samples.
     """
+    sums, samples = sum_with_counts(sums, samples)
     if samples == 0:
         raise ValueError("no data to measure importance on: the batches are empty")
+    return {name: total / samples for name, total in sums.items()}
 
 
 @dataclass(frozen=True)

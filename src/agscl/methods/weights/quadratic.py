@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from agscl.methods.freezing import freeze
-from agscl.methods.method import Memory, Network, RunningTask, Step, StepHooks, num_bytes
+from agscl.methods.method import Memory, Network, RunningTask, Step, StepHooks, Usage, num_bytes
 from agscl.tensors import prefixed, under
 
 
@@ -91,6 +91,14 @@ class QuadraticPenalty:
         """Make this importance and the current weights the only ones."""
         self.importance = dict(importance)
         self._anchor = {name: self._network.parameters[name].detach().clone() for name in importance}
+
+    def usage(self) -> Usage | None:
+        """With ``strength=inf``, weights of positive importance are taken; else every weight goes on learning."""
+        if not math.isinf(self._strength):
+            return None
+        none = {name: torch.zeros_like(p, dtype=torch.bool) for name, p in self._network.common.items()}
+        taken = {name: importance > 0 for name, importance in self.importance.items()}
+        return Usage(none | taken, "weights", relief="a finite strength")
 
     def tensors(self) -> dict[str, Tensor]:
         """The whole state by name."""

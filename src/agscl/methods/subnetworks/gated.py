@@ -1,0 +1,306 @@
+"""Gated AGS-CL: every task keeps the nodes that it uses, and whatever no task uses together goes on learning.
+
+Not from the paper: AGS-CL (Jung et al., NeurIPS 2020) with the gates of HAT (Serra et al., ICML 2018) on its nodes. It
+forgets nothing, like AGS-CL with hard freezing, but holds far less still.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import reduce
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from agscl.methods.agscl.importance import average_activation
+from agscl.methods.agscl.reinit import check_initialisers, initial_tensors
+from agscl.methods.freezing import freeze
+from agscl.methods.masks import frozen_between
+from agscl.methods.method import (
+    Learned,
+    Memory,
+    Network,
+    Protection,
+    RunningTask,
+    Step,
+    StepHooks,
+    check_range,
+    restored,
+)
+from agscl.nodes import NodeLayer
+from agscl.nodes.slices import gather, lay_out, scatter
+from agscl.processes import from_first
+
+from .kept import TaskTensors, add_parameters, tasks_in
+from .replaced_tensors import replace_tensors_in_forward
+
+PREFIX = "node_gain"
+"""What the names of the gains' parameters begin with, one a layer."""
+
+
+@dataclass(frozen=True)
+class GatedAGSCL:
+    r"""AGS-CL with gates: exact, and plastic for as long as there are weights that no task relies on.
+
+    Every node has a gain that multiplies what leaves it. While a task is learned, all nodes that earlier tasks use are
+    there for it, and of the others it keeps a budget: from epoch ``begin`` to epoch ``end`` the least needed new nodes
+    are cut, their gain set to 0, first many, then few (the share above the budget falls as :math:`(1-x)^3`). A node is
+    needed as much as the product of the norms of its incoming and its outgoing weights and of its gain. A node whose
+    average activation on the task's data is 0, AGS-CL's importance (equation 8), is cut when the task is over.
+
+    A learned task keeps its gains, its biases and what else is one-dimensional, norm layers with their statistics
+    included; ``guard.use_task(i)`` before task i is answered. A weight is frozen only if one task uses both of its
+    ends: then the task's outputs stay what they were, bit for bit. All other weights go on learning, also those into
+    nodes of earlier tasks, where they begin at zero: every task starts from intact features. What comes into unused
+    nodes is drawn anew by its layer's own initialiser.
+
+    The gains are parameters of the model: make the optimizer after ``protect``. A loop that keeps the best weights of a
+    task, or lowers the learning rate on a plateau, does so only while ``guard.settled``.
+
+    Attributes:
+        first: Share of each layer's nodes that the first task may use.
+        more: Share of each layer's nodes that every further task may use on top, while there are any.
+        begin: The epoch of a task after which new nodes are first cut, from 1.
+        end: The epoch after which the budget is reached; a task that ends before keeps more.
+    """
+
+    name: ClassVar[str] = "gated-ags-cl"
+    first: float = 0.5
+    more: float = 0.1
+    begin: int = 2
+    end: int = 8
+
+    def __post_init__(self) -> None:
+        check_range("first", self.first, low=0, high=1, open_low=True)
+        check_range("more", self.more, low=0, high=1)
+        check_range("begin", self.begin, low=1)
+        check_range("end", self.end, low=self.begin)
+
+    def protect(self, network: Network) -> GatedNodes:
+        """A protection of the network; the model gets the gains as parameters.
+
+        Raises:
+            ValueError: If it has some already, or a layer cannot be re-initialised.
+        """
+        check_initialisers(network.model, network.graph)
+        return GatedNodes(self, network)
+
+    def excess(self, epoch: int) -> float:
+        """Share of the new nodes above the budget that are still there after an epoch of the task.
+
+        >>> method = GatedAGSCL(begin=2, end=5)
+        >>> [round(method.excess(epoch), 2) for epoch in range(1, 7)]
+        [1.0, 0.42, 0.12, 0.02, 0.0, 0.0]
+        """
+        done = (epoch - self.begin + 1) / (self.end - self.begin + 1)
+        return (1 - min(max(done, 0.0), 1.0)) ** 3
+
+
+class GatedNodes(Protection):
+    """Gated AGS-CL on one network. It keeps each learned task's gains and its own small tensors."""
+
+    def __init__(self, method: GatedAGSCL, network: Network) -> None:
+        self._method, self._network = method, network
+        layers, heads = network.graph.layers, network.graph.head_parameters
+        like = next(iter(network.parameters.values())).detach()
+        ones = (torch.ones_like(like.new_empty(layer.num_nodes)) for layer in layers)
+        self._added = add_parameters(network.model, PREFIX, ones)
+        self._gain = {layer.name: p for layer, p in zip(layers, self._added.values(), strict=True)}
+        weights = {n for n, p in network.common.items() if p.ndim > 1 and n not in heads}
+        small = {**network.common, **network.buffers}
+        self._own = {name: tensor.detach() for name, tensor in small.items() if name not in weights}
+        self._gains, self._small = TaskTensors("gain"), TaskTensors("kept")
+        self._importance = {name: torch.zeros_like(gain.detach()) for name, gain in self._gain.items()}
+        self._begun, self._epoch = torch.tensor(True), 0
+        self._leaving = _places(layers, "outgoing", network.state)
+        self._entering = _places(layers, "incoming", network.state)
+        replaced = {*self._own, *self._leaving, *self._entering}
+        replace_tensors_in_forward(network.model, sorted(replaced), self._computed)
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether the task in progress has not reached its budget of nodes."""
+        return self._epoch < self._method.end
+
+    @contextmanager
+    def holding(self, task: RunningTask) -> Iterator[StepHooks]:
+        """Begin with all nodes, and freeze what earlier tasks use together."""
+        task.require_held(self._added)
+        if not self._begun:
+            with torch.no_grad():
+                for gain in self._gain.values():
+                    gain.fill_(1.0)
+                    task.optimizer.state.pop(gain, None)  # what it remembers of the last task's
+            self._begun = torch.tensor(True)
+        used = self._used()
+        opened = {name: (gain.detach() != 0).to(gain.dtype) for name, gain in self._gain.items()}
+        budgets = {name: self._budget(name, old) for name, old in used.items()}
+        self._gains.shown, self._small.shown = {}, {}
+        self._epoch = task.first_step // task.steps_per_epoch
+        with freeze(self._network, task, self._frozen()) as held:
+
+            def after_step(step: Step) -> None:
+                held.after_step(step)
+                torch._foreach_mul_(list(self._gain.values()), list(opened.values()))
+
+            def after_epoch() -> None:
+                self._epoch += 1
+                if self._method.begin <= self._epoch <= self._method.end:
+                    for layer in self._network.graph.layers:
+                        keep = self._kept_nodes(layer, task.task, used[layer.name], *budgets[layer.name])
+                        opened[layer.name].mul_(keep)
+                        self._gain[layer.name].mul_(keep)
+
+            yield StepHooks(held.before_step, torch.no_grad()(after_step), torch.no_grad()(after_epoch))
+
+    def _used(self) -> dict[str, Tensor]:
+        """By layer, which nodes a learned task uses."""
+        kept = self._gains.kept.values()
+        return {name: _any((gains[name] != 0 for gains in kept), gain) for name, gain in self._gain.items()}
+
+    def _budget(self, name: str, used: Tensor) -> tuple[int, int]:
+        """How many nodes of a layer no task uses, and how many of them the task may."""
+        free = int((~used).sum())
+        share = self._method.more if self._gains.kept else self._method.first
+        return free, min(free, max(round(share * used.numel()), int(free == used.numel())))
+
+    def _kept_nodes(self, layer: NodeLayer, task: int, used: Tensor, free: int, budget: int) -> Tensor:
+        """Which nodes of a layer stay after the epoch: those in use, and the most needed others; 1 or 0 each."""
+        count = budget + round(self._method.excess(self._epoch) * (free - budget))
+        other_heads = self._network.graph.head_parameters - self._network.graph.head_of(task)
+        outgoing = [piece for piece in layer.outgoing if piece.parameter not in other_heads]
+        state, gain = self._network.state, self._gain[layer.name]
+        norms = (gather(pieces, state).norm(dim=1) for pieces in (layer.incoming, outgoing))
+        need = torch.where(used, -1.0, reduce(torch.mul, norms, gain.detach().abs()))
+        chosen = torch.zeros_like(need).index_fill_(0, need.topk(count).indices, 1.0)
+        return torch.where(used, 1.0, chosen)
+
+    def finish(self, learned: Learned) -> None:
+        """Cut the nodes that never fire, keep the task's gains and small tensors, and re-initialise what is free."""
+        activation = average_activation(self._network, learned)
+        fresh = initial_tensors(self._network)
+        from_first(fresh)
+        for name, gain in self._gain.items():
+            alive = (activation[name] > 0) & (gain.detach() != 0)
+            self._importance[name] = torch.where(alive, activation[name].to(gain.dtype), 0.0)
+            gain.detach().mul_(alive)
+        self._gains.keep(learned.task, {name: gain.detach() for name, gain in self._gain.items()})
+        self._small.keep(learned.task, self._own)
+        self._reinitialise(fresh)
+        self._begun, self._epoch = torch.tensor(False), 0
+
+    @torch.no_grad()
+    def _reinitialise(self, fresh: Mapping[str, Tensor]) -> None:
+        """Zero the free weights into nodes in use, and draw what comes into the others."""
+        network, frozen = self._network, self._frozen()
+        layers, state = network.graph.layers, network.state
+        used = self._used()
+        for layer in layers:
+            pieces = network.trained(layer.incoming)
+            rows = gather(pieces, state)
+            scatter(pieces, state, torch.where(used[layer.name][:, None], rows, gather(pieces, fresh)))
+        weights = {n: p for n, p in network.common.items() if p.ndim > 1 and n in self._entering}
+        into = lay_out(((p, used[layer.name]) for layer in layers for p in layer.incoming), network.parameters, False)
+        for (name, _), rows in into.items():
+            if name in weights:
+                free = rows if name not in frozen else rows & ~frozen[name]
+                weights[name].detach().masked_fill_(free, 0.0)
+
+    def _frozen(self) -> dict[str, Tensor]:
+        """Weights whose two ends one and the same task uses, by parameter name; no small tensor is among them."""
+        frozen: dict[str, Tensor] = {}
+        for gains in self._gains.kept.values():
+            for name, mask in frozen_between(self._network, {n: gain != 0 for n, gain in gains.items()}).items():
+                if name not in self._own:
+                    frozen[name] = frozen[name] | mask if name in frozen else mask
+        return frozen
+
+    def use_task(self, task: int) -> None:
+        """Answer with a learned task's gains, or go on with the current ones."""
+        self._gains.show(task, self._network)
+        self._small.show(task, self._network)
+
+    def importance(self) -> dict[str, Tensor]:
+        """Average activation on the task learned last, by layer: ``(num_nodes,)``; 0 for nodes that it does not use."""
+        return dict(self._importance)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Gains and small tensors of each learned task, importance, and whether the gains are a task's in progress."""
+        importance = {f"importance.{name}": omega for name, omega in self._importance.items()}
+        return {**self._gains.tensors(), **self._small.tensors(), **importance, "begun": self._begun}
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take a saved state."""
+        tasks = sorted(tasks_in(tensors, "gain"))
+        importance = {f"importance.{name}": omega for name, omega in self._importance.items()}
+        blanks = {**self._gains.blank(tasks, self._importance), **self._small.blank(tasks, self._own)}
+        state = restored(tensors, {**blanks, **importance, "begun": self._begun})
+        self._gains.load(state, tasks)
+        self._small.load(state, tasks)
+        self._importance = {name: state[f"importance.{name}"] for name in self._importance}
+        self._begun = state["begun"]
+
+    def memory(self) -> Memory:
+        """Gains; on top each task's small tensors."""
+        gains = self._gains.num_bytes()
+        return Memory(gains, gains + self._small.num_bytes())
+
+    def _computed(self, name: str, module: nn.Module, own: Tensor) -> Tensor:
+        """What a module computes with in the place of its own tensor: times gains, nothing of nodes that are cut."""
+        shown = self._gains.shown
+        result = self._small.in_place_of(name, module, own)
+        leaving, entering = self._leaving.get(name, ()), self._entering.get(name, ())
+        for place in leaving:
+            gain = shown.get(place.layer, self._gain[place.layer])
+            result = torch.mul(result, place.spread(gain, own.ndim).to(own.dtype))
+        if shown:
+            for place in (*leaving, *entering):
+                result = torch.where(place.spread(shown[place.layer], own.ndim) != 0, result, 0.0)
+        return result
+
+
+@dataclass(frozen=True)
+class Place:
+    """The nodes of a layer along a dimension of a tensor.
+
+    Attributes:
+        layer: Name of the layer.
+        dim: The dimension.
+        nodes: Which node each position belongs to, int64; one more than the last node stands for none of them.
+        in_order: Whether the positions are the nodes, one each.
+    """
+
+    layer: str
+    dim: int
+    nodes: Tensor
+    in_order: bool
+
+    def spread(self, values: Tensor, ndim: int) -> Tensor:
+        """One value a node over the positions, 1 elsewhere, of a shape that broadcasts to the tensor."""
+        if not self.in_order:
+            nodes = self.nodes.to(values.device, non_blocking=True)
+            values = torch.cat([values, values.new_ones(1)]).index_select(0, nodes)
+        return values.view([-1 if dim == self.dim else 1 for dim in range(ndim)])
+
+
+def _places(
+    layers: Iterable[NodeLayer], side: Literal["incoming", "outgoing"], state: Mapping[str, Tensor]
+) -> dict[str, list[Place]]:
+    """By tensor name, where the nodes of layers stand in the tensors on one side of them."""
+    places: dict[str, list[Place]] = defaultdict(list)
+    for layer in layers:
+        for piece in getattr(layer, side):
+            nodes = torch.full((state[piece.parameter].shape[piece.dim],), layer.num_nodes)
+            nodes[piece.index.cpu()] = torch.arange(layer.num_nodes).unsqueeze(1)
+            in_order = torch.equal(nodes, torch.arange(layer.num_nodes))
+            places[piece.parameter].append(Place(layer.name, piece.dim, nodes, in_order))
+    return places
+
+
+def _any(masks: Iterable[Tensor], like: Tensor) -> Tensor:
+    """Where any of the masks is true; nowhere if there are none."""
+    return reduce(torch.logical_or, masks, torch.zeros_like(like, dtype=torch.bool))
