@@ -86,10 +86,15 @@ class ActiveNetwork:
         interrupted: What `inactive` gave when the epoch was interrupted: the rest of it goes on with the same nodes.
 
     Raises:
-        ValueError: If a module inside the model has hooks, which would see other shapes.
+        ValueError: If a module inside the model has hooks, which would see other shapes, or it has a residual stream.
     """
 
     def __init__(self, network: Network, task: RunningTask, protection: Protection, interrupted: Nodes) -> None:
+        if network.graph.streams:
+            raise ValueError(
+                f"live=True is not for a model with a residual stream ({network.graph.streams[0].name!r}); "
+                "attach without it"
+            )
         for name, module in network.model.named_modules():
             if name and (module._forward_hooks or module._forward_pre_hooks):
                 raise ValueError(

@@ -25,9 +25,25 @@ def frozen_nodes(network: Network, important: Mapping[str, Tensor]) -> dict[str,
     Returns:
         By parameter name, a bool tensor that broadcasts to it; parameters with none are left out.
     """
-    layers = network.graph.layers
+    layers = [layer for layer in network.graph.layers if layer.kind == "nodes"]
     pieces = ((piece, important[layer.name]) for layer in layers for piece in layer.incoming)
-    return _merged(lay_out(pieces, network.parameters, False))
+    masks = merged(lay_out(pieces, network.parameters, False))
+    into = frozen_into_streams(network, important)
+    return {name: (masks | into)[name] | into.get(name, masks.get(name, False)) for name in masks | into}
+
+
+def frozen_into_streams(network: Network, important: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Which positions of what comes into residual streams stay: all but the weights from nodes that are not important.
+
+    So later tasks go on writing into a stream, with new heads and hidden nodes. Arguments and result as `frozen_nodes`.
+    """
+    layers, parameters = network.graph.layers, network.parameters
+    into = lay_out(((p, important[s.name]) for s in network.graph.streams for p in s.incoming), parameters, False)
+    out = lay_out(((p, important[layer.name]) for layer in layers for p in layer.outgoing), parameters, True)
+    for (name, dim), mask in into.items():
+        for read in [read for (other, _), read in out.items() if other == name]:
+            into[name, dim] = mask = mask & read  # noqa: PLW2901
+    return merged(into)
 
 
 def frozen_for_all(network: Network) -> dict[str, Tensor]:
@@ -43,7 +59,7 @@ def frozen_channels(network: Network, important: Mapping[str, Tensor], learned: 
         By module name, bool, shape ``(channels,)``; modules with none are left out.
     """
     layers, learned = network.graph.layers, tuple(learned)
-    laid = _merged(
+    laid = merged(
         lay_out(((p, important[layer.name]) for layer in layers for p in layer.statistics), network.buffers, False)
     )
     whole = [f"{name.rpartition('.')[0]}.running_mean" for name in network.graph.own_heads(learned)]
@@ -55,6 +71,8 @@ def frozen_channels(network: Network, important: Mapping[str, Tensor], learned: 
 def masked_connections(network: Network, since: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Which weights are masked, zero for ever: those into a node from one that became important later, or never.
 
+    Into a residual stream all may learn: there gates keep what came later apart.
+
     Args:
         network: The network.
         since: By layer, the task since which each node is important, `FREE` for those that are not.
@@ -63,9 +81,10 @@ def masked_connections(network: Network, since: Mapping[str, Tensor]) -> dict[st
         By parameter name, a bool tensor that broadcasts to it; parameters with none are left out.
     """
     layers = network.graph.layers
-    into = lay_out(((p, since[layer.name]) for layer in layers for p in layer.incoming), network.parameters, FREE)
+    nodes = [layer for layer in layers if layer.kind == "nodes"]
+    into = lay_out(((p, since[layer.name]) for layer in nodes for p in layer.incoming), network.parameters, FREE)
     out = lay_out(((p, since[layer.name]) for layer in layers for p in layer.outgoing), network.parameters, -1)
-    return _merged(
+    return merged(
         {
             (name, dim): source > target
             for (name, dim), source in out.items()
@@ -97,7 +116,7 @@ def frozen_between(network: Network, used: Mapping[str, Tensor]) -> dict[str, Te
     return {**common, **whole, **frozen_for_all(network)}
 
 
-def _merged(masks: Mapping[tuple[str, int], Tensor]) -> dict[str, Tensor]:
+def merged(masks: Mapping[tuple[str, int], Tensor]) -> dict[str, Tensor]:
     """Masks of the same tensor along several dimensions as one; empty ones are left out."""
     merged: dict[str, Tensor] = {}
     for (name, _), mask in masks.items():

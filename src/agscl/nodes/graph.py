@@ -105,6 +105,7 @@ class NodeGraph:
         unreached: Parameters that the traced forward never uses.
         probe: fx graph that maps the model's inputs to the activations named by the readings.
         constants: Tensors that the probe uses and the model does not hold, by name.
+        users: By parameter, the modules in whose forward it is used, where that is not its owner's alone.
     """
 
     layers: tuple[NodeLayer, ...]
@@ -113,11 +114,17 @@ class NodeGraph:
     unreached: tuple[str, ...]
     probe: fx.Graph
     constants: Mapping[str, Tensor] = field(default_factory=dict)
+    users: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def num_nodes(self) -> int:
         """Number of nodes in all layers."""
         return sum(layer.num_nodes for layer in self.layers)
+
+    @property
+    def streams(self) -> tuple[NodeLayer, ...]:
+        """The layers that are residual streams."""
+        return tuple(layer for layer in self.layers if layer.kind == "stream")
 
     @property
     def num_tasks(self) -> int | None:

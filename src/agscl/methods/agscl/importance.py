@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from agscl.methods.method import Learned, Network
+from agscl.methods.subnetworks.replaced_tensors import replaced_tensors
 from agscl.nodes import Activity
 from agscl.processes import sum_with_counts
 
@@ -18,7 +19,8 @@ def average_activation(network: Network, learned: Learned) -> dict[str, Tensor]:
     Raises:
         ValueError: If there is no data, or an activation is not finite.
     """
-    activity = Activity(network.model, network.graph)
+    with replaced_tensors(network.model):
+        activity = Activity(network.model, network.graph)
     handle = network.model.register_forward_pre_hook(lambda _, *given: activity.observe(*given), with_kwargs=True)
     try:
         for batch in learned.batches:

@@ -119,7 +119,7 @@ class GatedNodes(Protection):
         self._leaving = _places(layers, "outgoing", network.state)
         self._entering = _places(layers, "incoming", network.state)
         replaced = {*self._own, *self._leaving, *self._entering}
-        replace_tensors_in_forward(network.model, sorted(replaced), self._computed)
+        replace_tensors_in_forward(network.model, sorted(replaced), self._computed, network.graph.users)
 
     @property
     def unsettled(self) -> bool:
@@ -199,7 +199,7 @@ class GatedNodes(Protection):
         network, frozen = self._network, self._frozen()
         layers, state = network.graph.layers, network.state
         used = self._used()
-        for layer in layers:
+        for layer in [layer for layer in layers if layer.kind == "nodes"]:  # every task uses the streams
             pieces = network.trained(layer.incoming)
             rows = gather(pieces, state)
             scatter(pieces, state, torch.where(used[layer.name][:, None], rows, gather(pieces, fresh)))

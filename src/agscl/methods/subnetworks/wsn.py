@@ -78,7 +78,7 @@ class WinningSubnetworks(Protection):
         self._own = [name for name in (*network.common, *network.buffers) if name not in weights]
         self._small, self._masks = TaskTensors("kept"), TaskTensors("mask")
         self._shown: dict[str, Tensor] = {}
-        replace_tensors_in_forward(network.model, [*self._scores, *self._own], self._chosen)
+        replace_tensors_in_forward(network.model, [*self._scores, *self._own], self._chosen, network.graph.users)
 
     @contextmanager
     def holding(self, task: RunningTask) -> Iterator[StepHooks]:

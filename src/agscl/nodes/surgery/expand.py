@@ -75,6 +75,8 @@ def expand(model: nn.Module, graph: NodeGraph, layer: str, nodes: int, retrace: 
         ValueError: If there is no such layer, or it cannot grow; the model is unchanged then.
     """
     chosen = _layer(graph, layer)
+    if chosen.kind == "stream":
+        raise ValueError(f"cannot add nodes to {layer!r}: it is a residual stream, which is one node")
     if nodes < 1:
         raise ValueError(f"nodes must be at least 1, not {nodes}")
     for path in _modules(piece.parameter for piece in chosen.incoming + chosen.outgoing):

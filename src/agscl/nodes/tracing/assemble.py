@@ -57,6 +57,7 @@ def assemble(
         shared=tuple(sorted(ledger.shared)),
         unreached=tuple(sorted({name for name, _ in model.named_parameters()} - reached)),
         probe=_probe(graph, list(ledger.readings), inputs),
+        users={name: _outermost(paths) for name, paths in sorted(ledger.users.items())},
     )
 
 
@@ -68,6 +69,11 @@ def _require_untied(layers: list[NodeLayer], head_parameters: set[str]) -> None:
     """Refuse a parameter that makes nodes and is part of a head: it cannot be frozen and go on learning."""
     for name in sorted({piece.parameter for layer in layers for piece in layer.incoming} & head_parameters):
         raise TraceError(f"{name!r} makes nodes and is part of a head: give each its own")
+
+
+def _outermost(paths: set[str]) -> tuple[str, ...]:
+    """Those of the modules that are not inside another of them."""
+    return tuple(sorted(p for p in paths if not any(p != q and (not q or p.startswith(f"{q}.")) for q in paths)))
 
 
 def _require_read_by_heads(ledger: Ledger, units: dict[int, _Unit], makers: set[int]) -> None:

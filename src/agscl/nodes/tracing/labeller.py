@@ -74,6 +74,9 @@ class Labeller(fx.Interpreter):
     def _call(self, n: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any], value: Any) -> Call:
         modules = n.meta.get("nn_module_stack")
         where = str(next(reversed(modules.values()))[0]) if modules else ""
+        for label in map(self._labels.get, n.all_input_nodes):
+            if isinstance(label, ParameterLabel):
+                self.ledger.users.setdefault(label.name, set()).add(where)
         return Call(
             node=n,
             operation=self.fetch_attr(str(n.target)) if n.op == "call_module" else n.target,

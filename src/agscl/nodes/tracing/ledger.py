@@ -75,6 +75,7 @@ class Ledger:
         streams: Ids of units that all their layer is: what a norm, or a weight along positions, ties as a whole.
         outputs: Ids that the model's outputs hold.
         elements: By parameter that is used by itself, one id for each of its positions.
+        users: By parameter, the modules in whose forward it is used.
         consumed: What layers read units with, grouped convolutions apart.
         serving: By parameter whose positions each serve several units, their ids.
     """
@@ -91,6 +92,7 @@ class Ledger:
         self.streams: list[Tensor] = []
         self.outputs: list[Tensor] = []
         self.elements: dict[str, Tensor] = {}
+        self.users: dict[str, set[str]] = {}
         self.consumed: set[Place] = set()
         self.serving: dict[str, tuple[torch.Size, list[Tensor]]] = {}
 
