@@ -97,8 +97,8 @@ def _of_pieces(path: Path) -> ImageSet:
         for name in ("images", "labels", "is_test")
     )
     fingerprint = _fingerprint(images, labels, is_test)
-    tensors = (torch.from_numpy(np.ascontiguousarray(values)) for values in (images, labels, is_test))
-    return ImageSet(as_text(path.stem), *tensors, raw.classes, fingerprint)
+    pixels, numbers, tests = (torch.from_numpy(np.ascontiguousarray(values)) for values in (images, labels, is_test))
+    return ImageSet(as_text(path.stem), pixels, numbers, tests, raw.classes, fingerprint)
 
 
 def _parts(path: Path, arrays: Mapping[str, NDArray[Any]], names: str | None) -> tuple[list[_Part], list[str]]:
