@@ -262,10 +262,14 @@ class Guard:
             if not isinstance(protection, Expandable):
                 raise ValueError(f"{type(protection).__name__} cannot take new nodes; AGS-CL and fine-tuning can")
             protection.require_intact(learned)
-            expansion = expand(self._network.model, self.graph, layer, nodes, self._retrace)
-            self._network = _network(self._network.model, expansion.graph)
-            from_first(self._network.state)
-            protection.expand(self._network, expansion, learned)
+            protection.show_all()
+            try:
+                expansion = expand(self._network.model, self.graph, layer, nodes, self._retrace)
+                self._network = _network(self._network.model, expansion.graph)
+                from_first(self._network.state)
+                protection.expand(self._network, expansion, learned)
+            finally:
+                protection.use_task(self._progress.task)
 
     def penalty(self) -> Tensor | None:
         """Current value of the method's penalty, for a log; `None` for methods without one.

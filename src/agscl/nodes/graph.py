@@ -105,6 +105,8 @@ class NodeGraph:
         unreached: Parameters that the traced forward never uses.
         probe: fx graph that maps the model's inputs to the activations named by the readings.
         constants: Tensors that the probe uses and the model does not hold, by name.
+        plastic: Largest share of the weights, heads apart, that can go on learning once a task is learned and frozen
+            hard: what comes into nodes, and into streams from nodes.
         users: By parameter, the modules in whose forward it is used, where that is not its owner's alone.
     """
 
@@ -114,6 +116,7 @@ class NodeGraph:
     unreached: tuple[str, ...]
     probe: fx.Graph
     constants: Mapping[str, Tensor] = field(default_factory=dict)
+    plastic: float = 1.0
     users: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
@@ -158,6 +161,11 @@ class NodeGraph:
         ]:
             if names:
                 lines.append(f"{title}: {', '.join(names)}")
+        if self.plastic < 1:
+            lines.append(
+                f"at most {self.plastic:.0%} of the weights can go on learning after the first task is frozen: streams "
+                "and what is shared stay as they are"
+            )
         return "\n".join(lines)
 
 

@@ -251,6 +251,6 @@ def test_a_layer_that_cannot_be_drawn_anew_is_refused_unless_rho_is_zero() -> No
         def forward(self, x: Tensor) -> Tensor:
             return self.last(F.relu(F.linear(x, self.weight)))
 
-    with pytest.raises(ValueError, match=r"no reset_parameters\(\).*set rho=0"):
+    with pytest.raises(ValueError, match=r"no reset_parameters\(\).*rho=0"):
         agscl.protect(Functional(), agscl.AGSCL(mu=1, lam=1), example_inputs=torch.zeros(2, 3))
     agscl.protect(Functional(), agscl.AGSCL(mu=1, lam=1, rho=0), example_inputs=torch.zeros(2, 3))

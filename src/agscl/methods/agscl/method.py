@@ -220,6 +220,10 @@ class AdaptiveGroupSparsity(Expandable):
         streams = {layer.name for layer in self._network.graph.streams}
         return {name: nodes & (name not in streams) for name, nodes in chosen.items()}
 
+    def show_all(self) -> None:
+        """Answer with all nodes."""
+        self._gates.show(None, self._state.since)
+
     def use_task(self, task: int) -> None:
         """Answer a learned task without the nodes that became important after it, where they share a stream."""
         self._gates.show(task, self._state.since)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from agscl.nodes.graph import Head, NodeGraph, NodeLayer, Reading, Slice
 
@@ -51,12 +51,14 @@ def assemble(
     _require_untied(layers, {name for head in heads for name in head.parameters})
     reached = {piece.parameter for layer in layers for piece in layer.incoming + layer.outgoing} | ledger.shared
     reached |= {name for head in heads for name in head.parameters} | {name for name, _ in ledger.incoming}
+    unreached = {name for name, _ in model.named_parameters()} - reached
     return NodeGraph(
         layers=tuple(layers),
         heads=tuple(heads),
         shared=tuple(sorted(ledger.shared)),
-        unreached=tuple(sorted({name for name, _ in model.named_parameters()} - reached)),
+        unreached=tuple(sorted(unreached)),
         probe=_probe(graph, list(ledger.readings), inputs),
+        plastic=_plastic(model, layers, {name for head in heads for name in head.parameters} | unreached),
         users={name: _outermost(paths) for name, paths in sorted(ledger.users.items())},
     )
 
@@ -69,6 +71,25 @@ def _require_untied(layers: list[NodeLayer], head_parameters: set[str]) -> None:
     """Refuse a parameter that makes nodes and is part of a head: it cannot be frozen and go on learning."""
     for name in sorted({piece.parameter for layer in layers for piece in layer.incoming} & head_parameters):
         raise TraceError(f"{name!r} makes nodes and is part of a head: give each its own")
+
+
+def _plastic(model: nn.Module, layers: list[NodeLayer], apart: set[str]) -> float:
+    """The largest share of weights that can learn once a task is frozen, some parameters left apart."""
+    parameters = {name: p for name, p in model.named_parameters() if name not in apart}
+    nodes = [layer for layer in layers if layer.kind == "nodes"]
+    streams = [piece for layer in layers if layer.kind == "stream" for piece in layer.incoming]
+
+    def marked(pieces: Iterable[Slice]) -> dict[str, Tensor]:
+        masks = {piece.parameter: torch.zeros(parameters[piece.parameter].shape, dtype=torch.bool) for piece in pieces}
+        for piece in pieces:
+            masks[piece.parameter].index_fill_(piece.dim, piece.index.flatten().cpu(), True)
+        return masks
+
+    made = marked([piece for layer in nodes for piece in layer.incoming])
+    written, read = marked(streams), marked([p for n in nodes for p in n.outgoing if p.parameter in parameters])
+    into = {name: mask & read[name] for name, mask in written.items() if name in read}
+    learns = sum(int((made.get(name, into.get(name)) | into.get(name, made.get(name))).sum()) for name in made | into)
+    return learns / max(1, sum(p.numel() for p in parameters.values()))
 
 
 def _outermost(paths: set[str]) -> tuple[str, ...]:
