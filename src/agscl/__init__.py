@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .methods import AGSCL as AGSCL
     from .methods import CPR as CPR
     from .methods import EWC as EWC
+    from .methods import GPM as GPM
     from .methods import HAT as HAT
     from .methods import MAS as MAS
     from .methods import SI as SI
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from .methods import GatedAGSCL as GatedAGSCL
     from .methods import Joint as Joint
     from .methods import LwF as LwF
+    from .methods import PackNet as PackNet
     from .methods import RWalk as RWalk
     from .methods import SingleTask as SingleTask
     from .nodes import NodeGraph as NodeGraph
@@ -39,8 +41,8 @@ if TYPE_CHECKING:
 _ROOMS = {
     "guard": ("Capacity", "CapacityWarning", "Diverged", "Guard", "protect"),
     "methods": (
-        *("AGSCL", "CPR", "EWC", "HAT", "MAS", "SI", "WSN"),
-        *("FineTuning", "GatedAGSCL", "Joint", "LwF", "RWalk", "SingleTask"),
+        *("AGSCL", "CPR", "EWC", "GPM", "HAT", "MAS", "SI", "WSN"),
+        *("FineTuning", "GatedAGSCL", "Joint", "LwF", "PackNet", "RWalk", "SingleTask"),
     ),
     "nodes": ("NodeGraph", "NodeLayer", "Slice", "TraceError", "trace"),
 }

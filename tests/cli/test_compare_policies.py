@@ -45,7 +45,7 @@ def test_a_preset_is_run_with_every_seed_and_its_folders_give_the_same_table(tmp
     ("arguments", "message"),
     [
         (["--methods", "ags-cl"], "scores are relative to fine-tuning: add it to --methods"),
-        (["--methods", "fine-tuning,hat"], "cartpole3 has no tuned method 'hat'"),
+        (["--methods", "fine-tuning,hat"], "hat cannot protect a policy"),
         (["--seeds", "0"], "--seeds must be at least 1"),
         (["--epochs", "3"], "reinforcement learning is scaled with --steps"),
         (["--steps", "0"], "steps must be at least 1"),

@@ -9,6 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
+from torch.nn import functional as F
 
 import agscl
 from agscl.methods import Learned, MeasuredPenalty, Method, Network, average
@@ -197,6 +198,31 @@ def not_a_number(rank: int) -> str:
     return told(act)
 
 
+def uneven_steps(rank: int) -> str:
+    """One process runs out of batches, and the wrapper trains on with what the other has."""
+    training = Training.begin(rank, HARD)
+    optimizer, model = torch.optim.SGD(training.net.parameters(), lr=0.1), training.model
+    with training.guard.attach(optimizer, steps_per_epoch=STEPS), model.join():
+        for x, y in shard(rank, 0)[: STEPS - rank]:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x)[0], y).backward()
+            optimizer.step()
+    return told(lambda: training.consolidate(0))
+
+
+def not_synchronised(rank: int) -> str:
+    """Gradients are accumulated without the wrapper's exchange, and then not exchanged."""
+    training = Training.begin(rank, HARD)
+    optimizer, (x, y) = torch.optim.SGD(training.net.parameters(), lr=0.1), shard(rank, 0)[0]
+
+    def act() -> None:
+        with training.guard.attach(optimizer, steps_per_epoch=STEPS), training.model.no_sync():
+            F.cross_entropy(training.model(x)[0], y).backward()
+            optimizer.step()
+
+    return told(act)
+
+
 def apart_later(rank: int) -> str:
     """The gradients are the same at the first step only."""
     training = Training.begin(rank, HARD)
@@ -282,6 +308,6 @@ def left_alone(rank: int) -> str:
 
 
 OTHERS: tuple[Callable[[int], str], ...] = (
-    a_step_more, apart_later, not_a_number, of_another_size, another_strength, another_model, a_wrapped_part,
-    untraceable, a_local_method,
+    a_step_more, uneven_steps, not_synchronised, apart_later, not_a_number, of_another_size, another_strength,
+    another_model, a_wrapped_part, untraceable, a_local_method,
 )  # fmt: skip

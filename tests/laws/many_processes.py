@@ -27,6 +27,7 @@ HARD = agscl.AGSCL(mu=2, lam=math.inf)
 OF_EACH: dict[str, Method] = {
     "ags-cl": agscl.AGSCL(mu=2, lam=10), "ewc": agscl.EWC(lam=10), "si": agscl.SI(c=1), "rwalk": agscl.RWalk(lam=1),
     "mas": agscl.MAS(lam=1), "hat": agscl.HAT(smax=50.0), "wsn": agscl.WSN(c=0.5), "lwf": agscl.LwF(),
+    "gated-ags-cl": agscl.GatedAGSCL(begin=1, end=2),
 }  # fmt: skip
 SETTINGS: dict[str, Method] = {
     **{name: OF_EACH[name] if name in OF_EACH else method() for name, method in METHODS.items()},
@@ -233,7 +234,10 @@ def expanded(rank: int) -> list[dict[str, Tensor]]:
 def unwrapped(rank: int) -> list[list[str]]:
     """Names of parameters in graph and state."""
     found = []
-    nested = (lambda net: torch.compile(wrapped(net)), lambda net: wrapped(torch.compile(DataParallel(net))))
+    nested = (
+        lambda net: torch.compile(wrapped(net), backend="eager"),
+        lambda net: wrapped(torch.compile(DataParallel(net), backend="eager")),
+    )
     for around in (wrapped, DataParallel, *nested):
         guard = agscl.protect(around(Net()), agscl.EWC(lam=1), example_inputs=torch.zeros(2, FEATURES), heads="heads")
         found.append(sorted({piece.parameter for layer in guard.graph.layers for piece in layer.incoming}))

@@ -15,11 +15,14 @@ import agscl
 from laws import failing_processes as failing
 from laws import many_processes as many
 
-ORDERS = ("guard first", "wrapper first", "around the wrapper")
-REORDERED = ("ags-cl, hard", "ewc", "hat", "wsn", "single-task", "lwf", "cpr")
-"""Methods that are tried in all orders of protecting and wrapping: those that add parameters or a loss, and others."""
+REORDERED = ("ewc", "wsn", "gated-ags-cl", "single-task", "lwf", "cpr", "ags-cl, hard", "hat")
+"""Methods that are also tried with the wrapper first: those that add parameters or a loss, and others."""
 
-LEARNED = [(name, order) for name in many.SETTINGS for order in (ORDERS if name in REORDERED else ORDERS[:1])]
+LEARNED = [
+    *((name, "guard first") for name in many.SETTINGS),
+    *((name, "wrapper first") for name in REORDERED),
+    *((name, "around the wrapper") for name in ("ags-cl, hard", "hat", "wsn")),
+]
 
 FROZEN: dict[str, dict[str, Any]] = {
     "hard": {"method": many.HARD},
@@ -30,9 +33,10 @@ FROZEN: dict[str, dict[str, Any]] = {
     "hat": {"method": agscl.HAT(smax=50.0)},
     "wsn": {"method": agscl.WSN(c=0.5), "gradient_as_bucket_view": True},
     "single-task": {"method": agscl.SingleTask()},
+    "gated": {"method": agscl.GatedAGSCL(begin=1, end=2)},
 }
 
-RESUMED = ("ags-cl", "ags-cl, hard", "si", "rwalk", "hat")
+RESUMED = ("ags-cl", "si", "hat", "gated-ags-cl")
 
 MEASURED = ("ags-cl, hard", "ewc", "mas", "ewc, batched")
 
@@ -75,7 +79,7 @@ def work(rank: int, folder: str, on_card: bool = False) -> None:
     """Work through all cases as one of two processes, and save what came out."""
     torch.set_num_threads(1)
     dist.init_process_group(
-        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2, timeout=timedelta(seconds=60)
+        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2, timeout=timedelta(minutes=3)
     )
     for number, case in enumerate((ON_CARD if on_card else CASES).values()):
         try:

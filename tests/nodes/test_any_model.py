@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from agscl.nodes import Activity, NodeGraph, TraceError, trace
+from agscl.nodes.tracing.calls import Origin, form_of
 from laws import zoo
 from laws.node_law import awake, broken_laws, violations
 
@@ -22,8 +23,9 @@ FAST = [
 
 def exported(model: nn.Module, inputs: object) -> NodeGraph:
     """The graph that torch.export gives, also where torch.fx could follow."""
+    form, values = form_of(model, *by_hand.arguments(inputs))
     with by_hand.eval_mode(model), torch.no_grad():
-        return by_hand._by_export(model, *by_hand.arguments(inputs), None, {}, ())
+        return by_hand._by_export(model, values, Origin(form, None, {}, ()))
 
 
 @pytest.mark.parametrize(("family", "name"), FAST)
@@ -91,19 +93,15 @@ def test_importance_is_measured_on_any_number_of_samples_and_tokens() -> None:
     assert all((mean > 0).all() for mean in activity.means().values())
 
 
-def test_importance_is_refused_for_inputs_that_the_graph_is_not_for() -> None:
+def test_importance_is_measured_on_calls_of_another_form() -> None:
     make, inputs = zoo.TRANSFORMERS["BERT"]
     model = make().eval()
-    activity = Activity(model, trace(model, inputs))
+    activity = Activity(model, trace(model, inputs, heads="classifier"))
     ids = torch.randint(5, 60, (2, 7))
-    with pytest.raises(ValueError, match="traced without the argument 'attention_mask'"):
-        activity.observe((), {"input_ids": ids, "attention_mask": torch.ones_like(ids)})
-    with pytest.raises(ValueError, match="traced with the argument 'input_ids'"):
-        activity.observe((), {"inputs_embeds": torch.randn(2, 7, 32)})
-    make, images = zoo.TRANSFORMERS["ViT"]
-    model = make().eval()
-    with pytest.raises(ValueError, match=r"sizes \(any, 3, 32, 32\), not \(2, 3, 16, 16\)"):
-        Activity(model, trace(model, images)).observe((), {"pixel_values": torch.randn(2, 3, 16, 16)})
+    with activity.watching():
+        model(input_ids=ids, attention_mask=torch.ones_like(ids))
+        model(input_ids=ids, labels=torch.zeros(2, dtype=torch.long))
+    assert all((mean > 0).all() for mean in activity.means().values())
 
 
 class Nested(nn.Module):

@@ -43,7 +43,7 @@ def parser_for(given: Sequence[str]) -> Parser:
     commands = parser.add_subparsers(metavar="COMMAND", dest="command", required=True)
     _add_run(commands, given)
     _add_runs(commands)
-    _add_compare(commands)
+    _add_compare(commands, given)
     commands.add_parser(
         "list", help="list presets and methods", description="List the presets, and the methods with their options."
     )
@@ -64,13 +64,15 @@ class _Version(argparse.Action):
 
 
 def _add_run(commands: Commands, given: Sequence[str]) -> None:
-    description = """Learn a preset's tasks one after the other and write a run folder.
+    description = """Learn a preset's tasks one after the other and write a run folder; or the tasks of own data:
+folder:PATH (a folder for each class of images, perhaps in train, val and test), npz:FILE, csv:FILE (columns path and
+label), or the name of an imported set, with --tasks N or --task-file FILE.
 Without --method, every method that the preset compares runs in turn, each into a folder of its own.
 Presets, methods and their options: agscl list"""
     parser = commands.add_parser(
         "run", help="learn a sequence of tasks", description=description, formatter_class=AS_TYPED
     )
-    parser.add_argument("preset", metavar="PRESET", help="what to learn, such as digits")
+    parser.add_argument("preset", metavar="PRESET", help="what to learn, such as digits or folder:photos")
     parser.add_argument("--method", metavar="METHOD", help="one method only, such as ags-cl")
     _add_overrides(parser)
     parser.add_argument(
@@ -85,10 +87,26 @@ Presets, methods and their options: agscl list"""
         "--checkpoint-seconds", type=float, default=60.0, metavar="S", help="time between checkpoints (default: 60)"
     )
     saved.add_argument("--checkpoint-steps", type=int, metavar="N", help="and at most N steps (default: any)")
+    _add_own_data(parser)
+    _add_method_options(parser, given, f"such as {OPTION}lam 400")
+
+
+def _add_method_options(parser: Parser, given: Sequence[str], example: str) -> None:
+    """Hyper-parameters: any that the command line has."""
     described = parser.add_argument_group("options of the method")
-    described.add_argument(f"{OPTION}NAME", metavar="VALUE", help=f"such as {OPTION}lam 400")
+    described.add_argument(f"{OPTION}NAME", metavar="VALUE", help=example)
     for flag in sorted({word.partition("=")[0] for word in given if word.startswith(OPTION)}):
         parser.add_argument(flag, help=argparse.SUPPRESS)
+
+
+def _add_own_data(parser: Parser) -> None:
+    own = parser.add_argument_group("own data")
+    own.add_argument("--task-file", metavar="FILE", help="JSON: for each task a list of names of classes, in order")
+    own.add_argument("--network", metavar="NAME", help="mlp, convnet, resnet18, torchvision:NAME, timm:NAME, ...")
+    own.add_argument("--image-size", type=int, metavar="PIXELS", help="side to which images are scaled (default: 64)")
+    own.add_argument("--augment", action="store_true", help="shift and mirror training images at random")
+    own.add_argument("--batch-size", type=int, metavar="N", help="examples in a training batch (default: 32)")
+    own.add_argument("--learning-rate", type=float, metavar="RATE", help="at the start of a task (default: 0.001)")
 
 
 def _add_runs(commands: Commands) -> None:
@@ -103,7 +121,7 @@ def _add_runs(commands: Commands) -> None:
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the table, too: .csv, .md or .tex")
 
 
-def _add_compare(commands: Commands) -> None:
+def _add_compare(commands: Commands, given: Sequence[str]) -> None:
     description = """With a PRESET: run methods over several seeds, in parallel, one thread each, and print one table:
 the mean over the seeds with its 95 % confidence interval. Every run is kept in a folder of its own.
 With RUN folders: the same table of recorded runs, and each method tested against a baseline on the same seeds."""
@@ -112,13 +130,15 @@ With RUN folders: the same table of recorded runs, and each method tested agains
         "what",
         metavar="PRESET_OR_RUN",
         nargs="+",
-        help="what to learn, such as digits; or run folders, or folders of them",
+        help="what to learn, such as digits or folder:photos; or run folders, or folders of them",
     )
     parser.add_argument("--methods", metavar="A,B,...", help="which methods (default: all that the preset has tuned)")
     _add_many(parser)
     _add_overrides(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="new folder (default: runs/PRESET-TIME)")
     parser.add_argument("--resume", action="store_true", help="go on where the runs in --out stopped")
+    _add_own_data(parser)
+    _add_method_options(parser, given, f"of the one method that has it, or {OPTION}ewc.lam 1e3 of one of several")
     shown = parser.add_argument_group("the table")
     shown.add_argument("--statistic", choices=("mean", "iqm"), default="mean", help="mean, or interquartile mean")
     shown.add_argument("--baseline", metavar="METHOD", help="test the others against it on the same seeds")
@@ -231,7 +251,9 @@ def _add_many(parser: argparse._ActionsContainer) -> None:
 def _add_overrides(parser: Parser) -> None:
     """Options that change a preset (`agscl.experiments.Overrides`), and the one that says where its data is."""
     parser.add_argument("--epochs", type=int, metavar="N", help="most epochs for each task")
-    parser.add_argument("--tasks", type=int, metavar="N", help="only the first N tasks")
+    parser.add_argument(
+        "--tasks", type=int, metavar="N", help="only the first N tasks; of own data: N tasks of equal size"
+    )
     parser.add_argument("--steps", type=int, metavar="N", help="agent steps for each task (reinforcement learning)")
     parser.add_argument(
         "--fraction", type=float, default=1.0, metavar="F", help="share of the training examples (default: 1)"

@@ -5,25 +5,27 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
-from agscl.experiments import PRESETS, PolicyResult, Result, experiment_of, preset_named
+from agscl.experiments import PolicyResult, Result, experiment_of, method_from_options
+from agscl.experiments.codec import method_class
 from agscl.experiments.groups import by_seed, groups
 from agscl.experiments.kind import AnyExperiment, AnyResult, scale_of
+from agscl.experiments.kinds import Choice, preset_names
 from agscl.experiments.policies.comparison import not_measured, summary
-from agscl.experiments.policies.presets import POLICY_PRESETS
+from agscl.experiments.policies.presets import PolicyPreset
 from agscl.experiments.records import IncompleteRun, PolicyRun, SupervisedRun, read_runs
 from agscl.experiments.supervised.comparison import COSTS, REFERENCE, Row, aggregate
 from agscl.experiments.words import NOTHING, ONE_SEED, hundredfold, seeds, with_interval, with_range
-from agscl.methods import AGSCL
+from agscl.methods import AGSCL, AnyMethod
 from agscl.metrics import MEASURES, POLICY_MEASURES, Interval, Range
 from agscl.runs import RunFolder
 from agscl.runs.export import check_ending, export
 
 from .console import Output, table
 from .progress import run_all
-from .run import folder_for, overrides_from
+from .run import choice_of, folder_for, method_options_in, overrides_from
 from .text import title
 
 STATISTICS = {"mean": "mean ± 95 % interval", "iqm": "interquartile mean [95 % bootstrap interval]"}
@@ -63,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.export is not None:
         check_ending(arguments.export)
     first = arguments.what[0]
-    if len(arguments.what) > 1 or (first not in PRESETS and Path(first).is_dir()):
+    if len(arguments.what) > 1 or (first not in preset_names() and Path(first).is_dir()):
         return _compare_recorded(arguments)
     return _run_and_compare(arguments)
 
@@ -89,17 +91,17 @@ def _compare_recorded(arguments: argparse.Namespace) -> int:
 
 def _run_and_compare(arguments: argparse.Namespace) -> int:
     """Run each method of a preset with each seed, and compare the results."""
-    (preset,) = arguments.what
     if arguments.seeds < 1:
         raise ValueError(f"--seeds must be at least 1, got {arguments.seeds}")
-    folder = folder_for(arguments, preset)
+    choice = choice_of(arguments.what[0], arguments)
+    folder = folder_for(arguments, choice.name)
 
     def folder_of(experiment: AnyExperiment) -> RunFolder:
         return RunFolder(folder.path / experiment.method_name / f"seed-{experiment.seed}")
 
-    results, failures = run_all(_experiments(preset, arguments), folder_of, arguments, resume=arguments.resume)
+    results, failures = run_all(_experiments(choice, arguments), folder_of, arguments, resume=arguments.resume)
     output, finished = Output(), {result.method for result in results}
-    if finished and (preset not in POLICY_PRESETS or REFERENCE in finished):
+    if finished and (not isinstance(choice.preset, PolicyPreset) or REFERENCE in finished):
         _show(output, results, arguments, arguments.baseline if arguments.baseline in finished else None)
     for failure in failures:
         output.say(f"FAILED {failure.experiment.method_name} seed {failure.experiment.seed}: {failure.reason}")
@@ -112,21 +114,57 @@ def _require_means(arguments: argparse.Namespace) -> None:
         raise ValueError("--statistic and --baseline are for data sets; policies are compared by their means")
 
 
-def _experiments(preset: str, arguments: argparse.Namespace) -> list[AnyExperiment]:
+def _experiments(choice: Choice, arguments: argparse.Namespace) -> list[AnyExperiment]:
     """Every method with every seed; refuses a table that cannot be made of them."""
-    tuned = preset_named(preset).tuned
+    tuned = choice.preset.tuned
     names = list(dict.fromkeys(arguments.methods.split(","))) if arguments.methods is not None else list(tuned)
-    for name in names:
-        if name not in tuned:
-            raise ValueError(f"{preset} has no tuned method {name!r}; it has: {', '.join(tuned)}")
-    if preset in POLICY_PRESETS:
+    methods = _methods(names, method_options_in(arguments), tuned, choice.name)
+    if isinstance(choice.preset, PolicyPreset):
         _require_means(arguments)
         if REFERENCE not in names:
             raise ValueError(f"scores are relative to {REFERENCE}: add it to --methods")
     elif arguments.baseline is not None and arguments.baseline not in names:
         raise ValueError(f"--baseline {arguments.baseline} is not among the methods: {', '.join(names)}")
     overrides = overrides_from(arguments)
-    return [experiment_of(preset, tuned[name], seed, overrides) for name in names for seed in range(arguments.seeds)]
+    seeds = range(arguments.seeds)
+    return [experiment_of(choice.asked, method, seed, overrides) for method in methods for seed in seeds]
+
+
+def _methods(
+    names: Sequence[str], options: Mapping[str, str], tuned: Mapping[str, AnyMethod], preset: str
+) -> list[AnyMethod]:
+    """The methods of those names, with the preset's values where it has any, and the options of the command line."""
+    own = _options_of(names, options, preset)
+    methods = []
+    for name in names:
+        try:
+            methods.append(method_from_options(name, own[name], tuned))
+        except ValueError as error:
+            if name in tuned:
+                raise
+            raise ValueError(
+                f"{preset} has no tuned method {name!r}: {error} (--method.{name}.OPTION VALUE)"
+            ) from error
+    return methods
+
+
+def _options_of(names: Sequence[str], options: Mapping[str, str], preset: str) -> dict[str, dict[str, str]]:
+    """The options of each method: those that it alone has, and those that name it."""
+    try:
+        fields_of = {name: {field.name for field in fields(method_class(name))} for name in names}
+    except ValueError as error:
+        unknown = next(name for name in names if f"{name!r}" in str(error))
+        raise ValueError(f"{preset} has no tuned method {unknown!r}: {error}") from error
+    own: dict[str, dict[str, str]] = {name: {} for name in names}
+    for option, value in options.items():
+        method, _, plain = option.rpartition(".")
+        having = [method] if method in fields_of else [name for name in names if option in fields_of[name]]
+        if not having:
+            raise ValueError(f"--method.{option}: none of {', '.join(names)} has it")
+        if len(having) > 1:
+            raise ValueError(f"--method.{option}: {' and '.join(having)} have it; say --method.{having[0]}.{option}")
+        own[having[0]][plain] = value
+    return own
 
 
 def _show(output: Output, results: Sequence[AnyResult], arguments: argparse.Namespace, baseline: str | None) -> None:

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-from rich.progress import BarColumn, TaskID, TimeRemainingColumn
 
 from agscl.benchmarks.cache import Cache, Manifest
 from agscl.benchmarks.catalogue import CATALOGUE, DataSet, data_set
 from agscl.benchmarks.importing import download_set, import_set
-from agscl.benchmarks.raw import Report
 
-from .console import Output, bars, table
-from .text import printable
+from .console import Output, table
+from .progress import reading
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -25,12 +20,12 @@ def run(arguments: argparse.Namespace) -> int:
             heads = ["name", "data set", "classes", "here", "how to get it"]
             output.show(table(heads, [_listed(entry, cache) for entry in CATALOGUE.values()], left=5, whole=True))
         case "download":
-            with _progress() as report:
+            with reading() as report:
                 manifest = download_set(arguments.name, cache, report)
             output.say(_described(manifest))
         case "import":
             checksums = [digest.lower() for digest in arguments.checksum]
-            with _progress() as report:
+            with reading() as report:
                 manifest = import_set(
                     arguments.name, arguments.path, cache, size=arguments.size, checksums=checksums, report=report
                 )
@@ -59,17 +54,3 @@ def _described(manifest: Manifest) -> str:
     colour = "grey" if channels == 1 else "colour"
     split = f"{manifest.count - manifest.num_test:,} + {manifest.num_test:,}"
     return f"{manifest.name}: {split} {colour} images, {height}x{width}, {len(manifest.classes)} classes"
-
-
-@contextmanager
-def _progress() -> Iterator[Report]:
-    """A function that shows how much is done as a bar on stderr, within the context."""
-    tasks: dict[str, TaskID] = {}
-    with bars(Output(stderr=True), "{task.description}", BarColumn(), TimeRemainingColumn(), transient=True) as display:
-
-        def report(step: str, done: int, total: int) -> None:
-            if step not in tasks:
-                tasks[step] = display.add_task(printable(step), total=total)
-            display.update(tasks[step], completed=done, total=total)
-
-        yield report

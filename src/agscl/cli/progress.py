@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TimeElapsedColumn, TimeRemainingColumn
 
+from agscl.benchmarks.raw import Report
 from agscl.experiments.kind import AnyExperiment, AnyResult
 from agscl.experiments.many import Failure, run_many
 from agscl.rl.history import Evaluation, PolicyTaskFinished, PolicyTaskStarted, Updated
@@ -124,3 +125,17 @@ def run_all(
     ordered = [outcomes[experiment] for experiment in experiments]
     results = [outcome for outcome in ordered if not isinstance(outcome, Failure)]
     return results, [outcome for outcome in ordered if isinstance(outcome, Failure)]
+
+
+@contextmanager
+def reading() -> Iterator[Report]:
+    """A function that shows how much of some data is read as a bar on stderr, within the context."""
+    tasks: dict[str, TaskID] = {}
+    with bars(Output(stderr=True), "{task.description}", BarColumn(), TimeRemainingColumn(), transient=True) as display:
+
+        def report(step: str, done: int, total: int) -> None:
+            if step not in tasks:
+                tasks[step] = display.add_task(printable(step), total=total)
+            display.update(tasks[step], completed=done, total=total)
+
+        yield report

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import fields
@@ -17,12 +18,13 @@ from agscl.experiments import (
     Overrides,
     PolicyResult,
     Result,
+    choose,
     experiment_of,
     method_from_options,
-    preset_named,
 )
 from agscl.experiments import run as run_experiment
 from agscl.experiments.kind import AnyExperiment, AnyResult, scale_of
+from agscl.experiments.kinds import Choice
 from agscl.experiments.supervised.comparison import compare
 from agscl.experiments.words import number, percent
 from agscl.extras import MissingExtraError
@@ -34,7 +36,7 @@ from agscl.training import Every, tensorboard
 
 from .arguments import OPTION
 from .console import Output, table
-from .progress import progress
+from .progress import progress, reading
 from .text import title
 
 
@@ -44,8 +46,9 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         Stopped: If a signal asked for the end; what ran is saved then.
     """
-    folder = folder_for(arguments, arguments.preset)
-    experiments = experiments_of(arguments)
+    choice = choice_of(arguments.preset, arguments)
+    folder = folder_for(arguments, choice.name)
+    experiments = experiments_of(choice, arguments)
     if arguments.tensorboard and not all(isinstance(experiment, Experiment) for experiment in experiments):
         raise ValueError("--tensorboard knows supervised presets alone: see events.jsonl in the run folder")
     results = [_run(experiment, folder, arguments) for experiment in experiments]
@@ -70,7 +73,8 @@ def folder_for(arguments: argparse.Namespace, preset: str) -> RunFolder:
     """
     if arguments.resume and arguments.out is None:
         raise ValueError("--resume needs --out: the folder of what is to go on")
-    folder = RunFolder(arguments.out or Path("runs") / f"{preset}-{datetime.now().astimezone():%Y%m%d-%H%M%S}")
+    plain = re.sub(r"[^\w.-]+", "-", preset).strip("-.") or "run"
+    folder = RunFolder(arguments.out or Path("runs") / f"{plain}-{datetime.now().astimezone():%Y%m%d-%H%M%S}")
     if not arguments.resume:
         folder.require_free()
     return folder
@@ -84,18 +88,32 @@ def overrides_from(arguments: argparse.Namespace) -> Overrides:
     return Overrides(**changes, compute=compute)
 
 
-def experiments_of(arguments: argparse.Namespace) -> list[AnyExperiment]:
-    """The experiments that the command runs, one a method."""
-    preset, prefix = preset_named(arguments.preset), OPTION.removeprefix("--")
+def choice_of(name: str, arguments: argparse.Namespace) -> Choice:
+    """What is to be learned; one line on stderr says what was found in own data."""
+    with reading() as report:
+        choice = choose(name, overrides_from(arguments), arguments.data_root, report)
+    if choice.found:
+        Output(stderr=True).say(choice.found)
+    return choice
+
+
+def method_options_in(arguments: argparse.Namespace) -> dict[str, str]:
+    """Hyper-parameters on the command line, by name."""
+    prefix = OPTION.removeprefix("--")
     given = {name: value for name, value in vars(arguments).items() if value is not None}
-    options = {name.removeprefix(prefix): value for name, value in given.items() if name.startswith(prefix)}
+    return {name.removeprefix(prefix): value for name, value in given.items() if name.startswith(prefix)}
+
+
+def experiments_of(choice: Choice, arguments: argparse.Namespace) -> list[AnyExperiment]:
+    """The experiments that the command runs, one a method."""
+    options, preset = method_options_in(arguments), choice.preset
     methods = list(preset.methods.values())
     if arguments.method is not None:
         methods = [method_from_options(arguments.method, options, preset.tuned)]
     elif options:
         raise ValueError(f"option {next(iter(options))!r} belongs to a method: name it with --method")
     overrides = overrides_from(arguments)
-    return [experiment_of(arguments.preset, method, arguments.seed, overrides) for method in methods]
+    return [experiment_of(choice.asked, method, arguments.seed, overrides) for method in methods]
 
 
 def _run(experiment: AnyExperiment, folder: RunFolder, arguments: argparse.Namespace) -> AnyResult:

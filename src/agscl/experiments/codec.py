@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, fields, is_dataclass
 from functools import cache
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import PlainSerializer, PlainValidator, TypeAdapter, ValidationError
 
 from agscl.methods import METHODS, AnyMethod
+
+from . import outside
 
 INFINITY = "Infinity"
 """How an infinite hyper-parameter is written in JSON, which has no number for it."""
@@ -26,14 +29,26 @@ def by_name(*methods: AnyMethod) -> dict[str, AnyMethod]:
 
 def method_class(name: str) -> type[AnyMethod]:
     """The method of that name; a `ValueError` lists the names if there is none."""
-    if name not in METHODS:
-        raise ValueError(f"unknown method {name!r}; there are: {', '.join(METHODS)}")
-    return METHODS[name]
+    if name in METHODS:
+        return METHODS[name]
+    if name in outside.offered(outside.METHODS):
+        return cast("type[AnyMethod]", outside.load_method(name))
+    raise ValueError(unknown("method", name, [*METHODS, *outside.offered(outside.METHODS)]))
+
+
+def unknown(what: str, name: str, known: Sequence[str]) -> str:
+    """What is said of a name that is not known: all that there are, and the one that is most alike.
+
+    >>> unknown("method", "agscl", ["ags-cl", "ewc"])
+    "unknown method 'agscl'; there are: ags-cl, ewc; did you mean ags-cl?"
+    """
+    alike = difflib.get_close_matches(name, known, 1)
+    return f"unknown {what} {name!r}; there are: {', '.join(known)}" + (f"; did you mean {alike[0]}?" if alike else "")
 
 
 def name_of(method: AnyMethod) -> str:
-    """The name of a built-in method."""
-    return next(name for name, kind in METHODS.items() if type(method) is kind)
+    """The name of a method, the library's or of another package."""
+    return method.name
 
 
 def method_from_options(name: str, options: Mapping[str, str], defaults: Mapping[str, AnyMethod]) -> AnyMethod:
@@ -72,8 +87,8 @@ def method_from_json(value: object) -> AnyMethod:
     Raises:
         ValueError: If the name or a hyper-parameter is unknown, missing, of the wrong type, or out of range.
     """
-    if isinstance(value, AnyMethod):
-        return value
+    if is_dataclass(value) and not isinstance(value, type) and hasattr(value, "protect"):
+        return cast("AnyMethod", value)
     if not isinstance(value, dict) or not isinstance(value.get("name"), str):
         raise ValueError("a method is an object with a name and its hyper-parameters")
     options = {key: math.inf if item == INFINITY else item for key, item in value.items() if key != "name"}

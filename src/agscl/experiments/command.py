@@ -14,11 +14,11 @@ from .overrides import AS_PUBLISHED
 def command(experiment: AnyExperiment) -> str | None:
     """The `agscl run` command of an experiment, ready for a shell; `None` if only Python code can ask for it."""
     overrides = experiment.overrides
-    if experiment.of_preset(experiment.preset, experiment.method, experiment.seed, overrides) != experiment:
+    if experiment.again(overrides) != experiment:
         return None
     options = method_options(experiment.method).items()
     method = [f"--method.{name}={'inf' if value == INFINITY else value}" for name, value in options]
-    words = ["agscl", "run", experiment.preset, "--method", experiment.method_name, *method]
+    words = ["agscl", "run", experiment.asked_for, "--method", experiment.method_name, *method]
     return shlex.join([*words, *_changed(overrides, AS_PUBLISHED), f"--seed={experiment.seed}"])
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Generic, TypeVar
 
 from .kind import AnyResult
@@ -113,7 +113,7 @@ def _sorted_by(key: Callable[[R], str], results: Iterable[R]) -> dict[str, list[
 
 
 def _as_json(values: object) -> str:
-    return json.dumps(values, sort_keys=True)
+    return json.dumps(values, sort_keys=True, default=asdict)  # parts of a setting may be dataclasses
 
 
 def _ordered(label: str, runs: Sequence[R]) -> tuple[R, ...]:

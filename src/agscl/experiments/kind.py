@@ -28,6 +28,18 @@ if TYPE_CHECKING:
     from polars import DataFrame
 
 
+LARGEST_SEED = 2**63 - 1
+"""Records and tables hold whole numbers of 64 bits with a sign."""
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a seed that is negative or too large for a record, with a `ValueError`."""
+    if seed < 0:
+        raise ValueError(f"seed must not be negative, got {seed}")
+    if seed > LARGEST_SEED:
+        raise ValueError(f"seed must be at most {LARGEST_SEED} (2^63 - 1), got {seed}")
+
+
 class AnyPreset(ABC):
     """All of an experiment but the method and the seed.
 
@@ -75,6 +87,16 @@ class AnyExperiment(ABC):
     """Fields in which runs that are compared may differ."""
 
     @property
+    @abstractmethod
+    def full(self) -> AnyPreset:
+        """The preset, or the own data in its place."""
+
+    @property
+    @abstractmethod
+    def asked_for(self) -> str:
+        """What asks for the preset on a command line."""
+
+    @property
     def method_name(self) -> str:
         """Name of the method."""
         return name_of(self.method)
@@ -97,7 +119,8 @@ class AnyExperiment(ABC):
             if field.name in self.not_settings:
                 continue
             if is_dataclass(value):
-                setting |= {f"{field.name}.{part.name}": getattr(value, part.name) for part in fields(value)}
+                compared = [part.name for part in fields(value) if part.compare]
+                setting |= {f"{field.name}.{name}": getattr(value, name) for name in compared}
             else:
                 setting[field.name] = value
         return setting
@@ -110,6 +133,10 @@ class AnyExperiment(ABC):
         Raises:
             ValueError: If something is unknown, out of range, or means nothing to this kind of run.
         """
+
+    @abstractmethod
+    def again(self, overrides: Overrides) -> Self:
+        """The same preset or own data, method and seed with other overrides; raises as `of_preset` does."""
 
     @property
     @abstractmethod

@@ -10,6 +10,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from agscl.benchmarks.cache import Cache
+from agscl.benchmarks.catalogue import CATALOGUE
+from agscl.benchmarks.own.source import is_own
+from agscl.benchmarks.raw import Report, no_report
 from agscl.methods import AnyMethod
 from agscl.runs import RunFolder
 from agscl.runs.checkpoint import CheckpointFolder
@@ -20,16 +24,19 @@ from agscl.runs.machine import threads
 from agscl.runs.random import seeded
 from agscl.runs.tables import write_table
 
+from . import outside
+from .codec import unknown
 from .kind import AnyExperiment, AnyPreset, AnyResult, Ready
 from .overrides import AS_PUBLISHED, Overrides
 from .policies import run as policies
 from .policies.experiment import PolicyExperiment
-from .policies.presets import POLICY_PRESETS
+from .policies.presets import POLICY_PRESETS, PolicyPreset
 from .policies.result import PolicyResult
 from .states import TaskStates, write_state
 from .supervised import run as supervised
 from .supervised.experiment import Experiment
-from .supervised.presets import SUPERVISED_PRESETS
+from .supervised.own import OwnData, own_data
+from .supervised.presets import SUPERVISED_PRESETS, Preset
 from .supervised.result import Result
 
 
@@ -38,7 +45,8 @@ class RunKind:
     """One kind of run.
 
     Attributes:
-        presets: By name.
+        presets: The library's by name.
+        preset: Their class.
         experiment: Its experiments.
         result: Their results.
         require: Refuses experiments whose data sets or packages are missing.
@@ -46,6 +54,7 @@ class RunKind:
     """
 
     presets: Mapping[str, AnyPreset]
+    preset: type[AnyPreset]
     experiment: type[AnyExperiment]
     result: type[AnyResult]
     require: Callable[[Sequence[Any], Path | None], None]
@@ -53,34 +62,87 @@ class RunKind:
 
 
 KINDS = (
-    RunKind(SUPERVISED_PRESETS, Experiment, Result, supervised.require, supervised.load),
-    RunKind(POLICY_PRESETS, PolicyExperiment, PolicyResult, policies.require, policies.load),
+    RunKind(SUPERVISED_PRESETS, Preset, Experiment, Result, supervised.require, supervised.load),
+    RunKind(POLICY_PRESETS, PolicyPreset, PolicyExperiment, PolicyResult, policies.require, policies.load),
 )
 
 PRESETS: Mapping[str, AnyPreset] = {name: preset for kind in KINDS for name, preset in kind.presets.items()}
-"""All presets by name."""
+"""All presets of the library by name."""
+
+
+def preset_names() -> list[str]:
+    """Names of all presets: the library's, and those that other packages offer."""
+    return list(dict.fromkeys([*PRESETS, *outside.offered(outside.PRESETS)]))
 
 
 def preset_named(name: str) -> AnyPreset:
-    """The preset of that name.
+    """The preset of that name, the library's or of another package.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If there is none, or another package's cannot be loaded.
     """
-    if name not in PRESETS:
-        raise ValueError(f"unknown preset {name!r}; there are: {', '.join(PRESETS)}")
-    return PRESETS[name]
+    if name in PRESETS:
+        return PRESETS[name]
+    if name not in outside.offered(outside.PRESETS):
+        raise ValueError(unknown("preset", name, preset_names()))
+    preset = outside.load(outside.PRESETS, name)
+    if not isinstance(preset, AnyPreset):
+        raise ValueError(f"{name!r} of {outside.PRESETS} is no preset, but of type {type(preset).__name__}")
+    return preset
 
 
-def experiment_of(preset: str, method: AnyMethod, seed: int, overrides: Overrides = AS_PUBLISHED) -> AnyExperiment:
-    """A preset with a method and a seed, as an experiment of the preset's kind.
+def experiment_of(
+    preset: str | OwnData, method: AnyMethod, seed: int, overrides: Overrides = AS_PUBLISHED
+) -> AnyExperiment:
+    """A preset or own data with a method and a seed, as an experiment of its kind.
 
     Raises:
         ValueError: If something is unknown, out of range, or means nothing to this kind of run.
     """
-    preset_named(preset)
-    kind = next(kind for kind in KINDS if preset in kind.presets)
+    if isinstance(preset, OwnData):
+        return Experiment.of_own(preset, method, seed, overrides)
+    named = preset_named(preset)
+    kind = next(kind for kind in KINDS if isinstance(named, kind.preset))
     return kind.experiment.of_preset(preset, method, seed, overrides)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a user asked to learn: a preset, or own data.
+
+    Attributes:
+        asked: Its name, or the own data, as `experiment_of` takes it.
+        preset: All but the method and the seed.
+        name: A name for folders and headings.
+        found: What was found in own data, in one line; empty for a preset.
+    """
+
+    asked: str | OwnData
+    preset: AnyPreset
+    name: str
+    found: str = ""
+
+
+def choose(name: str, overrides: Overrides, data_root: Path | None = None, report: Report = no_report) -> Choice:
+    """What a name on the command line asks to learn.
+
+    Args:
+        name: Of a preset or of an imported set, or where own data is, such as ``folder:PATH``.
+        overrides: What is asked of it.
+        data_root: Folder of the data sets; default: the platform's cache folder.
+        report: Told about progress where own data has to be decoded.
+
+    Raises:
+        ValueError: If there is nothing of that name, or own data cannot be read right.
+    """
+    if name not in preset_names() and not is_own(name) and name not in CATALOGUE and name in Cache(data_root).names():
+        name = f"set:{name}"
+    if not is_own(name):
+        preset = preset_named(name)
+        overrides.require_preset()
+        return Choice(name, preset, name)
+    own, found = own_data(name, overrides, data_root, report)
+    return Choice(own, own.preset, own.name.partition(":")[2], found)
 
 
 def require(experiments: Iterable[AnyExperiment], data_root: Path | None = None) -> None:
@@ -126,7 +188,7 @@ def run(
     if _is_finished(experiment, folder, resume=resume):
         return kind.result.read(folder)
     kind.require([experiment], data_root)
-    with seeded(experiment.seed), threads(kind.presets[experiment.preset].threads):
+    with seeded(experiment.seed), threads(experiment.full.threads):
         ready = kind.load(experiment, data_root)
         with folder.claimed(experiment.to_json(), resume=resume):
             checkpointer = Checkpointer(ready.progress, folder, every)

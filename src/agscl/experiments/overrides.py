@@ -21,6 +21,12 @@ class Overrides:
         fraction: Share of the training and validation examples.
         width: What all widths of the network are multiplied with.
         compute: Device, precision and layout.
+        task_file: Of own data: file that names the classes of each task; ``tasks`` is the number of tasks there.
+        network: Of own data: name of the network.
+        image_size: Of own data: side to which images are scaled.
+        augment: Of own data: shift and mirror training images at random.
+        batch_size: Of own data: examples in a training batch.
+        learning_rate: Of own data: at the start of each task.
     """
 
     epochs: int | None = None
@@ -31,7 +37,22 @@ class Overrides:
     fraction: float = 1.0
     width: float = 1.0
     compute: Compute = AUTOMATIC
+    task_file: str | None = None
+    network: str | None = None
+    image_size: int | None = None
+    augment: bool = False
+    batch_size: int | None = None
+    learning_rate: float | None = None
 
+    def require_preset(self) -> None:
+        """Refuse, with a `ValueError`, what is for own data alone: a preset has settings of its own."""
+        for name in OWN_DATA:
+            if getattr(self, name) not in (None, False):
+                raise ValueError(f"--{name.replace('_', '-')} is for own data (folder:PATH, npz:FILE, csv:FILE)")
+
+
+OWN_DATA = ("task_file", "network", "image_size", "augment", "batch_size", "learning_rate")
+"""Fields that mean something to own data only."""
 
 AS_PUBLISHED = Overrides()
 """The preset in full."""

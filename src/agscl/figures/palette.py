@@ -34,7 +34,7 @@ class Look(NamedTuple):
 
 LOOKS: Mapping[str, Look] = {
     "ags-cl": Look("AGS-CL", Shade("#d55e00", "#ff8b45"), "o"),
-    "gated-ags-cl": Look("gated AGS-CL", Shade("#b3123f", "#ff7f9d"), "h"),
+    "gated-ags-cl": Look("gated AGS-CL", Shade("#b3123f", "#ff7f9d"), "o", "--"),
     "ewc": Look("EWC", Shade("#0067b0", "#5ab0ee"), "s"),
     "si": Look("SI", Shade("#00835f", "#2fc79a"), "^"),
     "rwalk": Look("RWalk", Shade("#a87000", "#f0b72f"), "D"),
@@ -42,6 +42,8 @@ LOOKS: Mapping[str, Look] = {
     "hat": Look("HAT", Shade("#0091ad", "#5fdcf0"), "P"),
     "lwf": Look("LwF", Shade("#6f7a00", "#c3cc4f"), "X"),
     "wsn": Look("WSN", Shade("#7048a8", "#c4adff"), "p"),
+    "packnet": Look("PackNet", Shade("#2f6b3a", "#86d694"), "s", "--"),
+    "gpm": Look("GPM", Shade("#8a4b08", "#e0a458"), "^", "--"),
     "fine-tuning": Look("fine-tuning", Shade("#6b727d", "#a3adba"), "<", "--"),
     "joint": Look("joint", Shade("#1c1e22", "#f1f3f5"), ">", ":"),
     "single-task": Look("single task", Shade("#7a4a30", "#c98f6c"), "*", "-."),

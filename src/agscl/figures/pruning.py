@@ -14,7 +14,6 @@ import torch
 
 from agscl.experiments.records import SupervisedRun
 from agscl.experiments.states import State
-from agscl.experiments.supervised.presets import supervised_preset
 from agscl.experiments.supervised.run import LoadedRun, load_run
 from agscl.metrics import aopc, mean_interval, prediction_curve, pruning_order
 from agscl.metrics.aopc import Order
@@ -79,7 +78,7 @@ def draw(table: DataFrame, axes: Axes) -> None:
 
 def _curves(run: SupervisedRun, data_root: Path | None) -> Curves:
     experiment, last = run.result.experiment, len(run.result.history.tasks) - 1
-    with threads(supervised_preset(experiment.preset).threads):
+    with threads(experiment.full.threads):
         loaded = load_run(experiment, data_root)
         curves: Curves = {}
         for stage, task in {"task 1": 0, "all tasks": last}.items():

@@ -12,15 +12,20 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from agscl.methods.method import Expandable, Forward, Learned, Method, Network, Predict, RunningTask
+from agscl.methods.subnetworks.replaced_tensors import has_replaced_tensors
 from agscl.nodes import NodeGraph, expand, trace
+from agscl.nodes.selftest import require_lawful
 from agscl.nodes.surgery.expand import Retrace
-from agscl.nodes.tracing.trace import Rules, eval_mode
+from agscl.nodes.tracing.trace import Rules
 from agscl.processes import Fact, are_many, count, from_first, require_same, together
 from agscl.tensors import prefixed, under
 
 from .active import ActiveNodes
 from .capacity import Capacity, capacity_of, warn_if_full
+from .measuring import measuring
+from .probe import Probe
 from .steps import Progress, guarded_steps
+from .verification import Verification
 from .wrappers import bare, computing_bare, require_whole
 
 LOAD_ALIKE = "give every process the same model, weights, guard state and settings"
@@ -33,7 +38,7 @@ REDUCE = "the method must add up what it measures and take its draws from the fi
 """Advice where processes differ after a method has worked on equal ones."""
 
 
-def protect(
+def protect(  # noqa: PLR0913 - each is a matter of its own, and all but two have a default
     model: nn.Module,
     method: Method,
     *,
@@ -41,6 +46,7 @@ def protect(
     heads: str | Iterable[str] | None = None,
     rules: Rules | None = None,
     ignore: Iterable[str] = (),
+    check: bool = True,
 ) -> Guard:
     """Protect a model from forgetting.
 
@@ -53,9 +59,11 @@ def protect(
         heads: Names of the modules that make the outputs; a list or dict holds one head per task, in order.
         rules: Tracing rules of your own, by module type or function.
         ignore: Names of modules to leave out of the protection.
+        check: Try on the model, with random weights for a moment, whether the node graph is true of it: see
+            `agscl.nodes.selftest`. It takes a few forward passes of two samples.
 
     Raises:
-        TraceError: If the model has an operation without a rule.
+        TraceError: If the model has an operation without a rule, or the self-test finds the node graph wrong.
         ValueError: If the inputs, heads or hyper-parameters do not fit the model, or its parameters are spread over
             processes.
 
@@ -70,10 +78,14 @@ def protect(
     with together("protect"):
         model = bare(model)
         require_whole(model)
+        if has_replaced_tensors(model):
+            raise ValueError("the model is protected already; protect a fresh model")
         network = _network(model, retrace(model))
+        if check:
+            require_lawful(model, network.graph, example_inputs)
         require_same("protect", {"the method": repr(method), "the graph": str(network.graph)}, LOAD_ALIKE)
         from_first(network.state)
-        return Guard(network, method, retrace)
+        return Guard(network, method, retrace, example_inputs)
 
 
 class Guard:
@@ -93,7 +105,7 @@ class Guard:
     (1, torch.Size([3]))
     """
 
-    def __init__(self, network: Network, method: Method, retrace: Retrace) -> None:
+    def __init__(self, network: Network, method: Method, retrace: Retrace, example_inputs: Any) -> None:
         self._retrace, self._method = retrace, method
         self._protection = method.protect(network)
         self._network = _network(network.model, network.graph)  # a method may have added gates to the model
@@ -102,6 +114,7 @@ class Guard:
         self._running: RunningTask | None = None
         self._active = ActiveNodes()
         self._trained_by = 1
+        self._probe, self._shown = Probe(self._network, example_inputs), -1
 
     @property
     def settled(self) -> bool:
@@ -145,9 +158,46 @@ class Guard:
 
         Args:
             regularization_only: Count the regularization parameters alone, as figure 6(a) of the paper does.
+
+        What the guard keeps to check itself comes on top: see `probe_bytes`.
         """
         memory = self._protection.memory()
         return memory.regularization if regularization_only else memory.total
+
+    @property
+    def probe_bytes(self) -> int:
+        """Bytes that the guard keeps for `verify`: two example inputs, each task's answers, a fingerprint a node."""
+        return self._probe.num_bytes()
+
+    def verify(self) -> Verification:
+        """Compare what every learned task answers to the example inputs with what it answered once it was learned.
+
+        Where the method promises the same bits, `attach` and `consolidate` do so as well, and stop if they are not.
+
+        Raises:
+            ValueError: If a task is being learned, or the model cannot compute the answers any more.
+        """
+        if self._running:
+            raise ValueError("verify after the attach() block, not inside it")
+        self._check_model()
+        promised = bool(self._protection.frozen_nodes())
+        learned = self._progress.learned
+        try:
+            return self._probe.check(self._network, learned, self._protection.use_task, promised=promised)
+        finally:
+            self._show_again()
+
+    def _show_again(self) -> None:
+        """Get the model ready for the task that it answered for before: one shown by `use_task`, or the next one."""
+        learned = self._progress.learned
+        unlearned = next(task for task in range(len(learned) + 1) if task not in learned)
+        self._protection.use_task(unlearned if self._shown < 0 else self._shown)
+
+    def _require_still(self) -> None:
+        """Refuse to go on if a task that must keep its answers does not, or if frozen nodes have moved."""
+        if not (self._protection.exact and self._probe.records):
+            return
+        self.verify().require_still(frozen=bool(self._protection.frozen_nodes()))
 
     def use_task(self, task: int) -> None:
         """Make a task the current one; after `consolidate` the next unlearned one is current by itself.
@@ -161,7 +211,7 @@ class Guard:
         if task < 0 or (most is not None and task >= most):
             raise ValueError(f"there is no task {task}: the model has heads for {most} tasks, numbered from 0")
         self._protection.use_task(task)
-        self._progress.task = task
+        self._progress.task = self._shown = task
 
     @contextmanager
     def attach(self, optimizer: Optimizer, *, steps_per_epoch: int, live: bool = False) -> Iterator[None]:
@@ -189,10 +239,11 @@ class Guard:
                 self._check_attachable(optimizer, steps_per_epoch)
                 from_first(self._network.buffers)
                 self._require_agreement("attach", LOAD_ALIKE, **settings)
+                self._require_still()
                 hooks = held.enter_context(self._protection.holding(task))
                 held.enter_context(guarded_steps(self._network, task, hooks, progress, self._added))
                 held.enter_context(self._active.computing(self._network, task, self._protection, live=live))
-            self._running, progress.steps, progress.resumed = task, first, False
+            self._running, progress.steps, progress.resumed, self._shown = task, first, False, -1
             self._trained_by = count()
             try:
                 yield
@@ -230,13 +281,19 @@ class Guard:
             self._check_model()
             from_first(self._network.buffers)
             self._require_agreement("consolidate", TRAIN_ALIKE)
-            with eval_mode(self._network.model), torch.no_grad(), torch.compiler.set_stance("force_eager"):
-                self._protection.finish(Learned((*progress.learned, progress.task), batches, predict))
+            self._require_still()
+            learned = Learned((*progress.learned, progress.task), batches, predict)
+            with measuring(self._network) as calls:
+                self._protection.finish(learned)
+            self._protection.use_task(progress.task)
+            form = calls[0] if calls else self._probe.form_of_first_call(self._network, learned)
+            self._probe.record(self._network, progress.task, self._protection.frozen_nodes(), form)
             self._require_agreement("after consolidate", REDUCE)
         progress.learned.append(progress.task)
         progress.steps = 0
         while progress.task in progress.learned:
             progress.task += 1
+        self._show_again()
         if usage := self._protection.usage():
             grows = isinstance(self._protection, Expandable)
             warn_if_full(self._network, usage, progress.learned[-1], grows=grows)
@@ -261,6 +318,7 @@ class Guard:
             protection, learned = self._protection, tuple(self._progress.learned)
             if not isinstance(protection, Expandable):
                 raise ValueError(f"{type(protection).__name__} cannot take new nodes; AGS-CL and fine-tuning can")
+            self._require_still()
             protection.require_intact(learned)
             protection.show_all()
             try:
@@ -268,6 +326,7 @@ class Guard:
                 self._network = _network(self._network.model, expansion.graph)
                 from_first(self._network.state)
                 protection.expand(self._network, expansion, learned)
+                self._probe.expanded(self._network)
             finally:
                 protection.use_task(self._progress.task)
 
@@ -307,7 +366,8 @@ class Guard:
         progress = self._progress
         own = {"task": torch.tensor(progress.task), "steps": torch.tensor(progress.steps)}
         learned = torch.tensor(progress.learned, dtype=torch.int64)
-        return {**own, "learned": learned, **prefixed(method=self._protection.tensors(), live=self._active.tensors())}
+        parts = prefixed(method=self._protection.tensors(), live=self._active.tensors(), probe=self._probe.tensors())
+        return {**own, "learned": learned, **parts}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Take over a saved state; load the model's weights that belong to it as well.
@@ -321,7 +381,10 @@ class Guard:
             raise ValueError("cannot load a state while the guard is attached")
         if missing := {"task", "steps", "learned"} - state.keys():
             raise ValueError(f"this is no state of a guard: {min(missing)!r} is missing")
+        values, records = self._probe.loaded(under("probe", state), self._network)
         self._protection.load(under("method", state))
+        self._probe.take(values, records)
+        self._shown = -1
         steps = int(state["steps"])
         self._progress = Progress(int(state["task"]), steps, state["learned"].tolist(), resumed=steps > 0)
         self._active.load(under("live", state))

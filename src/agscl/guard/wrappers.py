@@ -49,7 +49,7 @@ def require_whole(model: nn.Module) -> None:
     Raises:
         ValueError: If there is one; the message names it.
     """
-    for path, part in (*model.named_modules(), *model.named_parameters()):
+    for path, part in (*model.named_modules(), *model.named_parameters(), *model.named_buffers()):
         if _SHARDED & {base.__name__ for base in type(part).__mro__} or getattr(part, _MANAGED, False):
             raise ValueError(
                 f"the parameters of {path or 'the model'!r} are spread over processes (FSDP, fully_shard, DTensor): "

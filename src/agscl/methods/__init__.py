@@ -34,6 +34,7 @@ from .outputs.cpr import CPR as CPR
 from .outputs.lwf import LwF as LwF
 from .subnetworks.gated import GatedAGSCL as GatedAGSCL
 from .subnetworks.hat import HAT as HAT
+from .subnetworks.packnet import PackNet as PackNet
 from .subnetworks.single_task import SingleTask as SingleTask
 from .subnetworks.wsn import WSN as WSN
 from .weights.consolidated_penalty import MeasuredPenalty as MeasuredPenalty
@@ -41,11 +42,14 @@ from .weights.consolidated_penalty import accumulate as accumulate
 from .weights.consolidated_penalty import average as average
 from .weights.consolidated_penalty import separate as separate
 from .weights.ewc import EWC as EWC
+from .weights.gpm import GPM as GPM
 from .weights.mas import MAS as MAS
 from .weights.rwalk import RWalk as RWalk
 from .weights.si import SI as SI
 
-AnyMethod = AGSCL | GatedAGSCL | EWC | SI | RWalk | MAS | HAT | LwF | WSN | FineTuning | Joint | SingleTask
+AnyMethod = (
+    AGSCL | GatedAGSCL | EWC | SI | RWalk | MAS | HAT | WSN | PackNet | GPM | LwF | FineTuning | Joint | SingleTask
+)
 """All methods; the command line, configuration files and the documentation's table come from this union.
 
 `CPR` is not in it: it is an option of each of them.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -114,6 +114,27 @@ def frozen_between(network: Network, used: Mapping[str, Tensor]) -> dict[str, Te
     whole = {n: torch.tensor(True, device=parameters[n].device) for n in shared - frozen.keys()}
     common = {name: mask for name, mask in frozen.items() if name in network.common and mask.any()}
     return {**common, **whole, **frozen_for_all(network)}
+
+
+def small_parameters(network: Network, besides: Collection[str]) -> dict[str, Tensor]:
+    """All positions of the parameters that tasks have in common besides the named ones: biases, norm layers.
+
+    For methods that learn these in the first task alone.
+    """
+    return {n: torch.tensor(True, device=p.device) for n, p in network.common.items() if n not in besides}
+
+
+def all_channels(network: Network, learned: Iterable[int]) -> dict[str, Tensor]:
+    """All channels of the norm layers that learned tasks compute with: all but those in heads of other tasks.
+
+    Returns:
+        By module name, bool, shape ``(channels,)``.
+    """
+    graph, learned = network.graph, set(learned)
+    others = graph.own_heads(task for task in range(graph.num_tasks or 0) if task not in learned)
+    open_ones = {name.rpartition(".")[0] for name in others}
+    means = {name.rpartition(".")[0]: t for name, t in network.buffers.items() if name.endswith("running_mean")}
+    return {name: torch.ones_like(t, dtype=torch.bool) for name, t in means.items() if name not in open_ones}
 
 
 def merged(masks: Mapping[tuple[str, int], Tensor]) -> dict[str, Tensor]:

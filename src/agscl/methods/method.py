@@ -232,6 +232,11 @@ class Protection(ABC):
                 frozen weights have changed.
         """
 
+    @property
+    def exact(self) -> bool:
+        """Whether learned tasks answer with the same bits for ever; the guard then stops where one does not."""
+        return False
+
     def use_task(self, task: int) -> None:
         """Get the model ready to answer for a task, learned or about to be.
 

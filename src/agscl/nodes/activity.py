@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
-from .graph import NodeGraph
+from .graph import NodeGraph, NodeLayer
+from .tracing.calls import Form, form_of, tensors_in
 from .tracing.exported import on_model
+from .tracing.trace import trace_anew
 
 Total = Callable[[dict[str, Tensor], int], tuple[dict[str, Tensor], int]]
 """Maps sums over samples and the number of samples to those over more samples."""
@@ -21,51 +24,94 @@ def _as_they_are(sums: dict[str, Tensor], samples: int) -> tuple[dict[str, Tenso
     return sums, samples
 
 
+Computing = Callable[[nn.Module], AbstractContextManager[None]]
+"""Makes a context of a model."""
+
+
+def _nothing_else(model: nn.Module) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
 class Activity:
     """Accumulates each node's mean absolute activation over all samples and positions that it is shown.
 
     For ReLU networks this is the mean activation of Jung et al. (2020), equation (8). A node that is read at
     several places counts the mean over them. Exactly zero means: not active on any sample.
 
+    What is measured is what the model computes. A call that differs from the traced one in more than its tensors (the
+    number of a task, an input left out) is traced itself; `watching` compares every call's outputs with those that the
+    trace gives for it, and traces the call anew where they differ (an attribute of the model may choose a branch).
+
     Args:
         model: The traced model, with its current weights.
         graph: Its node graph.
+        computing: A context within which the model holds the tensors that its modules compute with, where a method puts
+            others in the place of its own.
 
     >>> from agscl import trace
-    >>> model = nn.Sequential(nn.Linear(1, 2, bias=False), nn.ReLU(), nn.Linear(2, 1))
+    >>> model = nn.Sequential(nn.Linear(1, 2, bias=False), nn.ReLU(), nn.Linear(2, 1)).eval()
     >>> model[0].weight.data[:] = torch.tensor([[1.0], [-1.0]])
     >>> activity = Activity(model, trace(model, torch.ones(2, 1)))
-    >>> activity.observe((torch.tensor([[1.0], [3.0]]),), {})
+    >>> with activity.watching():
+    ...     outputs = model(torch.tensor([[1.0], [3.0]]))
     >>> activity.means()
     {'0': tensor([2., 0.])}
     """
 
-    def __init__(self, model: nn.Module, graph: NodeGraph) -> None:
-        self._probe = on_model(model, graph.probe, graph.constants)
-        self._signature = inspect.signature(model.forward)
-        self._inputs = [str(node.target) for node in graph.probe.nodes if node.op == "placeholder"]
-        self._layers = graph.layers
-        self._keep = {reading.output: reading.keep for layer in graph.layers for reading in layer.readings}
-        self._sums: dict[int, Tensor] = {}
-        self._samples = 0
+    def __init__(self, model: nn.Module, graph: NodeGraph, computing: Computing = _nothing_else) -> None:
+        self._model, self._graph, self._computing = model, graph, computing
+        with computing(model):
+            self._traces = [_Trace(model, graph, {layer.name: layer for layer in graph.layers})]
+
+    def observe(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Add one batch: the arguments of a call of the model.
+
+        Raises:
+            ValueError: If the call cannot be followed, or has other nodes.
+        """
+        form, values = form_of(self._model, args, kwargs)
+        self._add(form, values, None)
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Add every call of the model within the context, and make sure that nothing of it is computed elsewhere.
+
+        Raises:
+            ValueError: If a call cannot be followed, has other nodes or is in training mode, or if a part of the model
+                is called by itself. It is raised again at the end of the context if something else has caught it.
+        """
+        watch = _Watch(self._model, self._add)
+        with watch.hooked():
+            yield
+        if watch.refusal is not None:
+            raise watch.refusal
 
     @torch.no_grad()
-    def observe(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Add one batch: the arguments of a call of the model."""
-        given = self._signature.bind(*args, **kwargs).arguments
-        if missing := [name for name in self._inputs if name not in given]:
-            raise ValueError(f"the model was traced with the argument {missing[0]!r}; call it with that as well")
-        extra = [name for name in given if name not in self._inputs]
-        if new := [name for name in extra if any(isinstance(leaf, Tensor) for leaf in tree_leaves(given[name]))]:
-            raise ValueError(f"the model was traced without the argument {new[0]!r}; give it in example_inputs as well")
-        outputs = self._probe(*(given[name] for name in self._inputs))
-        for number, keep in self._keep.items():
-            magnitude = outputs[number].abs()
-            positions = [dim for dim in range(1, magnitude.ndim) if dim not in keep]
-            each = magnitude.mean(positions, dtype=torch.float64) if positions else magnitude.double()
-            total = each.sum(0).flatten()
-            self._sums[number] = self._sums.get(number, torch.zeros_like(total)) + total
-        self._samples += len(next(leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)))
+    def _add(self, form: Form, values: list[Any], given: list[Tensor] | None) -> None:
+        """Add a call, by the trace that gives what the model gave; `None` if that is not known."""
+        rounded: _Trace | None = None
+        for trace in [trace for trace in self._traces if trace.form == form]:
+            difference = trace.follow(values, given)
+            if difference == 0 or (difference is not None and trace.rounds):
+                trace.keep()
+                return
+            rounded = trace if difference is not None else rounded
+        graph = trace_anew(self._model, self._graph, form, values)
+        with self._computing(self._model):
+            trace = _Trace(self._model, graph, _same_nodes(self._graph, graph))
+        difference = trace.follow(values, given)
+        if difference is None:
+            raise ValueError(
+                "importance cannot be measured: the model's outputs in predict are not those of its traced forward; "
+                "its forward must do the same whenever it gets the same"
+            )
+        if difference and rounded is not None:
+            trace = rounded
+            trace.follow(values, given)
+        else:
+            self._traces.insert(0, trace)
+        trace.rounds = difference > 0
+        trace.keep()
 
     def means(self, total: Total = _as_they_are) -> dict[str, Tensor]:
         """Average activation of each layer's nodes, by layer name, float32, shape ``(num_nodes,)``.
@@ -76,19 +122,199 @@ class Activity:
         Raises:
             ValueError: If no sample was observed.
         """
-        device = next(self._probe.parameters()).device
-        own = {
-            f"{layer.name}.{number}": self._sums[reading.output][reading.index].mean(dim=1)
-            if self._samples
-            else torch.zeros(layer.num_nodes, dtype=torch.float64, device=device)
-            for layer in self._layers
-            for number, reading in enumerate(layer.readings)
-        }
-        sums, samples = total(own, self._samples)
+        own: dict[str, Tensor] = {}
+        for layer in self._graph.layers:
+            parts = [trace.total(layer.name) for trace in self._traces]
+            own[layer.name] = torch.stack([part for part, _ in parts]).sum(0)
+            own[f"{layer.name} samples"] = own[layer.name].new_tensor(sum(samples for _, samples in parts))
+        sums, samples = total(own, sum(trace.calls for trace in self._traces))
         if samples == 0:
             raise ValueError("no data to measure importance on: the batches are empty or never reach the model")
         means = {}
-        for layer in self._layers:
-            by_reading = [sums[f"{layer.name}.{number}"] / samples for number in range(len(layer.readings))]
-            means[layer.name] = torch.stack(by_reading).mean(dim=0).float()
+        for layer in self._graph.layers:
+            exact = sums[layer.name] / sums[f"{layer.name} samples"]
+            mean = exact.float()
+            means[layer.name] = torch.where((exact > 0) & (mean == 0), torch.finfo(mean.dtype).tiny, mean)
         return means
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A call of the model that is under way: what went in, and what it may draw."""
+
+    form: Form
+    values: list[Any]
+    draws: list[Tensor]
+
+
+class _Watch:
+    """Shows every call of a model to a function once its outputs are there: its form, values and outputs.
+
+    Attributes:
+        refusal: The first error that was raised.
+    """
+
+    def __init__(self, model: nn.Module, show: Callable[[Form, list[Any], list[Tensor]], None]) -> None:
+        self._model, self._show = model, show
+        self._call: _Call | None = None
+        self.refusal: Exception | None = None
+
+    @contextmanager
+    def hooked(self) -> Iterator[None]:
+        """Watch within the context."""
+        model = self._model
+        handles = [
+            model.register_forward_pre_hook(self._before, with_kwargs=True),
+            model.register_forward_hook(self._after, prepend=True),
+        ]
+        parts = [(name, part) for name, part in model.named_modules() if name]
+        handles += [part.register_forward_pre_hook(partial(self._inside, name)) for name, part in parts]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _before(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        training = next((name for name, module in model.named_modules() if module.training), None)
+        if training is not None:
+            self._refuse(f"{training or 'the model'!r} is in training mode in predict; leave modes as they are there")
+        form, values = form_of(model, args, kwargs)
+        copies = [value.detach().clone() if isinstance(value, Tensor) else value for value in values]
+        self._call = _Call(form, copies, random_states(model))
+
+    def _inside(self, name: str, *_: Any) -> None:
+        if self._call is None:
+            self._refuse(f"predict calls {name!r} by itself, where nothing is measured; let it call the whole model")
+
+    def _after(self, model: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        call, later = self._call, random_states(model)
+        assert call is not None
+        set_random_states(model, call.draws)
+        try:
+            self._show(call.form, call.values, tensors_in(output))
+        except Exception as error:
+            self.refusal = self.refusal or error
+            raise
+        finally:
+            set_random_states(model, later)
+            self._call = None
+
+    def _refuse(self, message: str) -> None:
+        self.refusal = self.refusal or ValueError(message)
+        raise self.refusal
+
+
+class _Trace:
+    """One traced call: runs on the values of calls of the same form, and adds up what their nodes do.
+
+    Args:
+        model: The model.
+        graph: The node graph of the call.
+        layers: Its layers, by the names that they have in the model's own graph.
+    """
+
+    def __init__(self, model: nn.Module, graph: NodeGraph, layers: Mapping[str, NodeLayer]) -> None:
+        assert graph.origin is not None
+        self.form, self.rounds = graph.origin.form, False
+        self._probe, self._layers = on_model(model, graph.probe, graph.constants), layers
+        self._outputs: tuple[Any, ...] = ()
+        self._sums: dict[int, Tensor] = {}
+        self._rows: dict[int, int] = {}
+        self.calls = 0
+
+    def follow(self, values: list[Any], given: list[Tensor] | None) -> float | None:
+        """Compute a call; how far its outputs are from those given, `None` if that is further than rounding goes."""
+        try:
+            self._outputs = self._probe(*values)
+        except Exception:  # it was traced for other shapes; whatever else is wrong with the call, a new trace says
+            return None
+        return 0.0 if given is None else deviation(tensors_in(self._outputs[-1]), given)
+
+    def keep(self) -> None:
+        """Add what the nodes did in the call computed last."""
+        kept = {reading.output: reading.keep for layer in self._layers.values() for reading in layer.readings}
+        for number, keep in kept.items():
+            magnitude = self._outputs[number].abs()
+            positions = [dim for dim in range(1, magnitude.ndim) if dim not in keep]
+            each = magnitude.mean(positions, dtype=torch.float64) if positions else magnitude.double()
+            total = each.sum(0).flatten()
+            self._sums[number] = self._sums.get(number, torch.zeros_like(total)) + total
+            self._rows[number] = self._rows.get(number, 0) + len(magnitude)
+        self._outputs, self.calls = (), self.calls + 1
+
+    def total(self, name: str) -> tuple[Tensor, int]:
+        """Sum over samples of the activation of a layer's nodes, shape ``(num_nodes,)``, and how many there were.
+
+        Each reading is divided by its own number of samples: one may see every sample several times.
+        """
+        layer = self._layers[name]
+        rows = self._rows.get(layer.readings[0].output, 0)
+        if self.calls == 0:
+            return torch.zeros(layer.num_nodes, dtype=torch.float64, device=layer.readings[0].index.device), 0
+        parts = [self._sums[r.output][r.index].mean(dim=1) * (rows / self._rows[r.output]) for r in layer.readings]
+        return torch.stack(parts).mean(dim=0), rows
+
+
+def deviation(found: list[Tensor], wanted: list[Tensor]) -> float | None:
+    """The largest difference between tensors, 0 if they are the same; `None` if it is more than rounding.
+
+    >>> deviation([torch.ones(2)], [torch.ones(2)]), deviation([torch.ones(2)], [torch.zeros(2)])
+    (0.0, None)
+    """
+    if [(tensor.shape, tensor.dtype) for tensor in found] != [(tensor.shape, tensor.dtype) for tensor in wanted]:
+        return None
+    furthest = 0.0
+    for one, other in zip(found, wanted, strict=True):
+        if torch.equal(one, other):
+            continue
+        if not one.is_floating_point():
+            return None
+        largest = other.nan_to_num(0, 0, 0).abs().max() * torch.finfo(one.dtype).eps ** 0.5
+        if not torch.allclose(one, other, rtol=0, atol=float(largest), equal_nan=True):
+            return None
+        furthest = max(furthest, float((one - other).nan_to_num(0, 0, 0).abs().max()))
+    return furthest
+
+
+def _same_nodes(graph: NodeGraph, other: NodeGraph) -> dict[str, NodeLayer]:
+    """The layers of another trace by the names that they have in a graph.
+
+    Raises:
+        ValueError: If they are not the same; the message names what is not.
+    """
+    own = {_content(layer): layer.name for layer in graph.layers}
+    found = {_content(layer): layer for layer in other.layers}
+    if odd := [*(own.keys() - found.keys()), *(found.keys() - own.keys())]:
+        name = min(own.get(content) or found[content].name for content in odd)
+        raise ValueError(
+            f"in the call that predict makes, the nodes of {name!r} are not those that protect() found; give protect() "
+            "example inputs like those of every task: the same arguments, the same parts of the model"
+        )
+    return {name: found[content] for content, name in own.items()}
+
+
+def _content(layer: NodeLayer) -> frozenset[tuple[object, ...]]:
+    """What makes a layer what it is, wherever its nodes are read."""
+    roles = {"in": layer.incoming, "out": layer.outgoing, "statistics": layer.statistics}
+    return frozenset(
+        (role, piece.parameter, piece.dim, *piece.index.shape, piece.index.cpu().numpy().tobytes())
+        for role, pieces in roles.items()
+        for piece in pieces
+    )
+
+
+def random_states(model: nn.Module) -> list[Tensor]:
+    """The states of the random generators that a model may draw from."""
+    return [torch.get_rng_state(), *map(torch.cuda.get_rng_state, _cards(model))]
+
+
+def set_random_states(model: nn.Module, states: list[Tensor]) -> None:
+    """Set the generators to what `random_states` gave."""
+    torch.set_rng_state(states[0])
+    for card, state in zip(_cards(model), states[1:], strict=True):
+        torch.cuda.set_rng_state(state, card)
+
+
+def _cards(model: nn.Module) -> list[torch.device]:
+    return sorted({p.device for p in model.parameters() if p.device.type == "cuda"}, key=str)

@@ -10,6 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor, fx
 
+from .tracing.calls import Origin
+
 
 @dataclass(frozen=True)
 class Slice:
@@ -103,7 +105,9 @@ class NodeGraph:
         heads: The heads, which are no nodes.
         shared: Names in the state that no node owns, such as the affine pair of a norm layer on the input.
         unreached: Parameters that the traced forward never uses.
-        probe: fx graph that maps the model's inputs to the activations named by the readings.
+        probe: fx graph that maps the tensors of a call of the model to the activations named by the readings; behind
+            them, what the model gives.
+        origin: Which call was traced, and how.
         constants: Tensors that the probe uses and the model does not hold, by name.
         plastic: Largest share of the weights, heads apart, that can go on learning once a task is learned and frozen
             hard: what comes into nodes, and into streams from nodes.
@@ -115,6 +119,7 @@ class NodeGraph:
     shared: tuple[str, ...]
     unreached: tuple[str, ...]
     probe: fx.Graph
+    origin: Origin | None = None
     constants: Mapping[str, Tensor] = field(default_factory=dict)
     plastic: float = 1.0
     users: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

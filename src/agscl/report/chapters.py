@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from agscl.experiments import preset_named
 from agscl.experiments.groups import Group, R, by_setting, groups
 from agscl.experiments.kind import AnyResult, scale_of
 from agscl.figures.palette import Look, looks
@@ -78,7 +77,7 @@ class Benchmark(Generic[R]):
     def description(self) -> str:
         """What the tasks are, and how much of them was run."""
         scale = scale_of(self.results)
-        return f"{preset_named(self.name).description}. {scale[0].upper()}{scale[1:]}."
+        return f"{self.results[0].experiment.full.description}. {scale[0].upper()}{scale[1:]}."
 
     @property
     def tasks(self) -> list[str]:

@@ -91,14 +91,10 @@ def read_arrays(path: Path) -> ImageSet | FeatureSet:
 def _of_pieces(path: Path) -> ImageSet:
     """Omniglot's arrays, whose classes are pairs of alphabet and character."""
     raw = npz_set(path)
-    images, labels, is_test = (
-        np.concatenate([getattr(piece, name) for piece in pieces])
-        for pieces in [list(raw.pieces)]
-        for name in ("images", "labels", "is_test")
-    )
-    fingerprint = _fingerprint(images, labels, is_test)
-    pixels, numbers, tests = (torch.from_numpy(np.ascontiguousarray(values)) for values in (images, labels, is_test))
-    return ImageSet(as_text(path.stem), pixels, numbers, tests, raw.classes, fingerprint)
+    (piece,) = raw.pieces
+    images, labels, is_test = (np.ascontiguousarray(values) for values in (piece.images, piece.labels, piece.is_test))
+    fingerprint, tensor = _fingerprint(images, labels, is_test), torch.from_numpy
+    return ImageSet(as_text(path.stem), tensor(images), tensor(labels), tensor(is_test), raw.classes, fingerprint)
 
 
 def _parts(path: Path, arrays: Mapping[str, NDArray[Any]], names: str | None) -> tuple[list[_Part], list[str]]:

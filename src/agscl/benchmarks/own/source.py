@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from agscl.benchmarks.cache import Cache
+from agscl.benchmarks.cache import Cache, Manifest
 from agscl.benchmarks.errors import DataError
 from agscl.benchmarks.formats.folder import list_tree
 from agscl.benchmarks.formats.walk import file_facts, listing_digest
@@ -108,7 +108,16 @@ def open_source(source: OwnSource, size: int | None, cache: Cache, report: Repor
 
 def identity(own: OwnSet) -> str:
     """Sixteen digits that stand for the examples, their classes and their split, wherever they lie."""
-    content = json.dumps([own.fingerprint, own.classes])
+    return _identity(own.fingerprint, own.classes)
+
+
+def identity_of(manifest: Manifest) -> str:
+    """The same of a set that is kept, without opening it."""
+    return _identity(manifest.fingerprint, manifest.classes)
+
+
+def _identity(fingerprint: str, classes: tuple[str, ...]) -> str:
+    content = json.dumps([fingerprint, classes])
     return hashlib.sha256(content.encode(errors="surrogatepass")).hexdigest()[:16]
 
 

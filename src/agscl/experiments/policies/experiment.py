@@ -8,7 +8,7 @@ from typing import ClassVar
 from pydantic import ConfigDict
 
 from agscl.experiments.codec import JsonMethod, name_of
-from agscl.experiments.kind import AnyExperiment
+from agscl.experiments.kind import AnyExperiment, check_seed
 from agscl.experiments.overrides import AS_PUBLISHED, Overrides
 from agscl.methods import AnyMethod
 from agscl.rl.settings import PPOTraining
@@ -47,8 +47,7 @@ class PolicyExperiment(AnyExperiment):
         policy_preset(self.preset)
         if (name := name_of(self.method)) in UNSUITED:
             raise ValueError(f"{name} cannot protect a policy: {UNSUITED[name]}")
-        if self.seed < 0:
-            raise ValueError(f"seed must not be negative, got {self.seed}")
+        check_seed(self.seed)
         if self.tasks is not None and self.tasks < 1:
             raise ValueError(f"tasks must be at least 1, got {self.tasks}")
         if self.compute.compile or self.compute.precision == "fp16":
@@ -58,6 +57,15 @@ class PolicyExperiment(AnyExperiment):
     def full(self) -> PolicyPreset:
         """The preset."""
         return policy_preset(self.preset)
+
+    @property
+    def asked_for(self) -> str:
+        """What asks for the preset on a command line."""
+        return self.preset
+
+    def again(self, overrides: Overrides) -> PolicyExperiment:
+        """The same preset, method and seed with other overrides; raises as `of_preset` does."""
+        return self.of_preset(self.preset, self.method, self.seed, overrides)
 
     @property
     def overrides(self) -> Overrides:
@@ -72,6 +80,7 @@ class PolicyExperiment(AnyExperiment):
         cls, preset: str, method: AnyMethod, seed: int, overrides: Overrides = AS_PUBLISHED
     ) -> PolicyExperiment:
         """The preset with a method, scaled; raises as `AnyExperiment.of_preset` does."""
+        overrides.require_preset()
         if overrides.cpr:
             raise ValueError("--cpr adds a term to the loss, which Stable-Baselines3 does not open")
         if overrides.epochs is not None or overrides.fraction != 1 or overrides.width != 1:

@@ -11,6 +11,7 @@ from functools import partial
 from math import prod
 from typing import TYPE_CHECKING
 
+from agscl.experiments import outside
 from agscl.experiments.codec import by_name
 from agscl.experiments.kind import AnyPreset
 from agscl.methods import AGSCL, EWC, MAS, SI, WSN, AnyMethod, FineTuning, RWalk, SingleTask
@@ -192,6 +193,10 @@ POLICY_PRESETS: Mapping[str, PolicyPreset] = {
 
 def policy_preset(name: str) -> PolicyPreset:
     """The preset of that name; a `ValueError` lists the names if there is none."""
-    if name not in POLICY_PRESETS:
-        raise ValueError(f"unknown preset {name!r}; of reinforcement learning there are: {', '.join(POLICY_PRESETS)}")
-    return POLICY_PRESETS[name]
+    if name in POLICY_PRESETS:
+        return POLICY_PRESETS[name]
+    if name in outside.offered(outside.PRESETS):
+        preset = outside.load(outside.PRESETS, name)
+        if isinstance(preset, PolicyPreset):
+            return preset
+    raise ValueError(f"unknown preset {name!r}; of reinforcement learning there are: {', '.join(POLICY_PRESETS)}")

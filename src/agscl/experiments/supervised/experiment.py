@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import ConfigDict
 
 from agscl.benchmarks.options import LoadOptions
 from agscl.experiments.codec import JsonMethod
-from agscl.experiments.kind import AnyExperiment
+from agscl.experiments.kind import AnyExperiment, check_seed
 from agscl.experiments.overrides import AS_PUBLISHED, Overrides
 from agscl.methods import AnyMethod
 from agscl.runs.machine import AUTOMATIC, Compute
 from agscl.training import Training
 
-from .presets import supervised_preset
+from .own import OwnData
+from .presets import Preset, supervised_preset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,7 @@ class Experiment(AnyExperiment):
         cpr: Strength of the entropy term that `agscl.CPR` adds to the method.
         fraction: Share of each class's training and validation examples that is used; tests stay whole.
         width: What all widths of the preset's network are multiplied with; for ablations.
+        own: Own data in place of a preset, which then bears its name.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = {"extra": "forbid", "strict": True}
@@ -43,16 +45,27 @@ class Experiment(AnyExperiment):
     cpr: float = 0.0
     compute: Compute = AUTOMATIC
     width: float = 1.0
+    own: OwnData | None = None
 
     def __post_init__(self) -> None:
-        supervised_preset(self.preset)
+        if self.own is None:
+            supervised_preset(self.preset)
         self.load_options()
-        if self.seed < 0:
-            raise ValueError(f"seed must not be negative, got {self.seed}")
+        check_seed(self.seed)
         if not 0 <= self.cpr < float("inf"):
             raise ValueError(f"cpr must be finite and not negative, got {self.cpr}")
         if not 0 < self.width < float("inf"):
             raise ValueError(f"width must be finite and above 0, got {self.width}")
+
+    @property
+    def full(self) -> Preset:
+        """The preset, or the own data in its place."""
+        return supervised_preset(self.preset) if self.own is None else self.own.preset
+
+    @property
+    def asked_for(self) -> str:
+        """What asks for the preset on a command line."""
+        return self.preset if self.own is None else self.own.source
 
     def load_options(self, data_root: Path | None = None) -> LoadOptions:
         """How much of the preset's data is loaded, and from where (default: the platform's cache folder)."""
@@ -66,24 +79,56 @@ class Experiment(AnyExperiment):
     @property
     def overrides(self) -> Overrides:
         """What is changed about the preset, other training settings than epochs and ``on_divergence`` aside."""
-        epochs = self.training.epochs
+        full, own = self.full.training, self.training
+        changed: dict[str, Any] = {"tasks": self.tasks}
+        if self.own is not None:
+            trained = {name: getattr(own, name) for name in ("batch_size", "learning_rate")}
+            changed = self.own.changes() | {n: value for n, value in trained.items() if value != getattr(full, n)}
         return Overrides(
-            epochs=None if epochs == supervised_preset(self.preset).training.epochs else epochs,
-            on_divergence=self.training.on_divergence,
+            epochs=None if own.epochs == full.epochs else own.epochs,
+            on_divergence=own.on_divergence,
             cpr=self.cpr,
-            tasks=self.tasks,
             fraction=self.fraction,
             width=self.width,
             compute=self.compute,
+            **changed,
         )
+
+    def again(self, overrides: Overrides) -> Experiment:
+        """The same preset or own data, method and seed with other overrides; raises as `of_preset` does."""
+        if self.own is None:
+            return self.of_preset(self.preset, self.method, self.seed, overrides)
+        return self.of_own(self.own, self.method, self.seed, overrides)
+
+    @classmethod
+    def of_own(cls, own: OwnData, method: AnyMethod, seed: int, overrides: Overrides = AS_PUBLISHED) -> Experiment:
+        """Own data with a method, trained as the overrides say; raises as `AnyExperiment.of_preset` does."""
+        plain = replace(overrides, tasks=None)
+        training = own.preset.training.with_epochs(overrides.epochs or own.preset.training.epochs)
+        given = {name: getattr(overrides, name) for name in ("batch_size", "learning_rate")}
+        changed = {name: value for name, value in given.items() if value is not None}
+        return cls._of(own.name, method, seed, plain, replace(training, **changed), own)
 
     @classmethod
     def of_preset(cls, preset: str, method: AnyMethod, seed: int, overrides: Overrides = AS_PUBLISHED) -> Experiment:
         """The preset with a method, scaled; raises as `AnyExperiment.of_preset` does."""
-        if overrides.steps is not None:
-            raise ValueError("--steps is for reinforcement learning; here there are --epochs and --fraction")
+        overrides.require_preset()
         training = supervised_preset(preset).training
         training = training if overrides.epochs is None else training.with_epochs(overrides.epochs)
+        return cls._of(preset, method, seed, overrides, training)
+
+    @classmethod
+    def _of(
+        cls,
+        preset: str,
+        method: AnyMethod,
+        seed: int,
+        overrides: Overrides,
+        training: Training,
+        own: OwnData | None = None,
+    ) -> Experiment:
+        if overrides.steps is not None:
+            raise ValueError("--steps is for reinforcement learning; here there are --epochs and --fraction")
         return cls(
             preset=preset,
             method=method,
@@ -94,4 +139,5 @@ class Experiment(AnyExperiment):
             cpr=overrides.cpr,
             compute=overrides.compute,
             width=overrides.width,
+            own=own,
         )

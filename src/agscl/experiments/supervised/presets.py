@@ -20,11 +20,13 @@ from agscl.benchmarks.sequences import (
     split_mnist,
 )
 from agscl.benchmarks.task import TaskSequence
+from agscl.experiments import outside
 from agscl.experiments.codec import by_name
 from agscl.experiments.kind import AnyPreset
 from agscl.methods import (
     AGSCL,
     EWC,
+    GPM,
     HAT,
     MAS,
     SI,
@@ -34,6 +36,7 @@ from agscl.methods import (
     GatedAGSCL,
     Joint,
     LwF,
+    PackNet,
     RWalk,
     SingleTask,
 )
@@ -77,9 +80,11 @@ class Preset(AnyPreset):
 
 def supervised_preset(name: str) -> Preset:
     """The preset of that name; a `ValueError` lists the names if there is none."""
-    if name not in SUPERVISED_PRESETS:
-        raise ValueError(f"unknown preset {name!r} of data sets; there are: {', '.join(SUPERVISED_PRESETS)}")
-    return SUPERVISED_PRESETS[name]
+    if name in SUPERVISED_PRESETS:
+        return SUPERVISED_PRESETS[name]
+    if name in outside.offered(outside.PRESETS) and isinstance(preset := outside.load(outside.PRESETS, name), Preset):
+        return preset
+    raise ValueError(f"unknown preset {name!r} of data sets; there are: {', '.join(SUPERVISED_PRESETS)}")
 
 
 SEVEN = tuple(name for name in EIGHT if name != "facescrub")
@@ -155,6 +160,8 @@ DIGITS_BASELINES = by_name(
     LwF(),
     WSN(c=0.3),
     GatedAGSCL(first=0.4, more=0.15, begin=5, end=20),
+    PackNet(prune=0.75, train_epochs=25),
+    GPM(),
     Joint(),
     SingleTask(),
 )

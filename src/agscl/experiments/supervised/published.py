@@ -32,6 +32,7 @@ from agscl.experiments.codec import by_name
 from agscl.methods import (
     AGSCL,
     EWC,
+    GPM,
     HAT,
     MAS,
     SI,
@@ -41,6 +42,7 @@ from agscl.methods import (
     GatedAGSCL,
     Joint,
     LwF,
+    PackNet,
     RWalk,
     SingleTask,
 )
@@ -82,6 +84,8 @@ BASELINES: Mapping[str, Mapping[str, AnyMethod]] = {
         official_rwalk(8.0, larger=48.0),  # CPR_CL, train_cifar.sh
         HAT(gamma=0.75, smax=400.0),  # AGS-CL, arguments.py
         GatedAGSCL(first=0.5, more=0.055, begin=10, end=40),  # found here
+        PackNet(prune=0.75, train_epochs=67),  # 0.75 as in the paper; two thirds of the epochs, as there
+        GPM(epsilon=0.97, increase=0.003),  # GPM, main_cifar100.py, on AlexNet with SGD
     ),
     "cifar100-short": by_name(
         official_ewc(12_000.0),  # as for cifar100, as the next four
@@ -90,6 +94,8 @@ BASELINES: Mapping[str, Mapping[str, AnyMethod]] = {
         official_rwalk(8.0, larger=48.0),
         HAT(gamma=0.75, smax=400.0),
         GatedAGSCL(first=0.5, more=0.055, begin=2, end=8),
+        PackNet(prune=0.75, train_epochs=10),
+        GPM(epsilon=0.97, increase=0.003),
     ),
     "cifar100-20": by_name(
         official_ewc(10_000.0),  # CAF, as the next three

@@ -20,7 +20,6 @@ from agscl.runs.tables import evaluations
 from agscl.training import History, TaskFinished
 
 from .experiment import Experiment
-from .presets import supervised_preset
 
 if TYPE_CHECKING:
     from polars import DataFrame
@@ -63,7 +62,7 @@ class Result(AnyResult):
 
     def scale(self) -> dict[str, JSON]:
         """How much of the preset was run: tasks, epochs and share of the examples, and whether that is all."""
-        full = supervised_preset(self.experiment.preset).training.epochs
+        full = self.experiment.full.training.epochs
         tasks = {name: self.record[name] for name in ("tasks", "tasks_in_full") if name in self.record}
         epochs, fraction = self.experiment.training.epochs, self.experiment.fraction
         less = bool(self.record.get("scaled_down")) or epochs < full

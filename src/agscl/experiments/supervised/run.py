@@ -22,7 +22,6 @@ from agscl.runs.random import seeded
 from agscl.training import Event, Learner, SequenceProgress, learn_sequence
 
 from .experiment import Experiment
-from .presets import supervised_preset
 from .result import Result
 
 
@@ -58,7 +57,7 @@ def load_run(experiment: Experiment, data_root: Path | None = None) -> LoadedRun
 
 def require(experiments: Sequence[Experiment], data_root: Path | None = None) -> None:
     """Refuse experiments whose data sets are missing, and say how to get them."""
-    names = [name for experiment in experiments for name in supervised_preset(experiment.preset).data]
+    names = [name for experiment in experiments for name in experiment.full.data]
     require_sets(dict.fromkeys(names), data_root)
 
 
@@ -75,7 +74,7 @@ def load(experiment: Experiment, data_root: Path | None = None) -> Ready:
 
 
 def _load(experiment: Experiment, data_root: Path | None) -> LoadedRun:
-    preset, compute = supervised_preset(experiment.preset), experiment.compute
+    preset, compute = experiment.full, experiment.compute
     options = replace(experiment.load_options(data_root), device=str(compute.find_device()))
     sequence = preset.sequence(experiment.seed, options)
     if experiment.tasks is not None and len(sequence.tasks) < experiment.tasks:

@@ -17,16 +17,12 @@ def average_activation(network: Network, learned: Learned) -> dict[str, Tensor]:
     The model must be in eval mode. Every sample counts the same, whatever batch it comes in.
 
     Raises:
-        ValueError: If there is no data, or an activation is not finite.
+        ValueError: If there is no data, predict's calls cannot be followed, or an activation is not finite.
     """
-    with replaced_tensors(network.model):
-        activity = Activity(network.model, network.graph)
-    handle = network.model.register_forward_pre_hook(lambda _, *given: activity.observe(*given), with_kwargs=True)
-    try:
+    activity = Activity(network.model, network.graph, replaced_tensors)
+    with activity.watching():
         for batch in learned.batches:
             learned.predict(batch)
-    finally:
-        handle.remove()
     means = activity.means(sum_with_counts)
     if odd := [name for name, mean in means.items() if not mean.isfinite().all()]:
         raise ValueError(f"the activations of {odd[0]!r} are not finite: the task has diverged")

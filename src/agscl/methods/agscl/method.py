@@ -43,7 +43,7 @@ from .gates import StreamGates
 from .importance import accumulate, average_activation
 from .penalty import drift_penalty, sparsity_penalty
 from .proximal import attract, shrink
-from .reinit import check_initialisers, rand_init, zero_init
+from .reinit import check_initialisers, draw, rand_init, zero_init
 from .state import NodeState, penalised
 
 
@@ -170,12 +170,13 @@ class AdaptiveGroupSparsity(Expandable):
         require_needed(network, activations, state.important(), learned)
         for stream in network.graph.streams:  # every task uses it
             activations[stream.name].clamp_min_(torch.finfo(activations[stream.name].dtype).tiny)
+        drawn = draw(network, method.rho)  # what can fail is behind us: from here on the network changes
         for name, activation in activations.items():
             state.importance[name] = omega = accumulate(state.importance[name], activation, method.eta)
             state.since[name][(omega > 0) & (state.since[name] == FREE)] = len(learned.tasks)
         if method.cut:
             zero_init(network, state.free(), learned.task)
-        rand_init(network, state.free(), method.rho)
+        rand_init(network, state.free(), method.rho, drawn)
         if not method.hard:
             important = state.important()
             for layer in penalised(network):
@@ -198,6 +199,11 @@ class AdaptiveGroupSparsity(Expandable):
                 anchor = columns_of(trained, layer.incoming, self._state.anchors[layer.name], parameters)
                 terms.append(drift_penalty(rows[omega > 0], anchor, omega[omega > 0], self._method.lam))
         return torch.stack(terms).sum() if terms else torch.zeros(())
+
+    @property
+    def exact(self) -> bool:
+        """With hard freezing, the cut, and a head for each task."""
+        return self._method.hard and self._method.cut and self._network.graph.num_tasks is not None
 
     def importance(self) -> dict[str, Tensor]:
         """Omega of equation (8) by layer, each of shape ``(num_nodes,)``."""

@@ -37,27 +37,39 @@ def zero_init(network: Network, free: Mapping[str, Tensor], task: int) -> None:
         fill(leaving, network.state, free[layer.name], 0.0)
 
 
-@torch.no_grad()
-def rand_init(network: Network, free: Mapping[str, Tensor], rho: float) -> None:
-    """(I.2) Re-initialise what comes into a free node, with probability `rho`, from its layer's own initialiser.
+def draw(network: Network, rho: float) -> dict[str, Tensor]:
+    """Fresh weights and statistics for all nodes from their layers' own initialisers, and a number in [0, 1) a node.
 
-    The affine pair and the statistics of a norm layer behind it begin anew with it. Draws come from torch's global
-    generator, in many processes from that of the first; ``rho=0`` draws nothing. Weights that the user has frozen stay,
-    and so do statistics behind them.
+    They come from torch's global generator, in many processes from that of the first; ``rho=0`` draws nothing.
+
+    Returns:
+        The fresh tensors by name, and by ``uniform.{layer}`` the numbers, shape ``(num_nodes,)``.
     """
     if rho == 0:
-        return
+        return {}
+    places = {layer.name: layer.incoming[0].index for layer in network.graph.layers}
     fresh = initial_tensors(network)
-    uniform = {name: torch.rand(nodes.shape, device=nodes.device) for name, nodes in free.items()}
-    from_first({**fresh, **prefixed(uniform=uniform)})
+    uniform = {name: torch.rand(len(index), device=index.device) for name, index in places.items()}
+    drawn = {**fresh, **prefixed(uniform=uniform)}
+    from_first(drawn)
+    return drawn
+
+
+@torch.no_grad()
+def rand_init(network: Network, free: Mapping[str, Tensor], rho: float, drawn: Mapping[str, Tensor]) -> None:
+    """(I.2) Re-initialise what comes into a free node, with probability `rho`, with what `draw` gave.
+
+    The affine pair and the statistics of a norm layer behind it begin anew with it. Weights that the user has frozen
+    stay, and so do statistics behind them.
+    """
     state = network.state
-    for layer in [layer for layer in network.graph.layers if layer.kind == "nodes"]:
-        drawn = free[layer.name] & (uniform[layer.name] < rho)
+    layers = [layer for layer in network.graph.layers if layer.kind == "nodes"]
+    for layer in layers if rho > 0 else ():
+        chosen = free[layer.name] & (drawn[f"uniform.{layer.name}"] < rho)
         trained = network.trained(layer.incoming)
         slices = trained + layer.statistics if len(trained) == len(layer.incoming) else trained
-        if not slices:
-            continue
-        scatter(slices, state, torch.where(drawn[:, None], gather(slices, fresh), gather(slices, state)))
+        if slices:
+            scatter(slices, state, torch.where(chosen[:, None], gather(slices, drawn), gather(slices, state)))
 
 
 def initial_tensors(network: Network) -> dict[str, Tensor]:
@@ -92,7 +104,7 @@ def _initialiser(model: nn.Module, name: str, module: nn.Module) -> Any:
     """
     own = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
     steps = name.split(".")
-    around = [model.get_submodule(".".join(steps[:depth])) for depth in reversed(range(len(steps)))]
+    around: list[Any] = [model.get_submodule(".".join(steps[:depth])) for depth in reversed(range(len(steps)))]
     whole = next((outer._init_weights for outer in around if callable(getattr(outer, "_init_weights", None))), None)
     return own or (partial(whole, module) if whole else None)
 

@@ -68,6 +68,18 @@ def replaced_tensors(model: nn.Module) -> Iterator[None]:
             back(module, (), None)
 
 
+def has_replaced_tensors(model: nn.Module) -> bool:
+    """Whether something in a model computes with other tensors than its own.
+
+    >>> layer = nn.Linear(2, 1)
+    >>> replace_tensors_in_forward(layer, ["weight"], lambda name, module, own: -own)
+    >>> has_replaced_tensors(nn.Sequential(layer)), has_replaced_tensors(nn.Linear(2, 1))
+    (True, False)
+    """
+    hooks = (hook for module in model.modules() for hook in module._forward_pre_hooks.values())
+    return any(isinstance(hook, partial) and hook.func is _put for hook in hooks)
+
+
 def _of(hooks: Mapping[int, Any], function: Callable[..., None]) -> list[Any]:
     return [hook for hook in hooks.values() if isinstance(hook, partial) and hook.func is function]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -21,9 +21,7 @@ _Unit = dict[tuple[str, Any, int], list[int]]
 """Where one unit occurs: positions by role, tensor (for readings: operation) and dimension."""
 
 
-def assemble(
-    model: nn.Module, graph: fx.Graph, ledger: Ledger, head_names: tuple[str, ...] | None, inputs: Sequence[fx.Node]
-) -> NodeGraph:
+def assemble(model: nn.Module, graph: fx.Graph, ledger: Ledger, head_names: tuple[str, ...] | None) -> NodeGraph:
     """The node graph of a labelled trace; heads are inferred where none are named."""
     try:
         ledger.settle()
@@ -57,7 +55,7 @@ def assemble(
         heads=tuple(heads),
         shared=tuple(sorted(ledger.shared)),
         unreached=tuple(sorted(unreached)),
-        probe=_probe(graph, list(ledger.readings), inputs),
+        probe=_probe(graph, list(ledger.readings)),
         plastic=_plastic(model, layers, {name for head in heads for name in head.parameters} | unreached),
         users={name: _outermost(paths) for name, paths in sorted(ledger.users.items())},
     )
@@ -87,8 +85,9 @@ def _plastic(model: nn.Module, layers: list[NodeLayer], apart: set[str]) -> floa
 
     made = marked([piece for layer in nodes for piece in layer.incoming])
     written, read = marked(streams), marked([p for n in nodes for p in n.outgoing if p.parameter in parameters])
-    into = {name: mask & read[name] for name, mask in written.items() if name in read}
-    learns = sum(int((made.get(name, into.get(name)) | into.get(name, made.get(name))).sum()) for name in made | into)
+    for name in written.keys() & read.keys():
+        made[name] = made.get(name, torch.tensor(False)) | (written[name] & read[name])
+    learns = sum(int(mask.sum()) for mask in made.values())
     return learns / max(1, sum(p.numel() for p in parameters.values()))
 
 
@@ -188,17 +187,19 @@ def _outgoing(model: nn.Module, layer: NodeLayer, heads: list[Head], called: set
     return tuple(pieces.values())
 
 
-def _probe(graph: fx.Graph, sources: list[fx.Node], inputs: Sequence[fx.Node]) -> fx.Graph:
-    """The part of the graph that computes the given operations from the inputs; they become its outputs."""
+def _probe(graph: fx.Graph, sources: list[fx.Node]) -> fx.Graph:
+    """The graph with the given operations as outputs, and what the model gives behind them."""
     probe = fx.Graph()
     copies: dict[fx.Node, fx.Node] = {}
-    needed = {*sources, *inputs}
+    (end,) = graph.find_nodes(op="output")
+    needed = {*sources, *end.all_input_nodes, *graph.find_nodes(op="placeholder")}
     for node in reversed(graph.nodes):
         if node in needed:
             needed.update(node.all_input_nodes)
     for node in graph.nodes:
         if node in needed:
             copies[node] = probe.node_copy(node, copies.__getitem__)
-    probe.output(tuple(copies[source] for source in sources))
+    given = fx.node.map_arg(end.args[0], copies.__getitem__)
+    probe.output((*(copies[source] for source in sources), given))
     probe.lint()
     return probe

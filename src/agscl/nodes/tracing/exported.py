@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import operator
-from collections.abc import Iterator, Mapping
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import reduce
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch.export.graph_signature import ExportGraphSignature, InputKind, Output
 from torch.utils import _pytree as pytree
 
 from .call import TraceError, UnfollowedError, first_line
+from .calls import Origin
 
 Constants = dict[str, Tensor]
 """Tensors that the graph uses and the model does not hold, by the name that the graph has for them."""
@@ -23,32 +25,65 @@ _DECOMPOSED = (torch.ops.aten.einsum.default,)
 _CHECKS = ("_assert_tensor_metadata", "_assert_async", "_assert_scalar", "sym_constrain_range", "_guards_fn")
 
 
-def exported(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[fx.Graph, Constants]:
-    """The graph of a model, in eval mode, for any number of samples, and of tokens where ids of tokens are given.
+def exported(model: nn.Module, values: Sequence[Any], origin: Origin) -> tuple[fx.Graph, Constants]:
+    """The graph of a call of a model, in eval mode, for any number of samples, and of tokens where ids are given.
 
-    Its placeholders are arguments of the forward, by name; parameters and buffers are looked up on the model.
+    Its placeholders are the call's tensors, by name; parameters and buffers are looked up on the model.
 
     Args:
         model: The model.
-        args: Example inputs, of two samples or more: one sample would make a constant of the number.
-        kwargs: Those given by name.
+        values: The call's tensors, of two samples or more: see `two_samples`.
+        origin: The call's form.
 
     Raises:
-        TraceError: If torch.export cannot follow the forward, or the forward writes into the model's state.
+        UnfollowedError: If torch.export cannot follow the forward.
+        TraceError: If the forward writes into the model's state, or branches as its input says.
+        ValueError: If the model cannot be called so.
     """
-    given = inspect.signature(model.forward).bind(*args, **kwargs)
-    try:
+    args, kwargs = origin.form.arguments(values)
+    with _without_hooks(model):
         try:
-            program = _program(model, given, tokens=True)
-        except Exception:  # a model may rely on the number of tokens
-            program = _program(model, given, tokens=False)
-    except Exception as error:
-        cache = " (a cache of keys and values is turned off with use_cache=False)" if "Cache" in str(error) else ""
-        raise UnfollowedError(
-            f"torch.export cannot follow the forward of {type(model).__name__}: {first_line(error)}{cache}; leave the "
-            "part with the control flow out (ignore=('its.module',)) or give its type a rule (rules={...})"
-        ) from error
-    return _Builder(model, program).build(given.args, dict(given.kwargs))
+            model(*args, **kwargs)
+        except Exception as error:
+            raise ValueError(f"the example inputs do not fit the model: {first_line(error)}") from error
+        try:
+            try:
+                program = _program(model, args, kwargs, tokens=True)
+            except Exception:  # a model may rely on the number of tokens
+                program = _program(model, args, kwargs, tokens=False)
+        except Exception as error:
+            cache = " (a cache of keys and values is turned off with use_cache=False)" if "Cache" in str(error) else ""
+            raise UnfollowedError(
+                f"torch.export cannot follow the forward of {type(model).__name__}: {first_line(error)}{cache}; leave "
+                "the part with the control flow out (ignore=('its.module',)) or give its type a rule (rules={...})"
+            ) from error
+    return _Builder(model, program).build(values, (args, kwargs), origin.form.names)
+
+
+def two_samples(values: Sequence[Any]) -> list[Any]:
+    """The values of a call, with a single sample twice, since torch.export would take the number one for a constant.
+
+    >>> [len(value) for value in two_samples([torch.ones(1, 3), torch.ones(4), torch.ones(1)])]
+    [2, 4, 2]
+    """
+    tensors = [value for value in values if isinstance(value, Tensor) and value.ndim]
+    if not tensors or len(tensors[0]) != 1:
+        return list(values)
+    single = [isinstance(value, Tensor) and value.ndim > 0 and len(value) == 1 for value in values]
+    return [torch.cat([value, value]) if twice else value for value, twice in zip(values, single, strict=True)]
+
+
+@contextmanager
+def _without_hooks(model: nn.Module) -> Iterator[None]:
+    """A model whose modules call no hooks: those of methods, and of what watches it, are no part of the forward."""
+    hooks = [(module, module._forward_pre_hooks, module._forward_hooks) for module in model.modules()]
+    for module, *_ in hooks:
+        module._forward_pre_hooks, module._forward_hooks = OrderedDict(), OrderedDict()
+    try:
+        yield
+    finally:
+        for module, before, after in hooks:
+            module._forward_pre_hooks, module._forward_hooks = before, after
 
 
 def on_model(model: nn.Module, graph: fx.Graph, constants: Mapping[str, Tensor]) -> fx.GraphModule:
@@ -61,8 +96,9 @@ def on_model(model: nn.Module, graph: fx.Graph, constants: Mapping[str, Tensor])
     return fx.GraphModule({**held, **own}, graph)
 
 
-def _program(model: nn.Module, given: inspect.BoundArguments, *, tokens: bool) -> torch.export.ExportedProgram:
-    args, kwargs = given.args, dict(given.kwargs)
+def _program(
+    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *, tokens: bool
+) -> torch.export.ExportedProgram:
     shapes = torch.export.ShapesCollection()
     for tensor, dims in _dynamic((args, kwargs), tokens=tokens):
         shapes[tensor] = dict.fromkeys(dims, torch.export.Dim.DYNAMIC)
@@ -113,12 +149,12 @@ class _Builder:
         self._graph, self._constants = fx.Graph(), Constants()
         self._env: dict[fx.Node, Any] = {}
 
-    def build(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[fx.Graph, Constants]:
+    def build(self, values: Sequence[Any], arguments: Any, names: Sequence[str]) -> tuple[fx.Graph, Constants]:
         signature = self._program.graph_signature
         written = [spec for spec in signature.output_specs if spec.kind is not OutputKind.USER_OUTPUT]
         if written:
             raise TraceError(f"the forward writes into {written[0].target!r}, which is part of the model's state")
-        self._place_inputs(args, kwargs)
+        self._place_inputs(values, arguments, names)
         self._place_state(signature)
         for node in self._program.graph.nodes:
             if node.op == "output":
@@ -130,41 +166,22 @@ class _Builder:
         self._graph.lint()
         return self._graph, self._constants
 
-    def _place_inputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Placeholders for the arguments of the forward, and for each leaf of nested ones the way to it."""
-        given = [
-            spec.arg.name for spec in self._program.graph_signature.input_specs if spec.kind is InputKind.USER_INPUT
-        ]
+    def _place_inputs(self, values: Sequence[Any], arguments: Any, names: Sequence[str]) -> None:
+        """A placeholder for each tensor of the call, which may come in with the sizes that the graph is for."""
+        specs = self._program.graph_signature.input_specs
+        given = [spec.arg.name for spec in specs if spec.kind is InputKind.USER_INPUT]
         nodes = {node.name: node for node in self._program.graph.nodes if node.op == "placeholder"}
-        leaves, _ = pytree.tree_flatten_with_path((args, kwargs))
-        arguments: dict[str, fx.Node] = {}
-        for name, (path, leaf) in zip(given, leaves, strict=True):
-            argument, steps = self._argument(path[1], list(path[2:]))
-            if argument not in arguments:
-                arguments[argument] = self._graph.placeholder(argument)
-            node = arguments[argument]
-            for step in steps:
-                node = self._step(node, step)
-            if isinstance(leaf, Tensor):
-                sizes = tuple(size if isinstance(size, int) else None for size in nodes[name].meta["val"].shape)
-                node = self._graph.call_function(require_sizes, (node, sizes))
-            self._env[nodes[name]] = node
-
-    def _argument(self, key: Any, steps: list[Any]) -> tuple[str, list[Any]]:
-        """The forward's argument that a leaf is in, and the way to it there."""
-        parameters = list(inspect.signature(self._model.forward).parameters.values())
-        if isinstance(key, pytree.SequenceKey):
-            many = [n for n, p in enumerate(parameters) if p.kind is inspect.Parameter.VAR_POSITIONAL]
-            if many and key.idx >= many[0]:
-                return parameters[many[0]].name, [pytree.SequenceKey(key.idx - many[0]), *steps]
-            return parameters[key.idx].name, steps
-        named = [p.name for p in parameters if p.kind is not inspect.Parameter.VAR_KEYWORD]
-        return (str(key.key), steps) if key.key in named else (parameters[-1].name, [key, *steps])
-
-    def _step(self, node: fx.Node, step: Any) -> fx.Node:
-        if isinstance(step, pytree.GetAttrKey):
-            return self._graph.call_function(getattr, (node, step.name))
-        return self._graph.call_function(operator.getitem, (node, getattr(step, "key", getattr(step, "idx", None))))
+        places = [self._graph.placeholder(name) for name in names]
+        rest = list(zip(values, places, strict=True))
+        for name, leaf in zip(given, pytree.tree_leaves(arguments), strict=True):
+            if rest and rest[0][0] is leaf:
+                place = rest.pop(0)[1]
+                if isinstance(leaf, Tensor):
+                    sizes = tuple(size if isinstance(size, int) else None for size in nodes[name].meta["val"].shape)
+                    place = self._graph.call_function(require_sizes, (place, sizes))
+                self._env[nodes[name]] = place
+            elif name in nodes:
+                self._env[nodes[name]] = leaf
 
     def _place_state(self, signature: ExportGraphSignature) -> None:
         """Parameters and buffers become look-ups on the model; other tensors are kept beside the graph."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 from agscl.nodes.rules import FUNCTIONS, METHODS, MODULES, QUALIFIED, Rule
 
 from .call import Call, TraceError, first_line
+from .calls import Origin
 from .exported import on_model
 from .labels import HEAD, HeadLabel, Label, ParameterLabel, labels_in
 from .ledger import Ledger
@@ -26,27 +27,25 @@ class Labeller(fx.Interpreter):
         model: nn.Module,
         graph: fx.Graph,
         constants: Mapping[str, Tensor],
-        heads: tuple[str, ...],
-        rules: Rules,
-        ignore: tuple[str, ...],
+        origin: Origin,
     ) -> None:
         super().__init__(on_model(model, graph, constants))
         self.extra_traceback = False
         self.ledger = Ledger()
         self._labels: dict[fx.Node, Any] = {}
-        self._heads, self._rules, self._ignore = heads, rules, ignore
+        self._heads, self._rules, self._ignore = origin.heads or (), origin.rules, origin.ignore
         self._fixed: set[fx.Node] = set()
         self._names = {id(tensor): name for name, tensor in [*model.named_parameters(), *model.named_buffers()]}
 
-    def label_all(self, *inputs: Any) -> None:
-        """Run the graph on example inputs.
+    def label_all(self, values: Sequence[Any]) -> None:
+        """Run the graph on the values of a call.
 
         Raises:
             TraceError: If an operation is refused.
             ValueError: If the inputs do not fit.
         """
         try:
-            self.run(*inputs, enable_io_processing=False)
+            self.run(*values, enable_io_processing=False)
         except TraceError:
             raise
         except Exception as error:

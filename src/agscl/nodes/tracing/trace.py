@@ -6,21 +6,20 @@ operations of ATen, which follow the same rules.
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map
 
 from agscl.nodes.graph import NodeGraph
 
 from .assemble import assemble
 from .call import TraceError, UnfollowedError, first_line
-from .exported import exported
+from .calls import Form, Origin, form_of
+from .exported import exported, two_samples
 from .labeller import Labeller
 from .labeller import Rules as Rules
 from .symbolic import symbolic
@@ -50,8 +49,10 @@ def trace(
     heads: 2
 
     Args:
-        model: Any module that torch.fx can follow.
-        example_inputs: A batch for ``model(*example_inputs)``; a single tensor stands for itself. Two samples do.
+        model: Any module that torch.fx or torch.export can follow.
+        example_inputs: A batch for ``model(*example_inputs)``; a single tensor stands for itself, a dict for arguments
+            by name. Two samples do.
+            Numbers and strings among them, the number of a task say, are constants of the graph.
         heads: Names of the modules that only consume nodes and make the outputs. By default the modules whose
             outputs nothing else reads; a list or dict of such modules holds one head per task, in order.
         rules: Rules of your own, by module type or function; they come before the built-in ones.
@@ -62,72 +63,65 @@ def trace(
             out.
         ValueError: If the example inputs do not fit or a named module does not exist.
     """
-    names = (heads,) if isinstance(heads, str) else tuple(heads or ())
-    args, kwargs = arguments(example_inputs)
+    names = (heads,) if isinstance(heads, str) else None if heads is None else tuple(heads)
     modules = {name for name, _ in model.named_modules() if name}
-    if missing := [name for name in [*names, *ignore] if name not in modules]:
+    ignored = tuple(ignore)
+    if missing := [name for name in [*(names or ()), *ignored] if name not in modules]:
         known = ", ".join(child for child, _ in model.named_children())
         raise ValueError(f"the model has no module {missing[0]!r}; its parts are {known}")
-    named = names if heads is not None else None
+    try:
+        form, values = form_of(model, *arguments(example_inputs))
+    except TypeError as error:
+        raise ValueError(f"the example inputs do not fit the model: {first_line(error)}") from error
+    return _trace(model, values, Origin(form, names, rules or {}, ignored))
+
+
+def trace_anew(model: nn.Module, graph: NodeGraph, form: Form, values: Sequence[Any]) -> NodeGraph:
+    """The node graph of another call of a model that was traced before, with the same heads and rules.
+
+    Args:
+        model: The model.
+        graph: Its node graph.
+        form: The form of the call.
+        values: What the call has apart from that.
+
+    Raises:
+        TraceError: If the call cannot be followed.
+    """
+    assert graph.origin is not None
+    return _trace(model, values, replace(graph.origin, form=form))
+
+
+def _trace(model: nn.Module, values: Sequence[Any], origin: Origin) -> NodeGraph:
     with eval_mode(model), torch.no_grad():
-        if kwargs:
-            return _by_export(model, args, kwargs, named, rules or {}, tuple(ignore))
         try:
-            return _by_fx(model, args, named, rules or {}, tuple(ignore))
+            return _by_fx(model, values, origin)
         except TraceError as error:
-            if any(isinstance(kind, type) and issubclass(kind, nn.Module) for kind in rules or {}):
+            if any(isinstance(kind, type) and issubclass(kind, nn.Module) for kind in origin.rules):
                 raise  # an exported graph has no modules that could follow a rule
             try:
-                return _by_export(model, args, kwargs, named, rules or {}, tuple(ignore))
+                return _by_export(model, values, origin)
             except UnfollowedError:
                 if isinstance(error, UnfollowedError):
                     raise
                 raise error from None  # what has no rule says more
 
 
-def _by_fx(
-    model: nn.Module, args: tuple[Any, ...], heads: tuple[str, ...] | None, rules: Rules, ignore: tuple[str, ...]
-) -> NodeGraph:
+def _by_fx(model: nn.Module, values: Sequence[Any], origin: Origin) -> NodeGraph:
     """The node graph by symbolic tracing: modules with a rule are one operation each."""
-    graph = symbolic(model, args, rules, ignore)
-    placeholders = list(graph.find_nodes(op="placeholder"))
-    labeller = Labeller(model, graph, {}, heads or (), rules, ignore)
-    labeller.label_all(*args, *(node.args[0] for node in placeholders[len(args) :]))
-    return assemble(model, graph, labeller.ledger, heads, placeholders[: len(args)])
+    graph = symbolic(model, origin)
+    labeller = Labeller(model, graph, {}, origin)
+    labeller.label_all(values)
+    return replace(assemble(model, graph, labeller.ledger, origin.heads), origin=origin)
 
 
-def _by_export(
-    model: nn.Module,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    heads: tuple[str, ...] | None,
-    rules: Rules,
-    ignore: tuple[str, ...],
-) -> NodeGraph:
+def _by_export(model: nn.Module, values: Sequence[Any], origin: Origin) -> NodeGraph:
     """The node graph by `torch.export`: every operation is one of ATen."""
-    args, kwargs = _two_samples((args, kwargs))
-    try:
-        model(*args, **kwargs)
-    except Exception as error:
-        raise ValueError(f"the example inputs do not fit the model: {first_line(error)}") from error
-    graph, constants = exported(model, args, kwargs)
-    placeholders = list(graph.find_nodes(op="placeholder"))
-    given = inspect.signature(model.forward).bind(*args, **kwargs).arguments
-    labeller = Labeller(model, graph, constants, heads or (), rules, ignore)
-    labeller.label_all(*(given[str(node.target)] for node in placeholders))
-    return replace(assemble(model, graph, labeller.ledger, heads, placeholders), constants=constants)
-
-
-def _two_samples(inputs: Any) -> Any:
-    """The inputs, with a single sample twice, since torch.export would take the number one for a constant."""
-    tensors = [leaf for leaf in tree_leaves(inputs) if isinstance(leaf, Tensor) and leaf.ndim]
-    if not tensors or len(tensors[0]) != 1:
-        return inputs
-    return tree_map(lambda leaf: _twice(leaf) if isinstance(leaf, Tensor) and leaf.ndim else leaf, inputs)
-
-
-def _twice(tensor: Tensor) -> Tensor:
-    return torch.cat([tensor, tensor]) if len(tensor) == 1 else tensor
+    values = two_samples(values)
+    graph, constants = exported(model, values, origin)
+    labeller = Labeller(model, graph, constants, origin)
+    labeller.label_all(values)
+    return replace(assemble(model, graph, labeller.ledger, origin.heads), origin=origin, constants=constants)
 
 
 def arguments(example_inputs: Any) -> Arguments:
