@@ -78,24 +78,24 @@ def broken_laws(model: nn.Module, graph: NodeGraph, inputs: Any, most: int = 6) 
         noise = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
         tensor.data = noise / max(1, tensor[0].numel()) ** 0.5 if tensor.ndim > 1 else noise.abs() + 0.5
     args, named = tree_map(lambda x: x.double() if x.is_floating_point() else x, arguments(inputs))
-    state = {name: tensor.detach() for name, tensor in model.state_dict().items()}
+    state = {name: tensor.detach() for name, tensor in tensors_of(model).items()}
 
     def answer(changed: dict[str, Tensor]) -> Tensor:
         with torch.no_grad():
             result = functional_call(model, changed, args, named)
         return torch.cat([leaf.flatten() for leaf in tree_leaves(result) if isinstance(leaf, Tensor)])
 
-    broken, whole = [], answer(state)
+    broken, whole, changed = [], answer(state), False
     order = torch.randperm(len(graph.layers), generator=generator)[:most].tolist()
     for layer in [graph.layers[number] for number in order]:
         nodes = torch.randperm(layer.num_nodes, generator=generator)[: max(1, layer.num_nodes // 2)]
         cut = _scaled(state, layer.outgoing, nodes, 0.0)
         expected = answer(cut)
         changes = {"zero": _scaled(state, layer.incoming, nodes, 0.0), "cut": _scaled(cut, layer.incoming, nodes, 1.5)}
-        far = {law: float((answer(changed) - expected).abs().max()) for law, changed in changes.items()}
+        far = {law: float((answer(other) - expected).abs().max()) for law, other in changes.items()}
         broken += [f"{layer.name}: {law}" for law, size in far.items() if not size <= 1e-9 * float(whole.abs().max())]
-        broken += [f"{layer.name}: nothing changes"] * torch.equal(expected, whole)
-    return broken
+        changed |= not torch.equal(expected, whole)
+    return broken if changed else [*broken, "nothing changes at all"]
 
 
 def _scaled(state: dict[str, Tensor], slices: Iterable[Slice], nodes: Tensor, factor: float) -> dict[str, Tensor]:

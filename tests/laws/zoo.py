@@ -163,15 +163,6 @@ TIMM: dict[str, Example] = {
     "efficientnet-lite": _timm("efficientnet_lite0"),
     "vgg": _timm("vgg11_bn"),
     "hgnet v2": _timm("hgnetv2_b0"),
-    "caformer": (
-        lambda: timm.models.metaformer.MetaFormer(
-            num_classes=4,
-            depths=(1, 1, 1, 1),
-            dims=(16, 32, 32, 32),
-            token_mixers=[timm.models.metaformer.SepConv] * 2 + [timm.models.metaformer.Attention] * 2,
-        ),
-        image(64),
-    ),
     "se-resnet": _timm("seresnet18"),
 }
 

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 from torch import Tensor, nn
@@ -16,7 +15,7 @@ Make = Callable[[str, nn.Module, Tensor], Tensor]
 
 
 def replace_tensors_in_forward(
-    model: nn.Module, names: Iterable[str], make: Make, users: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    model: nn.Module, names: Iterable[str], make: Make, users: Mapping[str, tuple[str, ...]]
 ) -> None:
     """Put other tensors in the place of a model's own while its modules compute, from now on.
 
@@ -32,7 +31,7 @@ def replace_tensors_in_forward(
 
     >>> import torch
     >>> layer = nn.Linear(2, 1, bias=False)
-    >>> replace_tensors_in_forward(layer, ["weight"], lambda name, module, own: torch.tensor([[3.0, 4.0]]))
+    >>> replace_tensors_in_forward(layer, ["weight"], lambda name, module, own: torch.tensor([[3.0, 4.0]]), {})
     >>> layer(torch.ones(1, 2))
     tensor([[7.]])
     """
@@ -72,7 +71,7 @@ def has_replaced_tensors(model: nn.Module) -> bool:
     """Whether something in a model computes with other tensors than its own.
 
     >>> layer = nn.Linear(2, 1)
-    >>> replace_tensors_in_forward(layer, ["weight"], lambda name, module, own: -own)
+    >>> replace_tensors_in_forward(layer, ["weight"], lambda name, module, own: -own, {})
     >>> has_replaced_tensors(nn.Sequential(layer)), has_replaced_tensors(nn.Linear(2, 1))
     (True, False)
     """
