@@ -8,6 +8,8 @@ from hypothesis import HealthCheck, settings
 from agscl.benchmarks.cache import Cache
 from agscl.benchmarks.catalogue import CATALOGUE
 from agscl.benchmarks.importing import import_set
+from agscl.benchmarks.names import ALPHABETS as NAMES
+from agscl.benchmarks.names import FINE
 
 settings.register_profile("agscl", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # machines are shared
 settings.register_profile("thorough", settings.get_profile("agscl"), max_examples=10_000)
@@ -41,13 +43,15 @@ def ordinary(entry):
     labels = {part: np.repeat(np.arange(entry.num_classes), each) for part, each in (("train", 4), ("test", 2))}
     images = {part: noise(len(own), (entry.shape[0], side, side)) for part, own in labels.items()}
     arrays = {f"x_{part}": images[part] for part in labels} | {f"y_{part}": labels[part] for part in labels}
-    return {**arrays, "classes": np.array(entry.classes or [f"class {n:03d}" for n in range(entry.num_classes)])}
+    names = {"cifar100": FINE.split(), "cub200": [f"{n:03d}.Plain_Warbler" for n in range(1, 201)]}
+    plain = [str(n) for n in range(entry.num_classes)]
+    return {**arrays, "classes": np.array(entry.classes or names.get(entry.name, plain))}
 
 
 def alphabets():
     """Two or three characters in each of the fifty alphabets, twenty drawings of each."""
     pairs = np.array([(a, c) for a in range(ALPHABETS) for c in range(1, 3 + a % 2)]).repeat(20, axis=0)
-    names = np.array([f"Alphabet{a:02d}" for a in range(ALPHABETS)])
+    names = np.array(NAMES.split())
     return {"x": noise(len(pairs), (28, 28)), "alphabet": pairs[:, 0], "character": pairs[:, 1], "alphabets": names}
 
 

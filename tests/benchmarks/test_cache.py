@@ -197,7 +197,7 @@ def test_importing_the_same_again_leaves_the_files_alone_and_heals_damaged_ones(
 def import_npz(root, path, barrier):
     barrier.wait()
     for _ in range(5):
-        import_set("svhn", path, Cache(root))
+        import_set("svhn", path, Cache(root), replace=True)
 
 
 def test_processes_that_import_at_once_do_not_collide(originals, tmp_path):

@@ -59,7 +59,7 @@ def test_where_prints_the_folder(run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["import", "nothing", "--from", "x"], "no data set is called 'nothing'"),
+        (["verify", "nothing"], "no data set is called 'nothing'"),
         (["import", "mnist", "--from", "/nowhere/at/all"], "does not exist"),
         (["import", "mnist", "--from", ".", "--size", "64"], "always 28 pixels"),
         (["import", "cub200", "--from", ".", "--size", "4"], "16 to 1024"),

@@ -23,6 +23,8 @@ EXACT = {
     "ags-cl, step": agscl.AGSCL(mu=0.1, lam=math.inf, proximal="step"),
     "hat": agscl.HAT(smax=1e8),
     "wsn": agscl.WSN(),
+    "gated-ags-cl": agscl.GatedAGSCL(begin=1, end=2),
+    "packnet": agscl.PackNet(train_epochs=2),
     "single-task": agscl.SingleTask(),
 }
 NETWORKS = {"mlp": (MLP, (12,)), "mobilenet": (MobileNet, (3, 16, 16))}

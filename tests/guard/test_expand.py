@@ -63,6 +63,77 @@ def test_every_layer_grows_without_changing_a_bit(net: str) -> None:
     assert all(map(torch.equal, all_logits(model, xs), before))
 
 
+class Convolutions(nn.Module):
+    """Two layers of images, signals or volumes."""
+
+    def __init__(self, first: nn.Module, second: nn.Module, scaled: bool = False) -> None:
+        super().__init__()
+        self.first, self.second, self.scaled = first, second, scaled
+        self.heads = nn.ModuleList([nn.Linear(8, 2) for _ in range(2)])
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        h = F.relu(self.first(x))
+        h = F.relu(self.second(h / h.shape[1] if self.scaled else h)).flatten(2).mean(2)
+        return [head(h) for head in self.heads]
+
+
+def depthwise(dims: int, transposed: bool = False) -> nn.Module:
+    plain = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[dims - 1]
+    last = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)[dims - 1] if transposed else plain
+    return nn.Sequential(plain(3, 4, 1), nn.ReLU(), last(4, 8, 3, groups=4))
+
+
+CONVOLUTIONS: dict[str, tuple[Callable[[], nn.Module], int]] = {
+    **{
+        f"{kind.__name__}": (lambda kind=kind: Convolutions(kind(3, 8, 3), kind(8, 8, 3)), dims)  # type: ignore[misc]
+        for kinds in [(nn.Conv1d, nn.Conv2d, nn.Conv3d), (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)]
+        for dims, kind in enumerate(kinds, 1)
+    },
+    "Conv2d of size one": (lambda: Convolutions(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 1)), 2),
+    "depthwise Conv2d": (lambda: Convolutions(depthwise(2), nn.Conv2d(8, 8, 1)), 2),
+    "depthwise Conv3d": (lambda: Convolutions(depthwise(3), nn.Conv3d(8, 8, 1)), 3),
+    "depthwise ConvTranspose2d": (lambda: Convolutions(depthwise(2, transposed=True), nn.Conv2d(8, 8, 1)), 2),
+}
+LAYOUTS = {1: [torch.contiguous_format], 2: [torch.contiguous_format, torch.channels_last]}
+LAYOUTS[3] = [torch.contiguous_format, torch.channels_last_3d]
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_every_convolution_grows_in_every_layout_without_changing_a_bit(name: str) -> None:
+    make, dims = CONVOLUTIONS[name]
+    for layout in LAYOUTS[dims]:
+        torch.manual_seed(0)
+        model: nn.Module = make().to(memory_format=layout)  # type: ignore[call-overload]
+        xs = [torch.randn(batch, 3, *[6] * dims).contiguous(memory_format=layout) for batch in (1, 9)]
+        guard = agscl.protect(model, agscl.AGSCL(mu=1, lam=10), example_inputs=xs[1], heads="heads")
+        before = all_logits(model, xs)
+        for layer in [layer.name for layer in guard.graph.layers]:
+            for nodes in (3, 1):
+                guard.expand(layer=layer, nodes=nodes)
+                assert all(map(torch.equal, all_logits(model, xs), before))
+        for parameter in [parameter for parameter in model.parameters() if parameter.ndim == dims + 2]:
+            assert parameter.is_contiguous(memory_format=layout)
+
+
+def test_a_net_whose_outputs_would_change_is_refused_and_stays_as_it_is() -> None:
+    model = Convolutions(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 1), scaled=True)
+    guard = agscl.protect(model, agscl.AGSCL(mu=1, lam=10), example_inputs=torch.zeros(2, 3, 6, 6), heads="heads")
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(ValueError, match="cannot add nodes to 'first': the outputs would change"):
+        guard.expand(layer="first", nodes=2)
+    assert all(torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())
+    assert guard.graph.num_nodes == 16
+
+
+def test_the_refusal_names_what_can_grow_from_the_table() -> None:
+    model = Convolutions(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 1, groups=2))
+    guard = agscl.protect(model, agscl.AGSCL(mu=1, lam=10), example_inputs=torch.zeros(2, 3, 6, 6), heads="heads")
+    with pytest.raises(
+        ValueError, match=r"Linear, .*ConvTranspose3d \(plain or depthwise\), BatchNorm1d.*InstanceNorm"
+    ):
+        guard.expand(layer="second", nodes=2)
+
+
 def fill_up(model: nn.Module, guard: agscl.Guard, data: list[tuple[Tensor, Tensor]]) -> None:
     """Learn two tasks that need every node."""
     for task in (0, 1):

@@ -55,6 +55,34 @@ def violations(model: nn.Module, graph: NodeGraph, x: Tensor, most: int = 10**9)
     ]
 
 
+def leaks(model: nn.Module, graph: NodeGraph, x: Tensor, most: int = 10**9) -> list[str]:
+    """Nodes that are not cut off although all that leaves them is zero: what comes into them still matters."""
+    state = {name: tensor.detach() for name, tensor in model.state_dict().items()}
+    generator = torch.Generator().manual_seed(0)
+
+    def changed(slices: Iterable[Slice], node: int) -> dict[str, Tensor]:
+        copy = dict(state)
+        for piece in slices:
+            index = [slice(None)] * copy[piece.parameter].ndim
+            index[piece.dim] = piece.index[node]
+            noise = torch.rand(copy[piece.parameter][tuple(index)].shape, generator=generator, dtype=torch.float64)
+            copy[piece.parameter] = copy[piece.parameter].clone()
+            copy[piece.parameter][tuple(index)] += noise
+        return copy
+
+    return [
+        f"{layer.name}[{node}]"
+        for layer in graph.layers
+        for node in _chosen(layer, most)
+        if not torch.allclose(
+            outputs(model, zeroed(changed(layer.incoming + layer.statistics, node), layer.outgoing, node), x),
+            outputs(model, zeroed(state, layer.outgoing, node), x),
+            rtol=1e-9,
+            atol=1e-12,
+        )
+    ]
+
+
 def influential(model: nn.Module, graph: NodeGraph, x: Tensor, most: int = 10**9) -> int:
     """How many of the nodes looked at change the outputs when they are cut off."""
     state = {name: tensor.detach() for name, tensor in model.state_dict().items()}

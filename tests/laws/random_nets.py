@@ -137,6 +137,82 @@ BLOCKS: list[Block] = [
 ]  # fmt: skip
 
 
+class Scaled(nn.Module):
+    """A scale and a shift from one table, seen through views, and a learned sign through a sigmoid."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.table, self.gate = nn.Parameter(torch.rand(2 * channels)), nn.Parameter(torch.rand(channels, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale, shift = self.table.chunk(2)
+        return F.relu(x * scale.view(1, -1, 1, 1) + shift[None, :, None, None]) * torch.sigmoid(self.gate)
+
+
+class Moved(nn.Module):
+    """Channels in other places: by a list in a buffer, rolled, flipped, and shifted by padding."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.order: Tensor
+        self.register_buffer("order", torch.arange(channels).flip(0).roll(2))
+        self.conv = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = F.relu(self.conv(x[:, self.order])).roll(1, dims=1)
+        return F.pad(h, (0, 0, 0, 0, 1, -1)).flip(1).index_select(1, self.order)
+
+
+class InPlace(nn.Module):
+    """A sum that is written in place, and not bound again."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv, self.act = nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = x.clone()
+        h.add_(self.conv(x))
+        self.act(h)
+        return h
+
+
+class Blurred(nn.Module):
+    """A fixed filter between convolutions whose kernel is the transpose and a part of one parameter."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.filter: Tensor
+        self.register_buffer("filter", torch.rand(1, 1, 3, 3).repeat(2 * channels - 1, 1, 1, 1))
+        self.weight = nn.Parameter(torch.randn(channels, 2 * channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = F.conv2d(x, self.weight.t()[1:, :, None, None])
+        return F.conv2d(F.relu(h), self.filter, padding=1, groups=len(self.filter))
+
+
+class Constants(nn.Module):
+    """What makes a constant of zero: a sigmoid, a norm without an affine pair, a border of ones."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv, self.norm, self.pad = (
+            nn.Conv2d(channels, 4, 3),
+            nn.BatchNorm2d(4, affine=False),
+            nn.ConstantPad2d(1, 1.0),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pad(F.relu(self.norm(torch.sigmoid(self.conv(x)))))
+
+
+SPECIAL: list[Block] = [
+    _same(Scaled), _same(Moved), _same(InPlace), lambda channels: (Blurred(channels), 2 * channels - 1),
+    lambda channels: (Constants(channels), 4),
+]  # fmt: skip
+"""Blocks for which a node is cut off by what leaves it, but need not be zero where what comes in is zero."""
+
+
 class Net(nn.Module):
     """A stem, blocks, one of several ways to flatten, a hidden layer and two heads."""
 
@@ -163,6 +239,42 @@ class Net(nn.Module):
             h = torch.flatten(self.pool(h), 1)
         h = F.leaky_relu(self.hidden(h))
         return [head(h) for head in self.heads]
+
+
+class NetWithInput(Net):
+    """A net that joins the input with its features before a norm, filter, slope or scale, and scales its outputs."""
+
+    def __init__(self, blocks: list[Block], join: str, seed: int) -> None:
+        super().__init__(blocks, "mean", seed)
+        self.join, self.logit_scale = join, nn.Parameter(torch.tensor(1.5))
+        channels = self.hidden.in_features + 2
+        self.hidden = nn.Linear(channels, 6)
+        self.filter = nn.Conv2d(channels, channels, 1, groups=channels)
+        self.norm, self.layer_norm, self.group_norm = (
+            nn.BatchNorm2d(channels),
+            nn.LayerNorm(channels),
+            nn.GroupNorm(1, channels),
+        )
+        self.slope, self.scale = nn.PReLU(channels), nn.Parameter(torch.rand(channels, 1, 1))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        h = self.blocks(torch.relu(self.stem(x)))
+        h = torch.cat([F.adaptive_avg_pool2d(x, 2), F.adaptive_avg_pool2d(h, 2)], dim=1)
+        if self.join == "scale":
+            h = h * self.scale
+        elif self.join == "layer_norm":
+            h = self.layer_norm(h.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        elif self.join != "nothing":
+            h = getattr(self, self.join)(h)
+        h = F.leaky_relu(self.hidden(h.mean((2, 3))))
+        return [head(h) * self.logit_scale for head in self.heads]
+
+
+def special_nets() -> st.SearchStrategy[Net]:
+    """Networks with what is rarely seen: views of parameters, writing in place, constants, the input among features."""
+    blocks = st.lists(st.sampled_from([*SPECIAL, *BLOCKS]), max_size=3)
+    joins = st.sampled_from(["nothing", "scale", "norm", "layer_norm", "group_norm", "filter", "slope"])
+    return st.builds(NetWithInput, blocks, joins, st.integers(0, 2**16))
 
 
 def nets() -> st.SearchStrategy[Net]:

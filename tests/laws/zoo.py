@@ -227,7 +227,7 @@ REFUSED: dict[str, tuple[Example, str]] = {
     "computed weights (NFNet)": (_timm("nfnet_f0"), "weight is computed"),
     "tied embeddings (GPT-2)": (
         _causal(hf.GPT2LMHeadModel, hf.GPT2Config, tie_word_embeddings=True, **GPT_2),
-        "own weight",
+        "tied weights",
     ),
     "a cache of keys and values (Llama)": (
         _causal(hf.LlamaForCausalLM, hf.LlamaConfig, use_cache=True, **GROUPED),

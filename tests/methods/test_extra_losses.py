@@ -193,6 +193,9 @@ OTHERS: dict[str, Method] = {
     "hat": agscl.HAT(smax=20.0),
     "lwf": agscl.LwF(),
     "wsn": agscl.WSN(),
+    "gated-ags-cl": agscl.GatedAGSCL(begin=1, end=2),
+    "packnet": agscl.PackNet(train_epochs=1),
+    "gpm": agscl.GPM(),
     "fine-tuning": agscl.FineTuning(),
 }
 

@@ -153,6 +153,7 @@ EVERY: dict[str, Method] = {
     "ewc batched": agscl.EWC(lam=1.0, fisher="batched"),
     "hat": agscl.HAT(),
     "wsn": agscl.WSN(),
+    "gpm": agscl.GPM(),
     "lwf": agscl.LwF(),
 }
 

@@ -33,6 +33,7 @@ METHODS: dict[str, Method] = {
     "gradient": agscl.AGSCL(mu=10, lam=4, proximal="gradient"),
     "cpr": CPR(agscl.AGSCL(mu=10, lam=math.inf), beta=0.1),
     "ewc": EWC(lam=10.0), "mas": MAS(lam=10.0), "si": SI(c=1.0), "rwalk": RWalk(lam=1.0), "hat": HAT(), "wsn": WSN(),
+    "gated": agscl.GatedAGSCL(begin=1, end=3), "packnet": agscl.PackNet(train_epochs=2), "gpm": agscl.GPM(),
     "lwf": LwF(), "single": SingleTask(), "fine-tuning": FineTuning(),
 }  # fmt: skip
 PARTS = ("conv", "bn", "conv.bias", "fc", "fc.weight")

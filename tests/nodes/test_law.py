@@ -8,8 +8,8 @@ from torch import nn
 from agscl.nodes import Call, TraceError, trace
 from agscl.nodes.rules import FUNCTIONS, combines
 from agscl.nodes.tracing.labels import Label
-from laws.node_law import awake, influential, violations
-from laws.random_nets import Net, Residual, nets
+from laws.node_law import awake, influential, leaks, violations
+from laws.random_nets import Net, Residual, nets, special_nets
 
 torchvision = pytest.importorskip("torchvision")
 
@@ -41,6 +41,32 @@ def test_random_nets_obey_the_law(net: Net) -> None:
     graph = trace(awake(net), x)
     assert [head.name for head in graph.heads] == ["heads"]
     assert not violations(net, graph, x)
+
+
+@settings(max_examples=60, deadline=None)
+@given(special_nets())
+def test_what_leaves_a_node_is_all_that_depends_on_what_comes_into_it(net: Net) -> None:
+    x = torch.randn(2, 2, 6, 6, generator=torch.Generator().manual_seed(1)).double()
+    graph = trace(awake(net), x)
+    assert not leaks(net, graph, x)
+
+
+@settings(max_examples=60, deadline=None)
+@given(special_nets())
+def test_every_position_that_moves_an_output_is_in_a_node_or_a_head_or_shared(net: Net) -> None:
+    x = torch.randn(2, 2, 6, 6, generator=torch.Generator().manual_seed(1)).double()
+    graph = trace(awake(net), x)
+    sum(output.square().sum() for output in net(x)).backward()
+    owned = {name: torch.zeros_like(parameter, dtype=torch.bool) for name, parameter in net.named_parameters()}
+    for piece in [*(piece for layer in graph.layers for piece in layer.incoming), *graph.rest]:
+        if piece.parameter in owned:
+            owned[piece.parameter].index_fill_(piece.dim, piece.index.flatten(), True)
+    for name in [*graph.head_parameters, *graph.shared]:
+        owned.get(name, torch.zeros(1)).fill_(True)
+    assert "logit_scale" in graph.shared
+    for name, parameter in net.named_parameters():
+        assert parameter.grad is None or not (parameter.grad[~owned[name]] != 0).any(), name
+        assert (parameter.grad is None) == (name in graph.unreached)
 
 
 def test_the_law_says_something_because_nodes_do_influence_the_outputs() -> None:
@@ -118,33 +144,20 @@ def test_gated_units_and_learned_scales_belong_to_the_node() -> None:
     assert not violations(model, graph, x)
 
 
-class Mixes(nn.Module):
-    """A layer over positions behind a layer over channels."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.channels, self.positions, self.last = nn.Linear(3, 4), nn.Linear(5, 6), nn.Linear(6, 2)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.last(torch.relu(self.positions(self.channels(x).transpose(1, 2))))
-
-
-def test_channels_that_one_weight_reads_at_their_positions_are_one_node() -> None:
-    model, x = awake(Mixes()), torch.randn(2, 5, 3).double()
-    graph = trace(model, x)
-    assert [layer.num_nodes for layer in graph.layers] == [1, 6]
-    assert not violations(model, graph, x)
-
-
-def test_an_operation_without_a_rule_is_refused_by_name_with_the_way_out() -> None:
-    class Sorts(nn.Module):
+def test_attention_is_refused_by_name_with_the_way_out() -> None:
+    class Attends(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.embed, self.experts, self.last = nn.Linear(3, 4), nn.Sequential(nn.Linear(4, 4)), nn.Linear(4, 2)
+            self.embed, self.attention = nn.Linear(3, 4), nn.MultiheadAttention(4, 2, batch_first=True)
+            self.last = nn.Linear(4, 2)
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             h = self.embed(x)
-            return self.last(h + self.experts(h).topk(4).values)
+            return self.last(self.attention(h, h, h)[0].mean(1))
 
-    with pytest.raises(TraceError, match=r"topk.*rules="):
-        trace(Sorts(), torch.randn(2, 5, 3))
+    with pytest.raises(TraceError, match=r"'attention'.*MultiheadAttention.*rules=.*ignore=\('attention',\)"):
+        trace(Attends(), torch.randn(2, 5, 3))
+    graph = trace(Attends(), torch.randn(2, 5, 3), ignore=("attention",))
+    assert graph.num_nodes == 0
+    assert "attention.in_proj_weight" in graph.ignored
+    assert not graph.unreached

@@ -22,6 +22,7 @@ LAYERS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "signals": (nn.Conv1d(3, 4, 2, stride=2), (2, 3, 9)),
     "images": (nn.Conv2d(3, 4, 3, padding=1, padding_mode="circular"), (2, 3, 5, 5)),
     "depthwise": (nn.Conv2d(3, 6, 3, groups=3), (2, 3, 5, 5)),
+    "volumes": (nn.Conv3d(3, 4, 2), (2, 3, 3, 3, 3)),
 }
 
 

@@ -88,18 +88,16 @@ class Scaled(nn.Module):
         return x + self.factor
 
 
-def test_a_rule_of_the_users_own_that_forgets_a_tensor_is_refused_at_protect() -> None:
+def test_what_a_rule_of_the_users_own_forgets_is_shared_and_held() -> None:
     model = nn.Sequential(nn.Linear(3, 5), Scaled(), nn.ReLU(), nn.Linear(5, 2))
     arguments: dict[str, Any] = {"example_inputs": torch.randn(2, 3), "rules": {Scaled: activation}}
     graph = agscl.trace(model, **arguments)
-    assert graph.unreached == ("1.factor",)
-    method = agscl.AGSCL(mu=1, lam=10)
-    with pytest.raises(ValueError, match=r"1\.factor|not followed"):
-        agscl.protect(model, method, **arguments)
+    assert graph.shared == ("1.factor",)
+    agscl.protect(model, agscl.AGSCL(mu=1, lam=10), **arguments)
 
 
 class Written(nn.Module):
-    """Writes into a tensor, and does not use what the writing gives."""
+    """Writes into a part of a tensor, and does not use what the writing gives."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -108,11 +106,11 @@ class Written(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         h = self.fc(x)
-        h.add_(self.more(x))
+        h[:, 1:].add_(self.more(x)[:, 1:])
         return [head(F.relu(h)) for head in self.heads]
 
 
-def test_a_write_that_the_trace_has_lost_is_refused_at_protect() -> None:
+def test_a_write_into_a_part_of_a_tensor_is_refused_at_protect() -> None:
     with pytest.raises(TraceError):
         agscl.protect(Written(), agscl.AGSCL(mu=1, lam=10), example_inputs=torch.randn(2, 3), heads="heads")
 
@@ -148,6 +146,6 @@ def test_without_the_check_nothing_is_tried() -> None:
     model = Deep()
     model.register_forward_hook(lambda *_: calls.append(1))
     agscl.protect(model, agscl.FineTuning(), example_inputs=IMAGES, heads="heads", check=False)
-    assert calls == []
+    assert len(calls) == 1  # the trace looks whether the hook changes what the model gives
     agscl.protect(model, agscl.FineTuning(), example_inputs=IMAGES, heads="heads")
-    assert calls
+    assert len(calls) > 2

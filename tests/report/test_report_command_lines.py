@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 import pytest
 
 from agscl.cli.arguments import parser_for
-from agscl.cli.run import experiments_of
+from agscl.cli.run import choice_of, experiments_of
 from agscl.experiments import Experiment, PolicyExperiment, preset_named
 from agscl.experiments.command import command
 from agscl.methods import AGSCL, EWC, HAT
@@ -41,7 +41,8 @@ def of_policies(method=PLAIN, **others):
 def test_the_command_asks_for_the_same_experiment(config):
     words = shlex.split(command(config))
     assert words[0] == "agscl"
-    assert experiments_of(parser_for(words[1:]).parse_args(words[1:])) == [config]
+    arguments = parser_for(words[1:]).parse_args(words[1:])
+    assert experiments_of(choice_of(arguments.preset, arguments), arguments) == [config]
 
 
 @pytest.mark.parametrize("config", [experiment(training=Training(epochs=3, batch_size=17)), FINE_TUNING.experiment])
@@ -51,5 +52,5 @@ def test_training_that_no_option_can_set_has_no_command(config):
 
 def test_every_setting_of_an_experiment_has_its_option():
     """A new setting must come into the command, or runs cannot be repeated from the page."""
-    known = {"preset", "method", "training", "compute", "cpr", "tasks", "fraction", "width", "seed"}
+    known = {"preset", "method", "training", "compute", "cpr", "tasks", "fraction", "width", "seed", "own"}
     assert {field.name for field in fields(Experiment)} == known

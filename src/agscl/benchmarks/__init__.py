@@ -16,6 +16,7 @@ from .images import Pipeline as Pipeline
 from .importing import download_set as download_set
 from .importing import import_set as import_set
 from .options import LoadOptions as LoadOptions
+from .own.keep import import_own as import_own
 from .sequences import cifar10_100 as cifar10_100
 from .sequences import cifar100 as cifar100
 from .sequences import cub200 as cub200

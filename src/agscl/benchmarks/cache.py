@@ -7,6 +7,7 @@ checksums of its contents, so that no reader ever sees a mixture of two imports.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import re
@@ -14,7 +15,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -166,7 +167,16 @@ class Cache:
             raise DataError(f"{self._record(name)} is damaged: it counts {manifest.num_test} test images")
         return manifest
 
-    def store(self, name: str, raw: RawSet, source: str, report: Report = no_report, *, origin: str = "") -> Manifest:
+    def store(
+        self,
+        name: str,
+        raw: RawSet,
+        source: str,
+        report: Report = no_report,
+        *,
+        origin: str = "",
+        replace: bool = True,
+    ) -> Manifest:
         """Write a set, replacing one of the same name; nothing changes unless all of it could be written.
 
         Call it while holding :meth:`locked`.
@@ -177,12 +187,21 @@ class Cache:
             source: Name of the file or folder that they are from.
             report: Told about progress.
             origin: Of what it is kept, see `Manifest`.
+            replace: Whether it may take the place of another set of that name that is intact.
+
+        Raises:
+            DataError: If it may not.
         """
         with self.scratch(name) as folder:
-            manifest = replace(_write_arrays(folder, name, raw, source, report), origin=origin)
+            manifest = dataclasses.replace(_write_arrays(folder, name, raw, source, report), origin=origin)
+            present = None
             with suppress(DataError):
-                if self.verify(name) == manifest:  # just this is stored already, intact
-                    return manifest
+                present = self.verify(name)
+            if present == manifest:  # just this is stored already
+                return manifest
+            if present is not None and present.fingerprint != manifest.fingerprint and not replace:
+                held = f"{present.count:,} images of {len(present.classes)} classes from {present.source}"
+                raise DataError(f"{name} is here already, {held}: --replace puts what {source} holds in its place")
             target = self.root / manifest.folder
             shutil.rmtree(target, ignore_errors=True)
             folder.rename(target)

@@ -5,7 +5,7 @@ Checksums are those that torchvision and the sets' own pages publish.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agscl.benchmarks.formats.cifar import read_cifar10, read_cifar100
@@ -228,8 +228,12 @@ CATALOGUE: Mapping[str, DataSet] = {
 }
 
 
-def data_set(name: str) -> DataSet:
+def data_set(name: str, own: Sequence[str] = ()) -> DataSet:
     """The catalogue's entry of this name.
+
+    Args:
+        name: The name.
+        own: Names of sets that are not in the catalogue, for the message.
 
     Raises:
         DataError: If there is none; lists those that there are.
@@ -239,5 +243,5 @@ def data_set(name: str) -> DataSet:
         100
     """
     if name not in CATALOGUE:
-        raise DataError(f"no data set is called {name!r}; there are {', '.join(CATALOGUE)}")
+        raise DataError(f"no data set is called {name!r}; there are {', '.join([*CATALOGUE, *own])}")
     return CATALOGUE[name]

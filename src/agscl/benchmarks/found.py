@@ -24,12 +24,14 @@ class Found:
         remarks: Names of images that were changed or look odd, by what was done to them.
         smallest: Least width and height of the originals; `None` while there are none.
         largest: Largest width and height.
+        said: Lines that are whole already.
     """
 
     left: dict[str, list[str]] = field(default_factory=dict)
     remarks: dict[str, list[str]] = field(default_factory=dict)
     smallest: tuple[int, int] | None = None
     largest: tuple[int, int] | None = None
+    said: list[str] = field(default_factory=list)
 
     def leave_out(self, reason: str, name: str) -> None:
         """Count something that is not used."""
@@ -47,7 +49,7 @@ class Found:
 
     def lines(self) -> list[str]:
         """All of it, a line for the sizes, a line for what was left out, a line for each remark."""
-        lines = []
+        lines = list(self.said)
         if self.smallest is not None and self.largest is not None:
             least, most = ("x".join(map(str, size)) for size in (self.smallest, self.largest))
             lines.append(f"originals of {least}" + (f" to {most}" if most != least else "") + " pixels")

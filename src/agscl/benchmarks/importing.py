@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from agscl.benchmarks.formats.folder import read_tree
@@ -18,16 +18,18 @@ from .cache import Cache, Manifest
 from .catalogue import DataSet, data_set
 from .checksums import Checksums
 from .errors import DataError
-from .raw import RawSet, Report, no_report
+from .names import is_class_of
+from .raw import RawSet, Report, as_text, no_report
 
 
-def import_set(
+def import_set(  # noqa: PLR0913 - the last four are asked for by name
     name: str,
     path: Path,
     cache: Cache | None = None,
     *,
     size: int | None = None,
     checksums: Iterable[str] = (),
+    replace: bool = False,
     report: Report = no_report,
 ) -> Manifest:
     """Read a data set from a user's files and keep it in the cache.
@@ -40,6 +42,7 @@ def import_set(
         size: Side of the stored images in pixels, for sets of large images.
         checksums: md5 or sha256 of further files that you vouch for; pickles are read only from files that
             are known or vouched for.
+        replace: Whether it may take the place of an intact set that holds something else.
         report: Told about progress.
 
     Raises:
@@ -52,8 +55,8 @@ def import_set(
             raise DataError(f"images of {entry.name} are always {entry.shape[1]} pixels wide")
         if not smallest <= size <= largest:
             raise DataError(f"the size of stored images must be {smallest} to {largest} pixels, got {size}")
-        entry = replace(entry, shape=(entry.shape[0], size, size))
-    return import_entry(entry, path, cache or Cache(), frozenset(checksums), report)
+        entry = dataclasses.replace(entry, shape=(entry.shape[0], size, size))
+    return import_entry(entry, path, cache or Cache(), frozenset(checksums), report, replace=replace)
 
 
 def download_set(name: str, cache: Cache | None = None, report: Report = no_report) -> Manifest:
@@ -83,34 +86,52 @@ def download_set(name: str, cache: Cache | None = None, report: Report = no_repo
 
 
 def import_entry(
-    entry: DataSet, path: Path, cache: Cache, trusted: frozenset[str] = frozenset(), report: Report = no_report
+    entry: DataSet,
+    path: Path,
+    cache: Cache,
+    trusted: frozenset[str] = frozenset(),
+    report: Report = no_report,
+    *,
+    replace: bool = False,
 ) -> Manifest:
     """Like :func:`import_set`, for any entry, in the catalogue or not."""
     if not path.exists():
         raise DataError(f"{path} does not exist")
     checksums = Checksums(entry.checksums, trusted)
     with cache.locked(entry.name):
-        return _import_locked(entry, path, cache, checksums, report)
+        return _import_locked(entry, path, cache, checksums, report, replace=replace)
 
 
-def _import_locked(entry: DataSet, path: Path, cache: Cache, checksums: Checksums, report: Report) -> Manifest:
+def _import_locked(
+    entry: DataSet, path: Path, cache: Cache, checksums: Checksums, report: Report, *, replace: bool = True
+) -> Manifest:
     with cache.scratch(entry.name) as scratch:
-        raw = _read(entry, Source(path, checksums, False, entry.shape, entry.hint), scratch, report)
+        raw, original = _read(entry, Source(path, checksums, False, entry.shape, entry.hint), scratch, report)
         if raw is None:
             raise DataError(f"{path} holds nothing that can be read as {entry.title} (from {entry.origin})")
-        return cache.store(entry.name, _checked(entry, raw, path), path.name, report)
+        return cache.store(
+            entry.name, _checked(entry, raw, path, original=original), as_text(path.name), report, replace=replace
+        )
 
 
-def _read(entry: DataSet, source: Source, scratch: Path, report: Report) -> RawSet | None:
-    """Try the path as it is, then what its archives hold, then as a tree of image folders."""
+def _read(entry: DataSet, source: Source, scratch: Path, report: Report) -> tuple[RawSet | None, bool]:
+    """Try the path as it is, then what its archives hold, then as a tree of image folders.
+
+    Returns:
+        The set, and whether it came in its original format, which no other set has.
+    """
     if is_archive(source.path):
         source = _unpacked(source, [source.path], scratch, report)
-    elif (raw := read_npz(source) or entry.reader(source)) is not None:
-        return raw
+    elif (raw := read_npz(source)) is not None:
+        return raw, False
+    elif (raw := entry.reader(source)) is not None:
+        return raw, True
     elif source.path.is_dir():
         known = [path for path in sorted(source.path.iterdir()) if path.name in entry.checksums and is_archive(path)]
         source = _unpacked(source, known, scratch, report) if known else source
-    return entry.reader(source) or read_tree(source.path, source.shape)
+    if (raw := entry.reader(source)) is not None:
+        return raw, True
+    return read_tree(source.path, source.shape), False
 
 
 def _unpacked(source: Source, archives: list[Path], scratch: Path, report: Report) -> Source:
@@ -118,10 +139,10 @@ def _unpacked(source: Source, archives: list[Path], scratch: Path, report: Repor
     passed = [source.checksums.passes(archive) for archive in archives]
     for archive in archives:
         unpack(archive, scratch, report)
-    return replace(source, path=scratch, vouched=all(passed))
+    return dataclasses.replace(source, path=scratch, vouched=all(passed))
 
 
-def _checked(entry: DataSet, raw: RawSet, path: Path) -> RawSet:
+def _checked(entry: DataSet, raw: RawSet, path: Path, *, original: bool) -> RawSet:
     """Refuse what cannot be this set; give the classes their official names if they have none."""
     shapes = (entry.shape, *entry.other_shapes)
     square = raw.image_shape[0] == entry.shape[0] and raw.image_shape[1] == raw.image_shape[2]
@@ -131,7 +152,13 @@ def _checked(entry: DataSet, raw: RawSet, path: Path) -> RawSet:
         raise DataError(f"{path} is not {entry.title}: {len(raw.classes)} of {entry.num_classes} classes")
     if raw.named and entry.classes and not set(raw.classes) & set(entry.classes):
         raise DataError(f"{path} is not {entry.title}: its classes are {', '.join(raw.classes[:3])}, ...")
-    return raw if raw.named or not entry.classes else replace(raw, classes=entry.classes)
+    strangers = [name for name in raw.classes if not is_class_of(entry.name, entry.classes, name)]
+    if raw.named and not original and strangers:
+        raise DataError(
+            f"{path} is not {entry.title}, which has no class {', '.join(strangers[:3])}: own data gets a name of its "
+            "own (agscl data import OWN-NAME --from PATH)"
+        )
+    return raw if raw.named or not entry.classes else dataclasses.replace(raw, classes=entry.classes)
 
 
 def _download(entry: DataSet, class_name: str, parts: Iterable[Mapping[str, object]], folder: Path) -> None:

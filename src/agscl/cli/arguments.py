@@ -153,7 +153,7 @@ def _add_data(commands: Commands) -> None:
     def part(name: str, purpose: str, *, of_one: bool = False) -> Parser:
         parser = parts.add_parser(name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.")
         if of_one:
-            parser.add_argument("name", metavar="NAME", help="a data set of `agscl data list`")
+            parser.add_argument("name", metavar="NAME", help="a data set of `agscl data list`, or of yours")
         _add_data_root(parser)
         return parser
 
@@ -161,6 +161,7 @@ def _add_data(commands: Commands) -> None:
     part("download", "download a data set through torchvision", of_one=True)
     imported = part("import", "import a data set from files that you have", of_one=True)
     part("verify", "compare a data set with its checksums", of_one=True)
+    part("remove", "remove a data set from the folder", of_one=True)
     part("where", "print the folder that holds the data sets")
     imported.add_argument(
         "--from",
@@ -168,9 +169,10 @@ def _add_data(commands: Commands) -> None:
         metavar="PATH",
         type=Path,
         required=True,
-        help="torchvision's folder, the original archive or folder, a tree of image folders, or an .npz file",
+        help="torchvision's folder, the original archive or folder, a tree of image folders, an .npz or .csv file",
     )
-    imported.add_argument("--size", type=int, metavar="PIXELS", help="side of stored images (cub200)")
+    imported.add_argument("--size", type=int, metavar="PIXELS", help="side of stored images (cub200, own images)")
+    imported.add_argument("--replace", action="store_true", help="put it in the place of another set of that name")
     imported.add_argument(
         "--checksum",
         action="append",

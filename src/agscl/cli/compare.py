@@ -10,7 +10,7 @@ from pathlib import Path
 
 from agscl.experiments import PolicyResult, Result, experiment_of, method_from_options
 from agscl.experiments.codec import method_class
-from agscl.experiments.groups import by_seed, groups
+from agscl.experiments.groups import by_seed, environments, groups
 from agscl.experiments.kind import AnyExperiment, AnyResult, scale_of
 from agscl.experiments.kinds import Choice, preset_names
 from agscl.experiments.policies.comparison import not_measured, summary
@@ -175,7 +175,8 @@ def _show(output: Output, results: Sequence[AnyResult], arguments: argparse.Name
         policies = [result for result in results if isinstance(result, PolicyResult)]
         baseline, shown = REFERENCE, _of_policies(policies, arguments)
     output.show(table(shown.heads, shown.cells, title=shown.title))
-    for note in shown.notes:
+    notes = [*shown.notes, *environments(results)]
+    for note in notes:
         output.say(note)
     if arguments.export is not None:
         import polars
@@ -183,7 +184,7 @@ def _show(output: Output, results: Sequence[AnyResult], arguments: argparse.Name
         numbers = polars.DataFrame(shown.records, infer_schema_length=None)
         scale, against = polars.lit(scale_of(results)), polars.lit(baseline, polars.String)
         numbers = numbers.with_columns(scale=scale, baseline=against)
-        export(arguments.export, numbers, shown.heads, shown.cells, [shown.title, *shown.notes])
+        export(arguments.export, numbers, shown.heads, shown.cells, [shown.title, *notes])
 
 
 def _of_supervised(results: Sequence[Result], statistic: str, baseline_name: str | None) -> Comparison:

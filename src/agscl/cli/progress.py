@@ -116,7 +116,13 @@ def run_all(
     processes = arguments.processes if arguments.processes is not None else (os.cpu_count() or 1)
     outcomes: dict[AnyExperiment, AnyResult | Failure] = {}
     output = Output(stderr=True)
-    done = run_many(experiments, folder_of, processes=processes, data_root=arguments.data_root, resume=resume)
+
+    def retrying(experiment: AnyExperiment, reason: str) -> None:
+        output.say(f"{experiment.method_name} seed={experiment.seed}: {reason}")
+
+    done = run_many(
+        experiments, folder_of, processes=processes, data_root=arguments.data_root, resume=resume, retrying=retrying
+    )
     for number, outcome in enumerate(done, 1):
         outcomes[outcome.experiment] = outcome
         state = f"failed: {outcome.reason}" if isinstance(outcome, Failure) else "finished"

@@ -23,6 +23,7 @@ from agscl.experiments import (
     method_from_options,
 )
 from agscl.experiments import run as run_experiment
+from agscl.experiments.fullness import fullness_of
 from agscl.experiments.kind import AnyExperiment, AnyResult, scale_of
 from agscl.experiments.kinds import Choice
 from agscl.experiments.supervised.comparison import compare
@@ -152,10 +153,12 @@ def show(output: Output, results: Sequence[AnyResult]) -> None:
         output.show(table(["", *compared], rows, title="measures (fractions of 1)"))
         for result in supervised:
             output.show(_tasks(result))
-    for policies in (result for result in results if isinstance(result, PolicyResult)):
-        output.show(_scores(policies))
-        for resumed in policies.history.resumed:
-            output.say(f"resumed in task {resumed.task + 1}, with new episodes")
+    policies = [result for result in results if isinstance(result, PolicyResult)]
+    for scored in policies:
+        output.show(_scores(scored))
+    resumed = [place for result in policies for place in result.history.resumed]
+    for line in (*(f"resumed in task {place.task + 1}, with new episodes" for place in resumed), *fullness_of(results)):
+        output.say(line)
 
 
 def _matrix(result: Result) -> Table:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from agscl.experiments.certificate import Certificate, certify
+from agscl.experiments.digests import require_untouched
 from agscl.experiments.records import read_supervised
+from agscl.experiments.supervised.result import require_same_table
 from agscl.experiments.supervised.run import load_run
 from agscl.experiments.words import spans
 from agscl.runs import RunFolder
@@ -29,7 +31,10 @@ def run(arguments: argparse.Namespace) -> int:
         ValueError: If the folder holds no finished run with its states, or they changed since the last certificate.
     """
     folder, file = RunFolder(arguments.folder), arguments.folder / "certificate.json"
-    loaded = load_run(read_supervised(folder).result.experiment, arguments.data_root)
+    run = read_supervised(folder)
+    require_same_table(run.result, folder)
+    digests = require_untouched(folder)
+    loaded = load_run(run.result.experiment, arguments.data_root)
     certificate = certify(loaded, folder)
     if file.exists():
         earlier = certified_states(file)
@@ -40,6 +45,10 @@ def run(arguments: argparse.Namespace) -> int:
             )
     write_bytes(file, certificate.to_json())
     _show(certificate, Output(), file)
+    if not digests:
+        Output().say(
+            "The run kept no digests of its files, as older ones did not: they are held against each other only."
+        )
     return 0 if certificate.granted else 1
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import timeit
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,19 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from agscl.extras import require
-from agscl.metrics import inference_cost
+from agscl.guard.programs import Cost, cost, difference, programs, require_close, require_new
 from agscl.nodes import compact, inert_nodes, removable
-from agscl.runs.files import tensor_bytes, write_bytes
+from agscl.runs.files import write_bytes
 from agscl.training.evaluation import EVALUATION_BATCH
 
 from .supervised.run import LoadedRun
-
-TOLERANCE = 1e-5
-"""Most that a logit may differ from the full model's, in units of the task's largest logit if that is above 1."""
-
-LATENCY_ROUNDS = 9
-ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
 class Served(nn.Module):
@@ -40,25 +31,6 @@ class Served(nn.Module):
         features = self.trunk(x)
         logits = tuple(head(features) for head in self.heads)
         return logits if len(logits) > 1 else logits[0]
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a model costs.
-
-    Attributes:
-        parameters: How many an answer takes.
-        flops: Floating point operations of one answer, see `agscl.metrics.inference_cost`.
-        state_bytes: Size of its tensors.
-        latency_seconds: Shortest time of one answer.
-        batch_seconds: Shortest time of a batch of 256.
-    """
-
-    parameters: int
-    flops: int
-    state_bytes: int
-    latency_seconds: float
-    batch_seconds: float
 
 
 @dataclass(frozen=True)
@@ -96,10 +68,7 @@ def export(loaded: LoadedRun, tasks: Sequence[int], out: Path) -> Exported:
             weights, or a file computes something else.
         OSError: If the folder cannot be written.
     """
-    for package in ONNX_PACKAGES:
-        require(package, extra="export")
-    if out.is_dir() and any(out.iterdir()):
-        raise ValueError(f"{out} is not empty: choose a new folder with --out")
+    require_new(out, " with --out")
     model = loaded.learner.model.cpu().eval()
     if any(module._forward_hooks or module._forward_pre_hooks for module in model.modules()):
         raise ValueError(
@@ -112,45 +81,15 @@ def export(loaded: LoadedRun, tasks: Sequence[int], out: Path) -> Exported:
     small: Any = compact(model, graph, drop, x)
     before = Served(model.trunk, [model.heads[task] for task in tasks]).eval()
     after = Served(small.trunk, [small.heads[task] for task in tasks]).eval()
-    files = _programs(after, loaded, tasks)
+    files = programs(after, (x,), ["x"], [f"task_{task}" for task in tasks])
     differences = {name: _difference(loaded, before, answer, tasks) for name, (_, answer) in files.items()}
     layers = {name: (~nodes).nonzero().flatten().tolist() for name, nodes in drop.items()}
-    exported = Exported(tuple(tasks), _cost(before, x), _cost(after, x), differences, layers)
+    exported = Exported(tuple(tasks), cost(before, (x,)), cost(after, (x,)), differences, layers)
     out.mkdir(parents=True, exist_ok=True)
     for name, (content, _) in files.items():
         write_bytes(out / name, content)
     write_bytes(out / "model.json", _description(exported, after, loaded))
     return exported
-
-
-def _programs(model: Served, loaded: LoadedRun, tasks: Sequence[int]) -> dict[str, tuple[bytes, Any]]:
-    """By file name its content, and what answers with it."""
-    import onnxruntime
-
-    x = torch.zeros(2, *loaded.sequence.input_shape)
-    shapes = {"x": {0: torch.export.Dim("batch", min=1)}}
-    program = torch.export.export(model, (x,), dynamic_shapes=shapes)
-    saved = io.BytesIO()
-    torch.export.save(program, saved)
-    converted = torch.onnx.export(
-        program,
-        (x,),
-        dynamo=True,
-        dynamic_shapes=shapes,
-        input_names=["x"],
-        output_names=[f"task_{task}" for task in tasks],
-        verbose=False,
-    )
-    assert converted is not None
-    onnx: bytes = converted.model_proto.SerializeToString()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
-    return {
-        "model.safetensors": (tensor_bytes(model.state_dict()), model),
-        "model.pt2": (saved.getvalue(), torch.export.load(io.BytesIO(saved.getvalue())).module()),
-        "model.onnx": (onnx, lambda x: tuple(map(torch.from_numpy, session.run(None, {"x": x.numpy()})))),
-    }
 
 
 @torch.no_grad()
@@ -160,32 +99,12 @@ def _difference(loaded: LoadedRun, whole: Served, answer: Any, tasks: Sequence[i
     for place, task in enumerate(tasks):
         for batch, _ in loaded.sequence.tasks[task].test.batches(EVALUATION_BATCH):
             expected, found = _of_task(whole(batch.cpu()), place), _of_task(answer(batch.cpu()), place)
-            unit = max(1.0, float(expected.abs().max()))
-            largest = max(largest, float((found - expected).abs().max()) / unit)
-    if not largest <= TOLERANCE:
-        raise ValueError(f"the exported model's logits differ from the full model's by {largest:.2g}")
-    return largest
+            largest = max(largest, difference(expected, found))
+    return require_close(largest)
 
 
 def _of_task(outputs: Tensor | tuple[Tensor, ...], place: int) -> Tensor:
     return outputs if isinstance(outputs, Tensor) else outputs[place]
-
-
-def _cost(model: Served, x: Tensor) -> Cost:
-    answer = inference_cost(model, (), {}, lambda: model(x[:1]))
-    state = model.state_dict().values()
-    return Cost(
-        parameters=answer.parameters,
-        flops=answer.flops,
-        state_bytes=sum(tensor.numel() * tensor.element_size() for tensor in state),
-        latency_seconds=_seconds(model, x[:1]),
-        batch_seconds=_seconds(model, x[:1].expand(256, *x.shape[1:]).contiguous()),
-    )
-
-
-@torch.no_grad()
-def _seconds(model: Served, x: Tensor) -> float:
-    return min(timeit.repeat(lambda: model(x), number=1, repeat=LATENCY_ROUNDS))
 
 
 def _description(exported: Exported, model: Served, loaded: LoadedRun) -> bytes:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Generic, TypeVar
 
 from .kind import AnyResult
+from .words import seeds as seeds_in_words
 from .words import value_of_option
 
 R = TypeVar("R", bound=AnyResult)
@@ -78,6 +79,34 @@ def require_same_setting(results: Sequence[AnyResult]) -> None:
                 f"the runs of {other.method} and {result.method} with seed {result.experiment.seed} had different "
                 "tasks or data (sequence in result.json): they cannot be compared"
             )
+
+
+ENVIRONMENT = ("agscl", "torch", "compute")
+"""What of a run's environment may change its numbers."""
+
+
+def environments(results: Iterable[AnyResult]) -> list[str]:
+    """A note for each thing in which the environments of runs differ, such as their torch; none where all are alike."""
+    results = list(results)
+    notes = []
+    for name in ENVIRONMENT:
+        found: dict[str, list[AnyResult]] = {}
+        for result in results:
+            found.setdefault(result.environment.get(name, "not recorded"), []).append(result)
+        if len(found) > 1:
+            parts = "; ".join(f"{value}: {_runs_in_words(runs)}" for value, runs in found.items())
+            notes.append(
+                f"NOTE: these runs are of different {name} ({parts}), so that their numbers may differ by more"
+            )
+    return notes
+
+
+def _runs_in_words(runs: Sequence[AnyResult]) -> str:
+    """Methods with their seeds."""
+    of_method: dict[str, list[int]] = {}
+    for run in runs:
+        of_method.setdefault(run.method, []).append(run.experiment.seed)
+    return ", ".join(f"{method} {seeds_in_words(seeds)}" for method, seeds in of_method.items())
 
 
 def by_setting(results: Iterable[R]) -> list[list[R]]:

@@ -5,6 +5,7 @@ What is above asks here and does not know how many kinds there are.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,6 +15,7 @@ from agscl.benchmarks.cache import Cache
 from agscl.benchmarks.catalogue import CATALOGUE
 from agscl.benchmarks.own.source import is_own
 from agscl.benchmarks.raw import Report, no_report
+from agscl.guard import CapacityWarning
 from agscl.methods import AnyMethod
 from agscl.runs import RunFolder
 from agscl.runs.checkpoint import CheckpointFolder
@@ -26,6 +28,7 @@ from agscl.runs.tables import write_table
 
 from . import outside
 from .codec import unknown
+from .digests import sealed
 from .kind import AnyExperiment, AnyPreset, AnyResult, Ready
 from .overrides import AS_PUBLISHED, Overrides
 from .policies import run as policies
@@ -188,7 +191,8 @@ def run(
     if _is_finished(experiment, folder, resume=resume):
         return kind.result.read(folder)
     kind.require([experiment], data_root)
-    with seeded(experiment.seed), threads(experiment.full.threads):
+    with seeded(experiment.seed), warnings.catch_warnings(), threads(experiment.full.threads):
+        warnings.simplefilter("ignore", CapacityWarning)  # the record says it, see `fullness`
         ready = kind.load(experiment, data_root)
         with folder.claimed(experiment.to_json(), resume=resume):
             checkpointer = Checkpointer(ready.progress, folder, every)
@@ -197,7 +201,8 @@ def run(
                 result = ready.learn((*own, *loggers), checkpointer)
             write_state(folder.state, ready.model, ready.guard)
             write_table(folder.evaluations, result.table())
-            write_bytes(folder.result, result.to_json())
+            write_bytes(folder.result, sealed(folder, result.to_json()))
+            folder.digests.unlink(missing_ok=True)
             checkpointer.checkpoints.clear()
             return result
 
@@ -219,4 +224,5 @@ def _is_finished(experiment: AnyExperiment, folder: RunFolder, *, resume: bool) 
         return False
     with folder.claimed(experiment.to_json(), resume=True):
         CheckpointFolder(folder.checkpoints).clear()
+        folder.digests.unlink(missing_ok=True)
     return True

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import FrameType
-
-import torch
 
 from agscl.runs import RunFolder
 
 from .kind import AnyExperiment, AnyResult
 from .kinds import require, run
+from .workers import Killed, run_jobs
 
 
 @dataclass(frozen=True)
@@ -30,6 +22,10 @@ class Failure:
     reason: str
 
 
+def say_nothing(experiment: AnyExperiment, reason: str) -> None:
+    """Tell nobody that a run begins again."""
+
+
 def run_many(
     experiments: Sequence[AnyExperiment],
     place: Callable[[AnyExperiment], RunFolder],
@@ -37,8 +33,12 @@ def run_many(
     processes: int,
     data_root: Path | None = None,
     resume: bool = False,
+    retrying: Callable[[AnyExperiment, str], None] = say_nothing,
 ) -> Iterator[AnyResult | Failure]:
     """Run experiments in parallel and give each outcome as it comes; a failed run does not stop the others.
+
+    No process outlives this one. A run whose process was killed, by a machine that lacks memory say, goes on once more
+    from its last checkpoint.
 
     Args:
         experiments: What to run, of any kind.
@@ -46,6 +46,7 @@ def run_many(
         processes: How many at once.
         data_root: Folder of the data sets; default: the platform's cache folder.
         resume: Go on where runs in those folders stopped; finished ones are only read.
+        retrying: Told of a run that goes on once more, and why.
 
     Raises:
         ValueError: If there is less than one process, or data or a package is missing.
@@ -54,39 +55,25 @@ def run_many(
     if processes < 1:
         raise ValueError(f"at least one process is needed, got {processes}")
     require(experiments, data_root)
-    work = partial(run, data_root=data_root, resume=resume)
-    context = multiprocessing.get_context("spawn")
-    with (
-        _passing_on_sigterm(),
-        ProcessPoolExecutor(processes, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)) as pool,
-    ):
-        submitted = {pool.submit(work, experiment, place(experiment)): experiment for experiment in experiments}
-        try:
-            for done in as_completed(submitted):
-                outcome: AnyResult | Failure
-                try:
-                    outcome = done.result()
-                except (ValueError, OSError, RuntimeError, BrokenProcessPool) as error:
-                    outcome = Failure(submitted[done], " ".join(str(error).split()) or type(error).__name__)
-                yield outcome
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    jobs = [
+        partial(_run, experiment, place(experiment), data_root=data_root, resume=resume) for experiment in experiments
+    ]
+    for outcome in run_jobs(jobs, processes):
+        experiment = experiments[outcome.position]
+        if isinstance(outcome, Killed) and outcome.again:
+            retrying(experiment, f"its process was ended by {outcome.how}; it goes on once more")
+        elif isinstance(outcome, Killed):
+            yield Failure(experiment, f"its process was ended twice, by {outcome.how} (out of memory?)")
+        elif isinstance(outcome.result, ValueError | OSError | RuntimeError | MemoryError):
+            error = outcome.result
+            yield Failure(experiment, " ".join(str(error).split()) or type(error).__name__)
+        elif isinstance(outcome.result, BaseException):
+            raise outcome.result
+        else:
+            yield outcome.result
 
 
-@contextmanager
-def _passing_on_sigterm() -> Iterator[None]:
-    """SIGTERM goes to the runs, which save and stop; then this process hears of it from them."""
-
-    def pass_on(number: int, frame: FrameType | None) -> None:
-        for process in multiprocessing.active_children():
-            process.terminate()
-
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals belong to the main thread
-        return
-    before = signal.signal(signal.SIGTERM, pass_on)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _run(
+    experiment: AnyExperiment, folder: RunFolder, again: bool, *, data_root: Path | None, resume: bool
+) -> AnyResult:
+    return run(experiment, folder, data_root=data_root, resume=resume or again)

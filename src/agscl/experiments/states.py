@@ -19,6 +19,8 @@ from agscl.runs.tensors import load_states
 from agscl.tensors import prefixed, under
 from agscl.training import TaskFinished
 
+from .digests import remember
+
 
 @dataclass(frozen=True)
 class TaskStates:
@@ -34,6 +36,7 @@ class TaskStates:
             path = self.folder.state_after(event.task)
             path.parent.mkdir(exist_ok=True)
             write_state(path, self.model, self.guard)
+            remember(self.folder, path)
             if importance := self.guard.importance:
                 import polars
 
@@ -43,6 +46,7 @@ class TaskStates:
                 # rows of this task or later ones are of a life that was lost
                 earlier = [read_nodes(path).filter(polars.col("after") < event.task)] if path.exists() else []
                 write_table(path, polars.concat([*earlier, table]))
+                remember(self.folder, path)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agscl.experiments.fullness import fullness_of
 from agscl.experiments.policies.comparison import not_measured
 from agscl.experiments.records import StoredRun
 from agscl.extras import require
@@ -186,6 +187,7 @@ FIGURES: Mapping[str, Kind] = {
         BANDS,
         runs_needed.with_and_without,
         select=AGS_CL_ALONE,
+        remarks=fullness_of,
     ),
     "6c": Kind(
         "Plasticity and stability, by strength of protection",

@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from agscl.experiments.fullness import fullness_of
 from agscl.experiments.supervised.comparison import compare
 from agscl.experiments.supervised.result import Result
 from agscl.extras import require
@@ -81,3 +82,4 @@ def draw_capacity(axis: Axes, results: Sequence[Result]) -> None:
     axis.set_title("nodes free, nodes frozen (%)")
     axis.set_ylim(0, 102)
     task_axis(axis, len(results[0].names))
+    axis.set_xlabel("\n".join(["tasks learned", *fullness_of(results)]), fontsize=9)

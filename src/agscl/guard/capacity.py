@@ -28,12 +28,10 @@ class Capacity:
 
     Attributes:
         layers: Every layer; of a weight-wise method, every parameter whose weights it takes.
-        unit: What is counted: "nodes" or "weights".
         tasks: Of a method that gives each task its part, by task and layer how many of them it uses.
     """
 
     layers: tuple[LayerCapacity, ...]
-    unit: str = "nodes"
     tasks: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
 
     def __getitem__(self, layer: str) -> LayerCapacity:
@@ -49,10 +47,15 @@ class Capacity:
         return len(self.layers)
 
     @property
+    def unit(self) -> str:
+        """What is counted: "nodes" or "weights"."""
+        return self.layers[0].unit if self.layers else "nodes"
+
+    @property
     def total(self) -> LayerCapacity:
         """All layers as one."""
-        counts = ([getattr(layer, name) for layer in self.layers] for name in ("nodes", *HEADS))
-        return LayerCapacity("total", *map(sum, counts))
+        nodes, frozen, free, dead = (sum(getattr(e, name) for e in self.layers) for name in ("nodes", *HEADS))
+        return LayerCapacity("total", nodes, frozen, free, dead, self.unit)
 
     def __str__(self) -> str:
         rows = [["layer", self.unit, *HEADS]]
@@ -78,14 +81,15 @@ def capacity_of(network: Network, usage: Usage) -> Capacity:
     """
     if usage.unit == "weights":
         sizes = [(name, taken.numel(), int(taken.sum())) for name, taken in usage.taken.items()]
-        weights = (LayerCapacity(name, size, used, size - used, 0) for name, size, used in sizes)
-        return Capacity(tuple(weights), usage.unit, usage.tasks)
+        weights = (LayerCapacity(name, size, used, size - used, 0, usage.unit) for name, size, used in sizes)
+        return Capacity(tuple(weights), usage.tasks)
     layers, zero = [], zero_nodes(network.graph.layers, network.state)
     for layer in [layer for layer in network.graph.layers if layer.kind == "nodes"]:
         taken = usage.taken[layer.name] if _learns(network, layer) else torch.ones_like(zero[layer.name])
         frozen, dead = int(taken.sum()), int((zero[layer.name] & ~taken).sum())
-        layers.append(LayerCapacity(layer.name, layer.num_nodes, frozen, layer.num_nodes - frozen - dead, dead))
-    return Capacity(tuple(layers), usage.unit, usage.tasks)
+        free, idle = layer.num_nodes - frozen - dead, layer.name in usage.idle
+        layers.append(LayerCapacity(layer.name, layer.num_nodes, frozen, free, dead, usage.unit, idle))
+    return Capacity(tuple(layers), usage.tasks)
 
 
 def warn_if_full(network: Network, usage: Usage, task: int, *, grows: bool) -> None:
@@ -99,7 +103,7 @@ def warn_if_full(network: Network, usage: Usage, task: int, *, grows: bool) -> N
     """
     learning = {layer.name for layer in network.graph.layers if _learns(network, layer)}
     found = [each for each in capacity_of(network, usage) if usage.unit == "weights" or each.name in learning]
-    dead = [each.name for each in found if each.name in usage.idle or each.dead == each.nodes]
+    dead = [each.name for each in found if each.idle or each.dead == each.nodes]
     if dead:
         _warn(
             f"no node of {_listed('layer', dead)} was active on the data of task {task}, so that nothing passes: begin "

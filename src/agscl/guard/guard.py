@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial, reduce
 from typing import Any
@@ -14,19 +14,22 @@ from torch.optim import Optimizer
 from agscl.methods.method import Expandable, Forward, Learned, Method, Network, Predict, RunningTask
 from agscl.methods.subnetworks.replaced_tensors import has_replaced_tensors
 from agscl.nodes import NodeGraph, expand, trace
+from agscl.nodes.ownership import require_held_statistics
 from agscl.nodes.selftest import require_lawful
 from agscl.nodes.surgery.expand import Retrace
 from agscl.nodes.tracing.trace import Rules
 from agscl.processes import Fact, are_many, count, from_first, require_same, together
-from agscl.tensors import prefixed, under
+from agscl.tensors import prefixed
 
 from .active import ActiveNodes
-from .capacity import Capacity, capacity_of, warn_if_full
+from .capacity import warn_if_full
+from .description import Growth, weights_digest
 from .measuring import measuring
+from .persistent import Persistent
 from .probe import Probe
 from .steps import Progress, guarded_steps
 from .verification import Verification
-from .wrappers import bare, computing_bare, require_whole
+from .wrappers import bare, bare_names, computing_bare, require_whole
 
 LOAD_ALIKE = "give every process the same model, weights, guard state and settings"
 """Advice where processes differ before a task."""
@@ -73,22 +76,23 @@ def protect(  # noqa: PLR0913 - each is a matter of its own, and all but two hav
     >>> [(layer.name, layer.num_nodes) for layer in guard.graph.layers]
     [('0', 3)]
     """
-    names = heads if isinstance(heads, str | None) else tuple(heads)
-    retrace = partial(trace, example_inputs=example_inputs, heads=names, rules=rules, ignore=tuple(ignore))
     with together("protect"):
-        model = bare(model)
+        names = bare_names(model, [heads] if isinstance(heads, str) else heads or ())
+        ignored, model = bare_names(model, ignore), bare(model)
+        retrace = partial(trace, example_inputs=example_inputs, heads=names or None, rules=rules, ignore=ignored)
         require_whole(model)
         if has_replaced_tensors(model):
             raise ValueError("the model is protected already; protect a fresh model")
         network = _network(model, retrace(model))
         if check:
+            require_held_statistics(model, network.graph, example_inputs)
             require_lawful(model, network.graph, example_inputs)
         require_same("protect", {"the method": repr(method), "the graph": str(network.graph)}, LOAD_ALIKE)
         from_first(network.state)
         return Guard(network, method, retrace, example_inputs)
 
 
-class Guard:
+class Guard(Persistent):
     """Keeps one network from forgetting while it learns task after task.
 
     Use `protect` to make one. For each task: train inside `attach`, then call `consolidate`.
@@ -106,7 +110,7 @@ class Guard:
     """
 
     def __init__(self, network: Network, method: Method, retrace: Retrace, example_inputs: Any) -> None:
-        self._retrace, self._method = retrace, method
+        self._retrace, self._method, self._example_inputs = retrace, method, example_inputs
         self._protection = method.protect(network)
         self._network = _network(network.model, network.graph)  # a method may have added gates to the model
         self._added = self._network.parameters.keys() - network.parameters.keys()
@@ -115,6 +119,8 @@ class Guard:
         self._active = ActiveNodes()
         self._trained_by = 1
         self._probe, self._shown = Probe(self._network, example_inputs), -1
+        self._growth: Growth = ()
+        self._weights, self._unchecked = "", False
 
     @property
     def settled(self) -> bool:
@@ -138,20 +144,6 @@ class Guard:
     def importance(self) -> dict[str, Tensor]:
         """Importance of every node by layer, each of shape ``(num_nodes,)``; empty for weight-wise methods."""
         return self._protection.importance()
-
-    def capacity(self) -> Capacity | None:
-        """How full each layer is; `None` for methods that have no notion of it, whose weights all go on learning."""
-        usage = self._protection.usage()
-        return None if usage is None else capacity_of(self._network, usage)
-
-    def __repr__(self) -> str:
-        return f"<Guard of {self._method}: {len(self._progress.learned)} tasks learned, task {self.task} is next>"
-
-    def __str__(self) -> str:
-        learned, capacity = self._progress.learned, self.capacity()
-        tasks = f"learned: {', '.join(map(str, learned)) or 'no task yet'}; next: task {self.task}"
-        nodes = capacity or f"{self.graph.num_nodes:,} nodes; the method has no notion of capacity"
-        return f"{self._method}\n{tasks}\n{nodes}\nmemory: {self.memory_bytes():,} bytes beside the weights"
 
     def memory_bytes(self, *, regularization_only: bool = False) -> int:
         """Bytes that the method keeps between tasks.
@@ -291,6 +283,7 @@ class Guard:
             self._require_agreement("after consolidate", REDUCE)
         progress.learned.append(progress.task)
         progress.steps = 0
+        self._weights = weights_digest(self._network, progress.learned, self._added)
         while progress.task in progress.learned:
             progress.task += 1
         self._show_again()
@@ -301,6 +294,8 @@ class Guard:
     def expand(self, *, layer: str, nodes: int) -> None:
         """Add free nodes to a layer whose capacity runs out; all outputs of the model keep their bits.
 
+        Tensors keep their memory layout (channels last, say). On random inputs like the example's it is tried first,
+        on a copy, whether the outputs stay.
         The model is changed in place and its parameters are replaced, so make a new optimizer. A saved state fits a
         model that was expanded alike.
 
@@ -322,11 +317,13 @@ class Guard:
             protection.require_intact(learned)
             protection.show_all()
             try:
-                expansion = expand(self._network.model, self.graph, layer, nodes, self._retrace)
+                expansion = expand(self._network.model, self.graph, layer, nodes, self._retrace, self._example_inputs)
                 self._network = _network(self._network.model, expansion.graph)
                 from_first(self._network.state)
                 protection.expand(self._network, expansion, learned)
                 self._probe.expanded(self._network)
+                self._growth = (*self._growth, (layer, nodes))
+                self._weights = weights_digest(self._network, learned, self._added) if learned else ""
             finally:
                 protection.use_task(self._progress.task)
 
@@ -358,37 +355,6 @@ class Guard:
         values = [term.value(self._network, self._running, batch, forward) for term in terms]
         return reduce(torch.add, values) if values else None
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """All that the guard knows, as tensors by name; the model's weights are not in it."""
-        return {name: tensor.clone() for name, tensor in self._state().items()}
-
-    def _state(self) -> dict[str, Tensor]:
-        progress = self._progress
-        own = {"task": torch.tensor(progress.task), "steps": torch.tensor(progress.steps)}
-        learned = torch.tensor(progress.learned, dtype=torch.int64)
-        parts = prefixed(method=self._protection.tensors(), live=self._active.tensors(), probe=self._probe.tensors())
-        return {**own, "learned": learned, **parts}
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take over a saved state; load the model's weights that belong to it as well.
-
-        A state saved inside `attach` goes on in the middle of the epoch at the next `attach`.
-
-        Raises:
-            ValueError: If the state belongs to another model or method; nothing is changed then.
-        """
-        if self._running:
-            raise ValueError("cannot load a state while the guard is attached")
-        if missing := {"task", "steps", "learned"} - state.keys():
-            raise ValueError(f"this is no state of a guard: {min(missing)!r} is missing")
-        values, records = self._probe.loaded(under("probe", state), self._network)
-        self._protection.load(under("method", state))
-        self._probe.take(values, records)
-        self._shown = -1
-        steps = int(state["steps"])
-        self._progress = Progress(int(state["task"]), steps, state["learned"].tolist(), resumed=steps > 0)
-        self._active.load(under("live", state))
-
     def _check_attachable(self, optimizer: Optimizer, steps_per_epoch: int) -> None:
         if self._running:
             raise ValueError("the guard is attached already; leave the first attach() block before the second")
@@ -408,6 +374,7 @@ class Guard:
             require_same(where, {**prefixed(model=self._network.state, guard=self._state()), **more}, advice)
 
     def _check_model(self) -> None:
+        self._check_loaded()
         require_whole(self._network.model)
         found = dict(self._network.model.named_parameters())
         expected = self._network.parameters

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,6 +32,36 @@ class Progress:
     steps: int = 0
     learned: list[int] = field(default_factory=list)
     resumed: bool = False
+
+    @classmethod
+    def of(cls, state: Mapping[str, torch.Tensor], most: int | None) -> Progress:
+        """The progress in a guard's saved state.
+
+        Args:
+            state: The state.
+            most: For how many tasks the model has heads; `None` if all share one.
+
+        Raises:
+            ValueError: If it is none, or a task that was learned or begun has no head.
+        """
+        if missing := {"task", "steps", "learned"} - state.keys():
+            raise ValueError(f"this is no state of a guard: {min(missing)!r} is missing")
+        numbers = [state["task"], state["steps"], *state["learned"].flatten()]
+        if any(each.numel() != 1 or each.is_floating_point() or each < 0 for each in numbers):
+            raise ValueError("the state is damaged: its tasks are not numbers from 0")
+        task, steps, *learned = (int(each) for each in numbers)
+        progress = cls(task, steps, learned, resumed=steps > 0)
+        if most is not None and (odd := [each for each in progress.begun if each >= most]):
+            raise ValueError(
+                f"the state does not belong to this guard: task {odd[0]} is learned there, and the model has heads for "
+                f"{most} tasks"
+            )
+        return progress
+
+    @property
+    def begun(self) -> list[int]:
+        """Numbers of the tasks that are learned or begun."""
+        return [*self.learned, *([self.task] if self.steps else [])]
 
 
 @contextmanager
@@ -108,6 +138,7 @@ class _GuardedSteps:
         if self._apart:
             average(grad for name in self._apart if (grad := self._network.parameters[name].grad) is not None)
         self._check_finite()
+        self._check_reached()
         self._hooks.before_step(self._step())
 
     def _check_first(self) -> None:
@@ -121,12 +152,11 @@ class _GuardedSteps:
                 "DistributedDataParallel(model), or average the gradients before each step"
             )
         self._apart = list(apart)
-        mine = [grads[name] for name in graph.own_heads([task]) if name in grads]
-        if self._progress.steps == 0 and graph.num_tasks is not None and not any(grad.any() for grad in mine):
-            raise ValueError(
-                f"no gradient reached the head of task {task}; if another task is learned here, "
-                "call use_task() with its number first"
-            )
+        if self._progress.steps == 0 and graph.num_tasks is not None:
+            with_grads = {t: graph.own_heads([t]) & grads.keys() for t in range(graph.num_tasks)}
+            reached = [t for t, names in with_grads.items() if any(grads[name].any() for name in names)]
+            if task not in reached:
+                raise ValueError(f"no gradient reached the head of task {task}{_why_not(reached, self._task.learned)}")
 
     def _step(self) -> Step:
         """A gradient scaler lets a fused optimizer divide by the scale itself, inside its step."""
@@ -138,6 +168,17 @@ class _GuardedSteps:
         found = getattr(self._optimizer, "found_inf", None)
         return found is not None and bool(found)
 
+    def _check_reached(self) -> None:
+        """Refuse to train what the traced forward never uses: nobody knows whom it belongs to."""
+        for name in self._network.graph.unreached:
+            grad = self._network.parameters[name].grad
+            if grad is not None and grad.any():
+                raise ValueError(
+                    f"a gradient reached {name!r}, which the forward did not use on the example inputs: it belongs "
+                    "to no node; protect with example inputs that use it, leave its module out (ignore=...), or call "
+                    "requires_grad_(False) on it"
+                )
+
     def _check_finite(self) -> None:
         grads = [(name, p.grad) for name, p in self._held if p.grad is not None]
         if not grads or (grads[0][1].device.type != "cpu" and self._progress.steps % self._task.steps_per_epoch):
@@ -145,7 +186,26 @@ class _GuardedSteps:
         norms = torch._foreach_norm([grad for _, grad in grads])
         if not torch.stack(norms).sum().isfinite():
             name = next((name for name, grad in grads if not grad.isfinite().all()), grads[0][0])
-            raise Diverged(
-                f"the gradient of {name!r} is not finite at step {self._progress.steps}; "
-                "lower the learning rate or clip the gradients"
-            )
+            raise Diverged(f"the gradient of {name!r} is not finite at step {self._progress.steps}; {self._cause()}")
+
+    def _cause(self) -> str:
+        """What to look at when a gradient is not finite, and what to do."""
+        if odd := [name for name, weight in self._held if not weight.isfinite().all()]:
+            return f"the weight {odd[0]!r} is not finite either: go back to finite weights and lower the learning rate"
+        if self._progress.steps == 0:
+            return "all weights are finite, and this is the first step: is there NaN or infinity in the data?"
+        return "is there NaN or infinity in the data? If not, lower the learning rate or clip the gradients"
+
+
+def _why_not(reached: list[int], learned: tuple[int, ...]) -> str:
+    """What may be wrong if the head of the task that is learned gets no gradient, but those of other tasks do."""
+    if not reached:
+        return ", nor any other: the loss depends on no output; are all labels ignored, or is the batch empty?"
+    other = reached[0]
+    if learned:
+        return f", but that of task {other}; if that is learned here, call use_task() with its number first"
+    return (
+        f", but that of task {other}, and this guard has learned nothing; if the model has learned before, load the "
+        "guard's state that belongs to its weights first (guard.load() or load_state_dict()), or they will be lost; "
+        f"if task {other} is really the first, call use_task({other})"
+    )

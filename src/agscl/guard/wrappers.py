@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,6 +29,18 @@ def bare(model: nn.Module) -> nn.Module:
     while (inner := _inner(model)) is not None:
         model = inner
     return model
+
+
+def bare_names(model: nn.Module, names: Iterable[str]) -> tuple[str, ...]:
+    """Names of modules as the model within its wrappers has them: ``module.heads`` of a wrapped one is ``heads`` there.
+
+    >>> bare_names(DataParallel(nn.Sequential(nn.Linear(1, 1))), ["module.0", "0"])
+    ('0', '0')
+    """
+    within = bare(model)
+    known = {name for name, _ in within.named_modules()}
+    prefix = next((name for name, module in model.named_modules() if module is within), "")
+    return tuple(name if name in known else name.removeprefix(f"{prefix}.") for name in names)
 
 
 def _inner(model: nn.Module) -> nn.Module | None:

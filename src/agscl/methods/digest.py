@@ -28,7 +28,8 @@ def frozen_tensors(network: Network, important: Mapping[str, Tensor], tasks: Ite
     for name, mask in sorted(frozen_into_streams(network, important).items()):
         rows.append(state[name].detach()[mask.expand_as(state[name])])
     rows += [gather(stream.statistics, state) for stream in network.graph.streams if stream.statistics]
-    return [*rows, *(state[name].detach() for name in names)]
+    rest = [gather([piece], state) for piece in network.graph.rest]
+    return [*rows, *rest, *(state[name].detach() for name in names)]
 
 
 def digest_of(tensors: Iterable[Tensor]) -> Tensor:

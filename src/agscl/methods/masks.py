@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterable, Mapping
 import torch
 from torch import Tensor
 
-from agscl.nodes.slices import lay_out
+from agscl.nodes import Slice
+from agscl.nodes.slices import lay_out, mark
 
 from .method import Network
 
@@ -47,9 +48,22 @@ def frozen_into_streams(network: Network, important: Mapping[str, Tensor]) -> di
 
 
 def frozen_for_all(network: Network) -> dict[str, Tensor]:
-    """All positions of the parameters that no node owns but every node depends on."""
+    """All positions of parameters that no node owns but every task depends on: whole ones, and the rest of others."""
     shared = [name for name in network.graph.shared if name in network.parameters]
-    return {name: torch.tensor(True, device=network.parameters[name].device) for name in shared}
+    rest = mark(
+        ((piece, _all(piece)) for piece in network.graph.rest if piece.parameter in network.parameters), network.state
+    )
+    parts = merged(
+        {
+            (name, dim): mask.reshape([-1 if d == dim else 1 for d in range(network.parameters[name].ndim)])
+            for (name, dim), mask in rest.items()
+        }
+    )
+    return parts | {name: torch.tensor(True, device=network.parameters[name].device) for name in shared}
+
+
+def _all(piece: Slice) -> Tensor:
+    return torch.ones_like(piece.index[:, 0], dtype=torch.bool)
 
 
 def frozen_channels(network: Network, important: Mapping[str, Tensor], learned: Iterable[int]) -> dict[str, Tensor]:
@@ -64,6 +78,9 @@ def frozen_channels(network: Network, important: Mapping[str, Tensor], learned: 
     )
     whole = [f"{name.rpartition('.')[0]}.running_mean" for name in network.graph.own_heads(learned)]
     whole += network.graph.shared if learned else ()
+    rest = [piece for piece in network.graph.rest if learned and piece.parameter in network.buffers]
+    held = merged(mark(((piece, _all(piece)) for piece in rest), network.buffers))
+    laid = united(laid, held)
     laid |= {n: torch.ones_like(network.buffers[n], dtype=torch.bool) for n in whole if n in network.buffers}
     return {name.rpartition(".")[0]: mask for name, mask in laid.items()}
 
@@ -113,7 +130,17 @@ def frozen_between(network: Network, used: Mapping[str, Tensor]) -> dict[str, Te
     shared = {name for head in network.graph.heads if not head.tasks for name in head.parameters}
     whole = {n: torch.tensor(True, device=parameters[n].device) for n in shared - frozen.keys()}
     common = {name: mask for name, mask in frozen.items() if name in network.common and mask.any()}
-    return {**common, **whole, **frozen_for_all(network)}
+    return united({**common, **whole}, frozen_for_all(network))
+
+
+def united(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Masks by name, true where one of two is: bool tensors that broadcast to the named ones.
+
+    >>> united({"weight": torch.tensor([True, False])}, {"weight": torch.tensor([False, False])})
+    {'weight': tensor([ True, False])}
+    """
+    both = {name: first[name] | second[name] for name in first.keys() & second.keys()}
+    return {**first, **second, **both}
 
 
 def small_parameters(network: Network, besides: Collection[str]) -> dict[str, Tensor]:

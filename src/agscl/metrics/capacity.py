@@ -138,6 +138,8 @@ class LayerCapacity:
         frozen: A learned task needs it. It stays as it is; under a penalty it is pulled to where it was.
         free: It learns whatever comes next.
         dead: No task needs it, and all that comes into it is exactly zero: it does not learn unless it is drawn anew.
+        unit: What is counted, "nodes" or "weights".
+        idle: Whether none of its nodes acted on the data of the task learned last; not known once a state was loaded.
     """
 
     name: str
@@ -145,6 +147,8 @@ class LayerCapacity:
     frozen: int
     free: int
     dead: int
+    unit: str = "nodes"
+    idle: bool = False
 
     @property
     def full(self) -> bool:

@@ -103,7 +103,8 @@ class NodeGraph:
     Attributes:
         layers: The layers of nodes, in the order of computation.
         heads: The heads, which are no nodes.
-        shared: Names in the state that no node owns, such as the affine pair of a norm layer on the input.
+        shared: Names in the state that no node owns, such as the affine pair of a norm layer on the input or a learned
+            scale behind the heads. All tasks depend on them, so that they stay once a task is learned.
         unreached: Parameters that the traced forward never uses.
         probe: fx graph that maps the tensors of a call of the model to the activations named by the readings; behind
             them, what the model gives.
@@ -112,6 +113,9 @@ class NodeGraph:
         plastic: Largest share of the weights, heads apart, that can go on learning once a task is learned and frozen
             hard: what comes into nodes, and into streams from nodes.
         users: By parameter, the modules in whose forward it is used, where that is not its owner's alone.
+        rest: Positions that no node owns of tensors of which nodes own others, such as the model's input's share of
+            a norm layer behind a concatenation: ``index`` has shape ``(1, k)``. They are shared as well.
+        ignored: Parameters and buffers of modules that were left out.
     """
 
     layers: tuple[NodeLayer, ...]
@@ -119,6 +123,8 @@ class NodeGraph:
     shared: tuple[str, ...]
     unreached: tuple[str, ...]
     probe: fx.Graph
+    rest: tuple[Slice, ...] = ()
+    ignored: tuple[str, ...] = ()
     origin: Origin | None = None
     constants: Mapping[str, Tensor] = field(default_factory=dict)
     plastic: float = 1.0
@@ -161,8 +167,9 @@ class NodeGraph:
             lines.append(f"    out  {', '.join(map(_positions, layer.outgoing))}")
         for title, names in [
             ("heads", [head.name for head in self.heads]),
-            ("shared by all nodes", self.shared),
+            ("shared by all nodes", [*self.shared, *map(_positions, self.rest)]),
             ("never used by the forward", self.unreached),
+            ("left out", self.ignored),
         ]:
             if names:
                 lines.append(f"{title}: {', '.join(names)}")

@@ -203,11 +203,12 @@ class _Trial:
         layers = self._graph.layers
         for name in changed:
             self._state[name].mul_(0.75 if name.endswith("var") else -0.75)
-        for layer in layers:
-            for piece in [p for p in layer.incoming + layer.statistics if p.parameter in self._state]:
-                positions = piece.index[held[layer.name]].flatten()
-                base = self._base[piece.parameter].movedim(piece.dim, 0)
-                self._state[piece.parameter].movedim(piece.dim, 0)[positions] = base[positions]
+        kept = [(p, held[layer.name]) for layer in layers for p in layer.incoming + layer.statistics]
+        kept += [(piece, torch.ones_like(piece.index[:, 0], dtype=torch.bool)) for piece in self._graph.rest]
+        for piece, nodes in [(piece, nodes) for piece, nodes in kept if piece.parameter in self._state]:
+            positions = piece.index[nodes].flatten()
+            base = self._base[piece.parameter].movedim(piece.dim, 0)
+            self._state[piece.parameter].movedim(piece.dim, 0)[positions] = base[positions]
         for layer in layers:
             leaving = [piece for piece in layer.outgoing if piece.parameter in self._state]
             fill(leaving, self._state, ~held[layer.name], 0.0)

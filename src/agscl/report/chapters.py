@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from agscl.experiments.groups import Group, R, by_setting, groups
+from agscl.experiments.groups import Group, R, by_setting, environments, groups
 from agscl.experiments.kind import AnyResult, scale_of
 from agscl.figures.palette import Look, looks
 from agscl.runs import RunFolder
@@ -77,7 +77,8 @@ class Benchmark(Generic[R]):
     def description(self) -> str:
         """What the tasks are, and how much of them was run."""
         scale = scale_of(self.results)
-        return f"{self.results[0].experiment.full.description}. {scale[0].upper()}{scale[1:]}."
+        sentences = [self.results[0].experiment.full.description, f"{scale[0].upper()}{scale[1:]}"]
+        return ". ".join([*sentences, *environments(self.results)]) + "."
 
     @property
     def tasks(self) -> list[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from agscl.metrics import LayerCapacity
+
 
 @dataclass(frozen=True)
 class PolicyTaskStarted:
@@ -84,6 +86,7 @@ class PolicyTaskFinished:
         regularization_bytes: Its regularization parameters alone.
         training_seconds: Wall time of rollouts and updates, evaluations aside.
         seconds: Wall time of everything.
+        capacity: How full each layer is; `None` if the method has no notion of it, or the record is older.
     """
 
     event: ClassVar[str] = "TaskFinished"
@@ -96,6 +99,7 @@ class PolicyTaskFinished:
     regularization_bytes: int
     training_seconds: float
     seconds: float
+    capacity: tuple[LayerCapacity, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,11 @@ class RunFolder:
         """What an unfinished run needs to go on."""
         return self.path / "checkpoint"
 
+    @property
+    def digests(self) -> Path:
+        """Digests of what an unfinished run wrote; a finished one has them in its result."""
+        return self.path / "digests.json"
+
     def state_after(self, task: int) -> Path:
         """Weights and the guard's state right after a task was learned."""
         return self.path / "states" / f"task-{task:03d}.safetensors"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from .files import read_record
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from polars import DataFrame
 
 COLUMNS = ("run", "preset", "method", "options", "seed", "status", "tasks", "finished", "scale")
+ROUNDING = 1e-6
+"""What a mean may differ by."""
 COMPLETE, INCOMPLETE, UNREADABLE = "complete", "incomplete", "unreadable"
 
 
@@ -48,7 +51,7 @@ def _row(folder: RunFolder) -> dict[str, Any]:
             "seed": seed if isinstance(seed, int) else None,
         }
         return row | config | _outcome(folder)
-    except (ValueError, OSError, AttributeError):
+    except (ValueError, OSError, AttributeError, TypeError):
         return row | {"status": UNREADABLE}
 
 
@@ -60,6 +63,7 @@ def _outcome(folder: RunFolder) -> dict[str, Any]:
             learned = sum('"TaskFinished"' in line for line in lines)
         return {"status": INCOMPLETE, "tasks": learned}
     result = read_record(folder.result)
+    _require_possible(result)
     tasks, scale = result.get("tasks"), result.get("scale")
     known = {
         "status": COMPLETE,
@@ -69,6 +73,19 @@ def _outcome(folder: RunFolder) -> dict[str, Any]:
     }
     measures = {name: value for name, value in result.get("measures", {}).items() if name not in COLUMNS}
     return known | {name: float(value) for name, value in measures.items() if isinstance(value, int | float)}
+
+
+def _require_possible(result: Mapping[str, Any]) -> None:
+    """Refuse accuracies that are no shares, and a mean that is not theirs, with a `ValueError`."""
+    rows = result.get("accuracy")
+    if not isinstance(rows, list):
+        return
+    known = [[value for value in row if value is not None] for row in rows]
+    if not all(isinstance(value, int | float) and 0 <= value <= 1 for row in known for value in row):
+        raise ValueError("an accuracy is no share from 0 to 1")
+    mean = result.get("measures", {}).get("average_accuracy")
+    if isinstance(mean, int | float) and known and known[-1] and abs(fmean(known[-1]) - mean) > ROUNDING:
+        raise ValueError("the average accuracy is not that of the tasks")
 
 
 def _scale(scale: Mapping[str, Any]) -> str:

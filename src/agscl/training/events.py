@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from agscl.metrics import LayerCapacity
+
 
 @dataclass(frozen=True)
 class TaskStarted:
@@ -106,6 +108,7 @@ class TaskFinished:
         memory_bytes: All that the method keeps.
         regularization_bytes: Its regularization parameters alone, as figure 6(a) of the paper counts.
         seconds: Wall time of training, consolidation and evaluation.
+        capacity: How full each layer is; `None` if the method has no notion of it, or the record is older.
     """
 
     event: ClassVar[str] = "TaskFinished"
@@ -119,6 +122,7 @@ class TaskFinished:
     memory_bytes: int
     regularization_bytes: int
     seconds: float
+    capacity: tuple[LayerCapacity, ...] | None = None
 
 
 Event = TaskStarted | Resumed | RateLowered | EpochFinished | TaskFinished

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import agscl
-from agscl.methods import Method
+from agscl.methods import Learned, Method, Network
+from agscl.methods.weights.fisher import fisher_diagonal
 from laws.random_nets import Net, nets
 
 X, Y = torch.randn(48, 12, generator=torch.Generator().manual_seed(0)), torch.arange(48) % 2
@@ -379,3 +380,43 @@ def test_gradients_too_are_those_of_the_tasks_own_path(kind: str, method: Method
     found = guard.state_dict()
     for name in ("fc.weight", "fc.bias"):
         assert torch.allclose(found[f"method.importance.{name}"], expected[name], rtol=1e-4, atol=1e-7)
+
+
+class Turned(Heads):
+    """A trunk that has the samples in its second dimension."""
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        h = F.relu(self.fc(x.transpose(0, 1))).transpose(0, 1).mean(1)
+        return [head(h) for head in self.heads]
+
+
+@pytest.mark.parametrize("samples", [3, 4, 7])
+def test_a_layer_whose_first_dimension_is_not_the_samples_is_not_taken_for_one(samples: int) -> None:
+    x, y = torch.randn(7, 4, 12, generator=torch.Generator().manual_seed(2)), torch.arange(7) % 2
+    model = Turned()
+    expected = torch.zeros_like(model.fc.weight)
+    for one, label in zip(x, y, strict=True):
+        loss = F.cross_entropy(model(one[None])[0], label[None])
+        expected += torch.autograd.grad(loss, model.fc.weight)[0].square() / len(x)
+    batches = list(zip(x.split(samples), y.split(samples), strict=True))
+    network = Network(model, agscl.trace(Plain(), X[:2], heads="heads"), dict(model.named_parameters()))
+    found = fisher_diagonal(network, Learned((0,), batches, lambda batch: model(batch[0])[0]), "empirical")
+    assert torch.allclose(found["fc.weight"], expected, rtol=1e-4, atol=1e-8)
+
+
+class Mixed(Heads):
+    """Takes from every sample's activations their mean over the batch."""
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        h = F.relu(self.fc(x))
+        h = h - h.mean(0, keepdim=True)
+        return [head(h) for head in self.heads]
+
+
+@pytest.mark.parametrize("method", [agscl.EWC(lam=1.0), agscl.MAS(lam=1.0)])
+def test_gradients_of_samples_that_depend_on_each_other_are_refused(method: Method) -> None:
+    model = Mixed()
+    network = Network(model, agscl.trace(Plain(), X[:2], heads="heads"), dict(model.named_parameters()))
+    protection = method.protect(network)
+    with pytest.raises(ValueError, match="depends on the others in its batch"), torch.no_grad():
+        protection.finish(Learned((0,), [(X, Y)], lambda batch: model(batch[0])[0]))

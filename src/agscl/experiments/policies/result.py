@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import ConfigDict
 
 from agscl.benchmarks.task import JSON
+from agscl.experiments.fullness import ByTask, content_of, tasks_of
 from agscl.experiments.kind import AnyResult
 from agscl.experiments.result_file import parse_result
 from agscl.rl.history import Evaluation, PolicyHistory, PolicyResumed, PolicyTaskFinished
@@ -93,7 +94,7 @@ class PolicyResult(AnyResult):
             "scores": self.scores(),
             "random_scores": self.history.random_scores,
             "scale": self.scale(),
-            "tasks": [asdict(task) for task in self.history.tasks],
+            **content_of(self.history.tasks),
             "resumed": [asdict(place) for place in self.history.resumed],
             "environment": self.environment,
         }
@@ -104,7 +105,7 @@ class PolicyResult(AnyResult):
         experiment, written = PolicyExperiment.from_json(config), parse_result(content, folder.result, _Written)
         history = PolicyHistory(
             random_scores=list(written.random_scores),
-            tasks=list(written.tasks),
+            tasks=tasks_of(written.tasks, written.capacity),
             evaluations=[Evaluation(**row) for row in read_table(folder.evaluations, COLUMNS).iter_rows(named=True)],
             resumed=list(written.resumed),
         )
@@ -128,3 +129,4 @@ class _Written:
     tasks: Sequence[PolicyTaskFinished]
     resumed: Sequence[PolicyResumed]
     environment: dict[str, str]
+    capacity: ByTask | None = None

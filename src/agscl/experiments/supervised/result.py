@@ -13,12 +13,14 @@ from torch import Tensor
 
 from agscl import metrics
 from agscl.benchmarks.task import JSON
+from agscl.experiments.fullness import ByTask, content_of, tasks_of
 from agscl.experiments.kind import AnyResult
 from agscl.experiments.result_file import parse_result
 from agscl.runs import RunFolder
-from agscl.runs.tables import evaluations
+from agscl.runs.tables import evaluations, read_evaluations
 from agscl.training import History, TaskFinished
 
+from .consistency import require_possible, require_same
 from .experiment import Experiment
 
 if TYPE_CHECKING:
@@ -75,7 +77,7 @@ class Result(AnyResult):
         wide = "" if width == 1 else f", {width:g} times the network's width"
         if not scale["scaled_down"]:
             return f"the preset in full{wide}"
-        tasks = f"{scale['tasks']} of {scale['tasks_in_full']} tasks"
+        tasks = f"{len(self.history.tasks)} of {scale.get('tasks_in_full', '?')} tasks"
         epochs = f"at most {scale['epochs']} instead of {scale['epochs_in_full']} epochs"
         return f"scaled down: {tasks}, {epochs}, {scale['fraction']:.0%} of the training examples{wide}"
 
@@ -98,7 +100,7 @@ class Result(AnyResult):
             "measures": self.measures(),
             "scale": self.scale(),
             "lasso_reach": self.lasso_reach,
-            "tasks": [asdict(task) for task in self.history.tasks],
+            **content_of(self.history.tasks),
             "sequence": self.record,
             "environment": self.environment,
         }
@@ -107,12 +109,28 @@ class Result(AnyResult):
     def parse(cls, config: bytes, content: bytes, folder: RunFolder) -> Result:
         """A result from the contents of its files; raises as `AnyResult.parse` does."""
         experiment, written = Experiment.from_json(config), parse_result(content, folder.result, _Written)
-        tasks = written.tasks
+        tasks = tuple(tasks_of(written.tasks, written.capacity))
         if not tasks or any(len(task.accuracy) != number for number, task in enumerate(tasks, 1)):
             raise ValueError(
                 "result.json: each task has one accuracy for every task up to it, and there is at least one"
             )
-        return cls(experiment, History(tasks), written.sequence, written.environment, written.lasso_reach)
+        drawn = {"experiment.json": experiment.tasks, "its sequence": written.sequence.get("tasks")}
+        require_possible(tasks, drawn)
+        result = cls(experiment, History(tasks), written.sequence, written.environment, written.lasso_reach)
+        require_same(asdict(written), result.content())
+        return result
+
+
+def require_same_table(result: Result, folder: RunFolder) -> None:
+    """Refuse a table of evaluations that is not that of the result.
+
+    Raises:
+        ValueError: If it is missing, damaged or another.
+    """
+    if not folder.evaluations.exists():
+        raise ValueError(f"{folder.evaluations} is missing: the run wrote it")
+    if not read_evaluations(folder.evaluations).equals(result.table()):
+        raise ValueError(f"{folder.evaluations} has other accuracies than result.json")
 
 
 @dataclass(frozen=True)
@@ -124,4 +142,8 @@ class _Written:
     tasks: tuple[TaskFinished, ...]
     sequence: dict[str, Any]
     environment: dict[str, str]
+    accuracy: tuple[tuple[float | None, ...], ...] | None = None
+    measures: dict[str, float] | None = None
+    scale: dict[str, Any] | None = None
     lasso_reach: float | None = None
+    capacity: ByTask | None = None

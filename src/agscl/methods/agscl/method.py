@@ -20,6 +20,7 @@ from agscl.methods.masks import (
     frozen_into_streams,
     frozen_nodes,
     masked_connections,
+    united,
 )
 from agscl.methods.method import (
     Expandable,
@@ -120,7 +121,7 @@ class AdaptiveGroupSparsity(Expandable):
         self.require_intact(task.learned)
         method, network, important = self._method, self._network, self._state.important()
         masks = frozen_for_all(network) if task.learned else {}
-        masks |= (frozen_nodes if method.hard else frozen_into_streams)(network, important)
+        masks = united(masks, (frozen_nodes if method.hard else frozen_into_streams)(network, important))
         masked = masked_connections(network, self._state.since) if method.cut and not method.hard else {}
         mask_connections = restoration(network, masked, to_zero=True)
         channels = frozen_channels(network, important, task.learned)

@@ -2,25 +2,27 @@
 
 A closed form needs a layer's input and the gradient of its output only. Since the model is in eval mode, no sample
 sees another, and one backward pass of the summed loss gives every sample's own gradients. The first dimension of
-every layer's input counts samples; a layer where its length differs is left to `torch.func`.
+every layer's input counts samples; a layer where it does not, as its length or its gradients say, is left to
+`torch.func`, which shows the model one sample at a time: a batch whose outputs are then others is refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
-from torch.func import grad, vmap
+from torch.func import grad_and_value, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from agscl.methods.functional import call_with
 from agscl.methods.method import Learned, Network
+from agscl.nodes.activity import deviation
 from agscl.nodes.layers import CLOSED_FORMS, Magnitude
 from agscl.processes import sum_with_counts
 
@@ -117,19 +119,35 @@ class _Differentiation:
     predict: Callable[[Any], Tensor]
     losses: Losses
     magnitude: Magnitude
+    apart: dict[nn.Module, bool] = field(default_factory=dict)
+    """Layers that were looked at, and whether samples lie apart along the first dimension of their outputs."""
 
     def sums(self, batch: Any, outputs: Tensor, targets: Targets, calls: list[_Record]) -> dict[str, Tensor]:
         """Sum over the batch of every used parameter's magnitudes, by name."""
         with torch.enable_grad():
-            loss = self.losses(outputs, *targets).sum()
+            each = self.losses(outputs, *targets)
+            loss = each.sum()
         if not loss.requires_grad:
             return {}
         uses, parameters = _uses(loss), self.network.common
         names = {id(p): name for name, p in parameters.items() if id(p) in uses}
         records = [call for call in calls if _is_alone(call, calls, uses) and len(call.input) == len(outputs)]
-        sums = self._closed(loss, records, names)
+        self._tell_apart(each, records)
+        sums = self._closed(loss, [record for record in records if self.apart.get(record.layer, True)], names)
         rest = {name: parameters[name] for name in names.values() if name not in sums}
-        return {**sums, **(self._general(batch, targets, rest) if rest else {})}
+        return {**sums, **(self._general(batch, targets, rest, each.detach()) if rest else {})}
+
+    def _tell_apart(self, each: Tensor, records: list[_Record]) -> None:
+        """Look at layers for the first time: the loss of the last sample must have no gradient but at its own place."""
+        new = [record for record in records if record.layer not in self.apart]
+        if len(each) <= 1 or not new:
+            return
+        with torch.enable_grad():
+            last = each[-1]
+        edges = [record.output for record in new]
+        gradients = torch.autograd.grad(last, edges, retain_graph=True, allow_unused=True)
+        for record, gradient in zip(new, gradients, strict=True):
+            self.apart[record.layer] = gradient is None or not gradient[:-1].any()
 
     def _closed(self, loss: Tensor, records: list[_Record], names: Mapping[int, str]) -> dict[str, Tensor]:
         wanted = [r for r in records if any(id(p) in names for p in r.layer.parameters(recurse=False))]
@@ -147,11 +165,14 @@ class _Differentiation:
                         sums[names[id(parameter)]] = total
         return sums
 
-    def _general(self, batch: Any, targets: Targets, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Per-sample gradients by `torch.func`, for layers of any kind.
+    def _general(
+        self, batch: Any, targets: Targets, parameters: Mapping[str, Tensor], each: Tensor
+    ) -> dict[str, Tensor]:
+        """Per-sample gradients by `torch.func`, for layers of any kind; `each` is every sample's loss in the batch.
 
         Raises:
-            ValueError: If the batch does not consist of tensors with one entry a sample.
+            ValueError: If the batch does not consist of tensors with one entry a sample, or if a sample's loss is
+                another one without the rest of the batch.
         """
         found: list[Tensor] = [*targets]
         _map(found.append, batch)
@@ -169,7 +190,12 @@ class _Differentiation:
             chosen = itemgetter(slice(start, start + CHUNK))
             part, target = _map(chosen, batch), tuple(map(chosen, targets))
             with sdpa_kernel(SDPBackend.MATH):  # the one attention that vmap can take apart
-                gradients = vmap(grad(loss), in_dims=(None, 0, 0))(weights, part, target)
+                gradients, alone = vmap(grad_and_value(loss), in_dims=(None, 0, 0))(weights, part, target)
+            if deviation([alone.detach()], [chosen(each)]) is None:
+                raise ValueError(
+                    "what the model gives for a sample depends on the others in its batch, so that no sample has "
+                    "gradients of its own; give batches of one sample, or choose another method"
+                )
             for name, gradient in gradients.items():
                 sums[name] += self.magnitude(gradient).sum(0)
         return sums

@@ -49,6 +49,16 @@ WIDENED: Mapping[type[nn.Module], type[Widened]] = {
 """What each class of layers becomes when it is widened."""
 
 
+GROWING = ", ".join(
+    base.__name__.lstrip("_") + (f" ({kind.grows_if})" if kind.grows_if else "")
+    for kind in KINDS
+    if kind.grows is not LayerKind.grows
+    for base in kind.types
+    if not issubclass(base, Widened)
+)
+"""What can take new nodes, in words."""
+
+
 def kind_of(module: nn.Module) -> LayerKind:
     """The kind of a layer, by its class or the nearest base that has one; an empty kind for all else."""
     return next((_BY_TYPE[base] for base in type(module).__mro__ if base in _BY_TYPE), LayerKind())

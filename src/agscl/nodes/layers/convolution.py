@@ -28,11 +28,14 @@ def convolution(call: Call) -> AnyLabel:
     """
     weight, groups = call.argument("weight", 1), call.argument("groups", 6) or 1
     label, channel_dim, width = call.label, 1 - weight.ndim, weight.shape[1]
+    depthwise = groups > 1 and width == 1 and isinstance(label, Label)
+    if call.is_fixed(weight) and not depthwise:
+        return call.fixed_product()
     if groups == 1:
         call.consume(weight, column_dim=1, input_dim=channel_dim)
     elif isinstance(label, Label):
-        if width == 1:
-            return _filter(call, label, weight, channel_dim, groups)
+        if depthwise:
+            return _filter(call, weight, channel_dim, groups)
         ids = call.along(label, channel_dim, groups * width).reshape(groups, width)
         if (ids == NO_UNIT).any():
             raise call.refusal("one group reads nodes and the model's input together")
@@ -51,26 +54,32 @@ def transposed_convolution(call: Call) -> AnyLabel:
     """A transposed convolution: its weight holds inputs before outputs."""
     weight, groups = call.argument("weight", 1), call.argument("groups", 6) or 1
     channel_dim = 1 - weight.ndim
+    depthwise = groups == weight.shape[0] > 1 and isinstance(call.label, Label)
+    if call.is_fixed(weight) and not depthwise:
+        return call.fixed_product()
     if groups == 1:
         call.consume(weight, column_dim=0, input_dim=channel_dim)
         return call.produce(weight, row_dim=1, output_dim=channel_dim)
-    if groups == weight.shape[0] and isinstance(call.label, Label):
-        return _filter(call, call.label, weight, channel_dim, groups)
+    if depthwise:
+        return _filter(call, weight, channel_dim, groups)
     raise call.refusal("transposed convolutions are known plain or depthwise, not in groups")
 
 
-def _filter(call: Call, label: Label, weight: Tensor, channel_dim: int, channels: int) -> AnyLabel:
-    """Depthwise convolution: the filters of a channel come into that channel's node."""
+def _filter(call: Call, weight: Tensor, channel_dim: int, channels: int) -> AnyLabel:
+    """Depthwise convolution of nodes: the filters of a channel come into that channel's node."""
+    label: Any = call.label
     ids = call.along(label, channel_dim, channels)
-    rows = ids.repeat_interleave(weight.shape[0] // channels)
-    if call.in_head:
-        call.read(call.place(weight, 0), rows)
-        call.watch(label)
-        return HEAD
-    call.ledger.enter(call.ledger.incoming, call.place(weight, 0), rows)
     outputs = ids.repeat_interleave(call.value.shape[channel_dim] // channels)
+    if not call.is_fixed(weight):
+        place, part = call.axis(weight, 0)
+        rows = ids.repeat_interleave(weight.shape[0] // channels)
+        if call.in_head:
+            call.ledger.enter(call.ledger.outgoing, place, rows, part, use=call.node)
+            call.watch(label)
+            return HEAD
+        call.ledger.enter(call.ledger.incoming, place, rows, part, use=call.node)
     if (bias := call.argument("bias", 2)) is not None:
-        call.ledger.enter(call.ledger.incoming, call.place(bias, 0), outputs)
+        call.receive(bias, outputs)
     return call.made(outputs, channel_dim)
 
 
@@ -126,6 +135,17 @@ _PRODUCT = Product(
 )
 
 
+def _compute_transposed(layer: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    compute = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[weight.ndim - 3]
+    groups = x.shape[1] if layer.groups > 1 else 1  # depthwise, with any number of channels
+    geometry = (layer.stride, layer.padding, layer.output_padding, groups, layer.dilation)
+    output: Tensor = compute(x, weight, bias, *geometry)
+    return output
+
+
+_TRANSPOSED = replace(_PRODUCT, compute=_compute_transposed, has_gradients=lambda layer: False, row_dim=1)
+
+
 class WidenedConv1d(Widened, nn.Conv1d):
     """A convolution with new rows or columns."""
 
@@ -138,11 +158,37 @@ class WidenedConv2d(Widened, nn.Conv2d):
     plain, product = nn.Conv2d, _PRODUCT
 
 
+class WidenedConv3d(Widened, nn.Conv3d):
+    """A convolution with new rows or columns."""
+
+    plain, product = nn.Conv3d, _PRODUCT
+
+
+class WidenedConvTranspose1d(Widened, nn.ConvTranspose1d):
+    """A transposed convolution with new rows or columns."""
+
+    plain, product = nn.ConvTranspose1d, _TRANSPOSED
+
+
+class WidenedConvTranspose2d(Widened, nn.ConvTranspose2d):
+    """A transposed convolution with new rows or columns."""
+
+    plain, product = nn.ConvTranspose2d, _TRANSPOSED
+
+
+class WidenedConvTranspose3d(Widened, nn.ConvTranspose3d):
+    """A transposed convolution with new rows or columns."""
+
+    plain, product = nn.ConvTranspose3d, _TRANSPOSED
+
+
 CONVOLUTION_3D = LayerKind(
-    types=(nn.Conv3d,),
+    types=(nn.Conv3d, WidenedConv3d),
     rule=convolution,
     functions="conv3d",
     fit=_fit,
+    grows=lambda layer: layer.groups in (1, layer.in_channels),
+    grows_if="plain or depthwise",
     num_groups=lambda layer: layer.groups,
     product=_PRODUCT,
 )
@@ -150,12 +196,17 @@ CONVOLUTION = replace(
     CONVOLUTION_3D,
     types=(nn.Conv1d, nn.Conv2d, WidenedConv1d, WidenedConv2d),
     functions="conv1d conv2d",
-    grows=lambda layer: layer.groups in (1, layer.in_channels),
     per_sample=_per_sample,
 )
 TRANSPOSED_CONVOLUTION = LayerKind(
-    types=(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
+    types=(
+        *(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
+        *(WidenedConvTranspose1d, WidenedConvTranspose2d, WidenedConvTranspose3d),
+    ),
     rule=transposed_convolution,
     functions="conv_transpose1d conv_transpose2d conv_transpose3d",
     fit=_fit,
+    grows=lambda layer: layer.groups in (1, layer.in_channels),
+    grows_if="plain or depthwise",
+    product=_TRANSPOSED,
 )

@@ -5,21 +5,22 @@ from __future__ import annotations
 from torch import nn
 
 from agscl.nodes.tracing.call import Call
-from agscl.nodes.tracing.labels import HEAD, AnyLabel, Label, ParameterLabel
+from agscl.nodes.tracing.labels import HEAD, AnyLabel
 
 from .kind import LayerKind
 
 
 def embedding(call: Call) -> AnyLabel:
-    """A look-up table: every column is a node."""
+    """A look-up table: every column is a node. A table that is fixed (of sines, say) holds none."""
     weight = call.argument("weight", 1)
+    if call.argument("max_norm", 3) is not None:
+        raise call.refusal("max_norm changes rows that earlier tasks rely on; leave it out")
     if call.in_head:
         return HEAD
-    if not isinstance(weight, nn.Parameter):
-        if isinstance(call.label_of(weight), Label | ParameterLabel):
-            raise call.refusal("its weight is computed and not a parameter of the model")
-        return None  # a fixed table, of sines say
-    return call.made(call.ledger.produce(call.place(weight, 1), weight.shape[1]), -1)
+    if call.is_fixed(weight):
+        return None
+    place, (size, index) = call.axis(weight, 1)
+    return call.made(call.ledger.produce(place, size, index, use=call.node), -1)
 
 
 EMBEDDING = LayerKind(

@@ -35,6 +35,7 @@ class Product:
             matters.
         input_gradient: ``(layer, gradient, x, weight)`` to the gradient of the columns that the weight has.
         has_gradients: Whether these two hold for a layer.
+        row_dim: Dimension of the weight that holds the rows, which make outputs: 0 or 1. The other holds the columns.
     """
 
     dim: int
@@ -42,6 +43,7 @@ class Product:
     weight_gradient: Callable[[Any, Tensor, Tensor, Tensor], Tensor]
     input_gradient: Callable[[Any, Tensor, Tensor, Tensor], Tensor]
     has_gradients: Callable[[Any], bool]
+    row_dim: int = 0
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class LayerKind:
         fit: Resizing: the attributes of a layer that speak of shapes, from those of its tensors.
         grows: Whether a layer can take new nodes. One with a product is widened then, see `Widened`, and has a
             subclass of that in its types; the others get larger tensors.
+        grows_if: In words, when it does; empty for always.
         num_groups: In how many groups of channels a layer works, of which only whole ones can be removed.
         per_sample: Closed form of per-sample gradients in eval mode, from the input and the gradient of the output.
         product: What makes it widen, and spares the backward pass what frozen nodes do not need.
@@ -70,6 +73,7 @@ class LayerKind:
     elsewhere: tuple[str, ...] = ()
     fit: Callable[[Any], dict[str, int]] = lambda layer: {}
     grows: Callable[[Any], bool] = lambda layer: False
+    grows_if: str = ""
     num_groups: Callable[[Any], int] = lambda layer: 1
     per_sample: ClosedForm | None = None
     product: Product | None = None

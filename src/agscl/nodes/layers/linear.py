@@ -15,6 +15,8 @@ from .widened import Widened
 def linear(call: Call) -> AnyLabel:
     """``y = W x + b``: columns read units, rows and bias make them."""
     weight = call.argument("weight", 1)
+    if call.is_fixed(weight):
+        return call.fixed_product()
     call.consume(weight, column_dim=1, input_dim=-1)
     return call.produce(weight, row_dim=0, output_dim=-1)
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from agscl.nodes.tracing.call import Call
-from agscl.nodes.tracing.labels import AnyLabel, Label, compress
+from agscl.nodes.tracing.labels import AnyLabel, Label
+from agscl.nodes.tracing.ledger import NO_UNIT
 
 from .kind import LayerKind, Magnitude, Sums
 
@@ -22,50 +24,54 @@ def batch_norm(call: Call) -> Any:
 
 
 def group_norm(call: Call) -> AnyLabel:
-    """Channels normalised together cannot be cut or frozen apart: a group of them is one node."""
-    if isinstance(call.label, Label):
-        groups = call.along(call.label, 1, call.value.shape[1]).chunk(call.argument("num_groups", 1))
-        for group in groups:
-            call.ledger.units.tie(group)
-        if len(groups) == 1:
-            call.mark_stream(call.ledger.units.roots(groups[0][:1]))
-    call.own(call.ledger.incoming, call.argument("weight", 2), call.argument("bias", 3))
-    return call.elementwise()
+    """Channels normalised together cannot be cut or frozen apart: a group of them is one node.
+
+    The model's input in such a group takes up what the nodes beside it do, and so belongs to the node as well.
+    """
+    label, channels = call.label, call.value.shape[1] if call.value.ndim > 1 else 1
+    if isinstance(label, Label):
+        ids = call.along(label, 1, channels)
+        groups = ids.reshape(call.argument("num_groups", 1), -1)
+        tied = call.ledger.units.merge(groups, [1])
+        call.mark_stream(tied)
+        ids = tied.expand_as(groups).flatten()
+        label = call.labelled(ids.reshape(1, channels, *[1] * (call.value.ndim - 2)))
+    for tensor in (call.argument("weight", 2), call.argument("bias", 3)):
+        if tensor is not None and not call.in_head:
+            none = torch.full((channels,), NO_UNIT)
+            call.receive(tensor, call.along(label, 1, channels) if isinstance(label, Label) else none)
+    return label
 
 
 def layer_norm(call: Call) -> AnyLabel:
-    """All that is normalised together is one node.
+    """All that is normalised together is one node, the model's input among it included.
 
     Where nodes differ along other dimensions (the heads behind a norm of queries), the scale serves them all and
     belongs to none.
     """
     label, pair = call.units, [call.argument("weight", 2), call.argument("bias", 3)]
-    if not isinstance(label, Label):
-        call.own(call.ledger.incoming, *pair)
-        return label
-    ids = call.lifted(label, call.args[0])
-    line = ids
-    for dim in range(ids.ndim - len(call.argument("normalized_shape", 1)), ids.ndim):
-        line = line.narrow(dim, 0, 1)
-    call.ledger.units.unify(line.expand_as(ids), ids)
-    line = compress(call.ledger.units.roots(line))
-    if ids.shape != line.shape:
-        call.mark_stream(line)
-    for tensor in [tensor for tensor in pair if tensor is not None and not call.in_head]:
-        if line.numel() == 1:
-            call.ledger.enter(call.ledger.incoming, call.place(tensor, 0), line.flatten().expand(tensor.shape[0]))
-        else:
-            call.ledger.serve(call.place(tensor, 0)[0], tensor.shape, line)
-    return replace(call.labelled(line), scores=label.scores)
+    if isinstance(label, Label):
+        dims = range(label.ids.ndim - len(call.argument("normalized_shape", 1)), label.ids.ndim)
+        tied = call.ledger.units.merge(label.ids, dims)
+        if tied.shape != label.ids.shape:
+            call.mark_stream(tied)
+        label = replace(call.labelled(tied), scores=label.scores)
+    for tensor in [tensor for tensor in pair if isinstance(tensor, Tensor) and not call.in_head]:
+        ids = label.ids.flatten() if isinstance(label, Label) else torch.full((1,), NO_UNIT)
+        if len(ids) == 1:
+            call.receive(tensor, ids.expand(tensor.shape[0]))
+        elif not call.is_fixed(tensor):
+            call.ledger.serve(call.axis(tensor, 0)[0][0], tensor.shape, ids)
+    return label
 
 
 def prelu(call: Call) -> AnyLabel:
-    """A ReLU with learned slopes: one for each channel, or one for all."""
+    """A ReLU with learned slopes: one for each channel, or one for all, which belongs to nobody."""
     slopes = call.argument("weight", 1)
     if slopes.numel() > 1:
         call.own(call.ledger.incoming, slopes)
-    else:
-        call.ledger.shared.add(call.place(slopes, 0)[0])
+    elif not call.in_head and not call.is_fixed(slopes):
+        call.ledger.shared.add(call.axis(slopes, 0)[0][0])
     return call.elementwise()
 
 

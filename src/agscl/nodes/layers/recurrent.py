@@ -66,11 +66,11 @@ def _direction(call: Call, weights: list[Tensor]) -> Tensor:
     if call.in_head:
         return torch.empty(0, dtype=torch.int64)
     ledger = call.ledger
-    rows = ledger.produce(call.place(from_input, 0), len(from_input))
+    rows = ledger.produce(call.place(from_input, 0), len(from_input), use=call.node)
     units = rows[:size]
     ledger.units.unify(units.repeat(len(rows) // size), rows)
     for tensor in (from_hidden, *biases):
-        ledger.enter(ledger.incoming, call.place(tensor, 0), rows)
+        ledger.enter(ledger.incoming, call.place(tensor, 0), rows, use=call.node)
     call.read(call.place(from_hidden, 1), units)
     return units
 

@@ -56,7 +56,7 @@ def _weighed(call: Call, side: tuple[Tensor, AnyLabel, int]) -> AnyLabel:
     value, label, dim = side
     inner = replace(call, args=(value,), label_args=(label,), kwargs={}, label_kwargs={})
     units = inner.units
-    return inner.labelled(_leading(tied_along(inner, units, dim), call.value)) if isinstance(units, Label) else units
+    return inner.labelled(_leading(tied_along(inner, units, [dim]), call.value)) if isinstance(units, Label) else units
 
 
 def attention(call: Call) -> AnyLabel:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from agscl.nodes.tracing.call import Call, Rule
-from agscl.nodes.tracing.labels import HEAD, AnyLabel, HeadLabel, Label, ParameterLabel, compress, fill
+from agscl.nodes.tracing.labels import HEAD, AnyLabel, Label, ParameterLabel, compress, fill
 from agscl.nodes.tracing.ledger import NO_UNIT
 
 
@@ -31,57 +31,58 @@ def gated_linear_unit(call: Call) -> AnyLabel:
     label, dim = call.units, call.argument("dim", 1)
     if not isinstance(label, Label):
         return label
-    first, second = fill(label, call.args[0]).chunk(2, -1 if dim is None else dim)
-    call.ledger.units.unify(first, second)
-    return Label(compress(first), frozenset({call.node}))
+    halves = fill(label, call.args[0]).chunk(2, -1 if dim is None else dim)
+    return call.labelled(call.ledger.units.merge(torch.stack(halves), [0])[0])
 
 
 def combines(call: Call) -> AnyLabel:
-    """Sum, product or choice, element by element: what meets is one node.
+    """Sum or product, element by element: what meets is one node.
 
-    A factor that serves several nodes belongs to none of them, but all depend on it.
+    A position of a parameter that serves several nodes belongs to none of them, but all depend on it.
     """
     operands = [(value, label) for value, label in call.operands() if label is not None]
-    labels = [label for _, label in operands]
-    if any(isinstance(label, HeadLabel) for label in labels):
-        if any(isinstance(label, Label) for label in labels):
+    units = [(value, label) for value, label in operands if isinstance(label, Label)]
+    parameters = [(value, label) for value, label in operands if isinstance(label, ParameterLabel)]
+    if len(operands) > len(units) + len(parameters):
+        if units:
             raise call.refusal("it joins nodes with a head's output")
         return HEAD
-    if not labels:
-        return None
-    if len(labels) == 1 and isinstance(labels[0], ParameterLabel):
-        return replace(labels[0], view=labels[0].positions.expand(call.value.shape))
+    if not units and (not parameters or (len(parameters) == 1 and call.value.shape == parameters[0][0].shape)):
+        return parameters[0][1] if parameters else None
     result = torch.full((1,) * call.value.ndim, NO_UNIT)
-    for value, label in sorted(operands, key=lambda operand: isinstance(operand[1], ParameterLabel)):
-        if isinstance(label, ParameterLabel) and _serves_several(call, label, result):
+    for value, label in units if units and call.in_head else units + parameters:
+        if isinstance(label, ParameterLabel) and _serves_several(label, result):
             call.ledger.serve(label.name, label.shape, result)
             continue
-        ids = call.lifted(label, value)
-        first, met = torch.broadcast_tensors(call.ledger.units.roots(result), ids)
+        first, met = torch.broadcast_tensors(call.ledger.units.roots(result), call.lifted(label, value))
         call.ledger.units.unify(first, met)
         result = compress(torch.where(first == NO_UNIT, met, first))
-    scores = [label.scores for label in labels if isinstance(label, Label)]
-    return replace(call.labelled(result), scores=all(scores) if call.name in _FACTORS else any(scores))
+    scores = [label.scores for _, label in units if isinstance(label, Label)]
+    return replace(call.labelled(result), scores=bool(scores) and (all if call.name in _FACTORS else any)(scores))
 
 
-_FACTORS = ("mul", "multiply", "mul_", "imul", "div", "div_", "true_divide", "truediv", "pow")
+_FACTORS = ("mul", "multiply", "mul_", "imul")
 
 
-def _serves_several(call: Call, label: ParameterLabel, ids: Tensor) -> bool:
-    """Whether a position of a factor meets several nodes, so that it is shared."""
-    if call.name not in _FACTORS:
-        return False
+def _serves_several(label: ParameterLabel, ids: Tensor) -> bool:
+    """Whether a position of a parameter meets several nodes."""
     positions = label.positions.reshape((1,) * (ids.ndim - label.positions.ndim) + label.positions.shape)
-    return any(n == 1 < many for n, many in zip(positions.shape, compress(ids).shape, strict=True))
+    return any(n == 1 < many for n, many in zip(positions.shape, ids.shape, strict=True))
 
 
 def divides(call: Call) -> AnyLabel:
-    """Division: by numbers, parameters, or nodes that cannot be zero."""
+    """Division of nodes by something that holds no nodes; a parameter that divides must not shrink, so all share it."""
+    divisor = call.label_args[1] if len(call.label_args) > 1 else call.label_kwargs.get("other")
     by = call.node.args[1] if len(call.node.args) > 1 else None
-    divisor = call.label_args[1] if len(call.label_args) > 1 else None
     if isinstance(divisor, Label) and not (isinstance(by, fx.Node) and _away_from_zero(by)):
         raise call.refusal("it divides by nodes, which may be zero; add a small number first, or clamp")
-    return combines(call)
+    if not isinstance(divisor, ParameterLabel):
+        return combines(call)
+    label = call.units
+    if not isinstance(label, Label):
+        return label
+    call.ledger.serve(divisor.name, divisor.shape, torch.full((1,), NO_UNIT))
+    return call.labelled(call.lifted(label, call.args[0]).expand(call.value.shape))
 
 
 def _away_from_zero(node: fx.Node) -> bool:
@@ -100,7 +101,7 @@ def normalizes(call: Call) -> AnyLabel:
     if not isinstance(label, Label):
         return label
     dim = call.argument("dim", 2)
-    return call.labelled(tied_along(call, label, 1 if dim is None else dim))
+    return call.labelled(tied_along(call, label, [1 if dim is None else dim]))
 
 
 def softmax(call: Call) -> AnyLabel:
@@ -109,19 +110,16 @@ def softmax(call: Call) -> AnyLabel:
     if not isinstance(label, Label):
         return label
     dim = call.argument("dim", 1)
-    return replace(call.labelled(tied_along(call, label, -1 if dim is None else dim)), scores=True)
+    return replace(call.labelled(tied_along(call, label, [-1 if dim is None else dim])), scores=True)
 
 
-def tied_along(call: Call, label: Label, dim: int | Iterable[int]) -> Tensor:
-    """The ids of a label after all along some dimensions was tied."""
-    ids = before = call.lifted(label, call.args[0])
-    for one in [dim] if isinstance(dim, int) else dim:
-        first = ids.narrow(one, 0, 1)
-        call.ledger.units.unify(first.expand_as(ids), ids)
-        ids = first
+def tied_along(call: Call, label: Label, dims: Iterable[int]) -> Tensor:
+    """The ids of a label after all along some dimensions was made one unit."""
+    before = compress(call.ledger.units.roots(label.ids))
+    ids = call.ledger.units.merge(before, dims)
     if ids.shape != before.shape:
-        call.mark_stream(call.ledger.units.roots(ids))
-    return call.ledger.units.roots(ids)
+        call.mark_stream(ids)
+    return ids
 
 
 MODULES: dict[type[nn.Module], Rule] = {
@@ -140,16 +138,15 @@ MODULES: dict[type[nn.Module], Rule] = {
 }  # fmt: skip
 
 NAMES: dict[Rule, str] = {
-    softmax: "softmax _softmax",
-    normalizes: "normalize",
     activation: "celu elu gelu hardshrink hardsigmoid hardswish hardtanh leaky_relu logsigmoid mish relu relu6 rrelu"
     " selu sigmoid silu softplus softshrink softsign tanh tanhshrink threshold clamp clamp_min clamp_max clip abs neg"
-    " square sqrt rsqrt exp expm1 log log1p erf sin cos tan atan sinh cosh sign reciprocal floor ceil round trunc"
+    " square exp sqrt rsqrt expm1 log log1p erf sin cos tan atan sinh cosh sign reciprocal floor ceil round trunc"
     " nan_to_num positive log_sigmoid",
+    softmax: "softmax _softmax",
+    normalizes: "normalize",
     gated_linear_unit: "glu",
     passes: "dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout contiguous clone detach to"
-    " float half bfloat16 double type_as feature_dropout alias"
-    " native_dropout lift_fresh_copy lift_fresh _to_copy",
+    " float half bfloat16 double type_as feature_dropout native_dropout lift_fresh_copy lift_fresh _to_copy",
     combines: "add sub rsub mul multiply pow where masked_fill maximum minimum addcmul lerp eq ne lt le gt ge"
     " logical_and logical_or bitwise_and __and__",
     divides: "div true_divide",

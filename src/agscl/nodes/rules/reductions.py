@@ -19,11 +19,11 @@ def reduces(call: Call) -> AnyLabel:
     if not isinstance(label, Label):
         return label
     dim, keepdim = call.argument("dim", 1), call.argument("keepdim", 2) or False
-    dims = tuple(range(label.ids.ndim)) if dim is None or dim == [] else (dim,) if isinstance(dim, int) else tuple(dim)
-    before = call.lifted(label, call.args[0])
+    dims = tuple(range(label.ids.ndim)) if dim in (None, []) else (dim,) if isinstance(dim, int) else tuple(dim)
     ids = tied_along(call, label, dims)
     made = call.labelled(ids.amax(dims, keepdim=keepdim))
-    return replace(made, sources=made.sources if ids.shape != before.shape else label.sources or made.sources)
+    mixed = ids.shape != label.ids.shape or call.label is not label
+    return made if mixed else replace(made, sources=label.sources or made.sources)
 
 
 def extremes(call: Call) -> Any:
@@ -37,7 +37,8 @@ def local_response_norm(call: Call) -> AnyLabel:
     """Neighbouring channels are normalised together, and so all of them hang together."""
     label = call.units
     if isinstance(label, Label):
-        call.ledger.units.tie(call.along(label, 1, call.value.shape[1]))
+        call.along(label, 1, call.value.shape[1])
+        return call.labelled(call.ledger.units.merge(label.ids, range(1, label.ids.ndim)))
     return call.elementwise()
 
 

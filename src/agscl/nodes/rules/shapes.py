@@ -31,16 +31,16 @@ def moves(call: Call) -> Any:
             raise call.refusal("it joins nodes with a head's output")
         return HEAD
     parameter = labels[0]
-    if isinstance(parameter, ParameterLabel) and _num_tensors((call.args, call.kwargs)) == 1:
+    if isinstance(parameter, ParameterLabel) and len(call.operands()) == 1:
         return _each(_moved(call, lambda label, value: parameter.positions), lambda part: replace(parameter, view=part))
     moved = _moved(call, lambda label, value: call.lifted(label, value).expand(value.shape))
     sources = frozenset(source for label in labels if isinstance(label, Label) for source in label.sources)
-
+    mixed = any(isinstance(label, ParameterLabel) for label in labels)
     scores = any(isinstance(label, Label) and label.scores for label in labels)
 
     def labelled(part: Tensor) -> Label:
         made = call.labelled(part)
-        return replace(made, sources=sources or made.sources, scores=scores)
+        return replace(made, sources=made.sources if mixed or not sources else sources, scores=scores)
 
     return _each(moved, labelled)
 
@@ -61,27 +61,28 @@ def item(call: Call) -> Any:
 
 
 def indexes(call: Call) -> Any:
-    """Elements chosen by tensors of positions.
+    """Elements chosen by numbers, or by tensors of positions.
 
     Where the positions come from the model's input any of them may be chosen, and all along that dimension is one node.
     """
-    label, value = call.label, call.args[0]
+    label = call.label
     if not isinstance(label, Label | ParameterLabel):
         return label
     if any(other is not None for other in labels_in(call.label_args[1:]) + labels_in(call.label_kwargs)):
         raise call.refusal("it chooses by what nodes say")
-    for dim in _chosen_by_input(call):
-        ids = call.lifted(label, value)
-        call.ledger.units.unify(ids.narrow(dim, 0, 1).expand_as(ids), ids)
-        label = call.labelled(ids)
-    if isinstance(label, ParameterLabel):
+    value: Tensor = call.args[0] if call.args else next(iter(call.kwargs.values()))
+    chosen = _chosen_by_input(call, value)
+    if isinstance(label, ParameterLabel) and not chosen:
         return _each(_indexed(call, label.positions), lambda part: replace(label, view=part))
-    made = call.labelled(_indexed(call, call.lifted(label, value).expand(value.shape).contiguous()))
+    ids = call.ledger.units.merge(call.lifted(label, value), chosen)
+    made = call.labelled(_indexed(call, ids.expand(value.shape).contiguous()))
+    if isinstance(label, ParameterLabel):
+        return made
     return replace(made, sources=label.sources or made.sources, scores=label.scores)
 
 
 def resizes(call: Call) -> AnyLabel:
-    """Pooling, interpolation, padding: positions change, channels do not."""
+    """Pooling and interpolation: positions change, channels do not."""
     label = call.units
     if not isinstance(label, Label):
         return label
@@ -92,18 +93,28 @@ def resizes(call: Call) -> AnyLabel:
 
 
 def pads(call: Call) -> AnyLabel:
-    """Zeros around positions; where nodes differ along a padded dimension, the new ones hold none."""
+    """Positions around others; where nodes differ along a padded dimension, new positions of zeros hold none.
+
+    A constant that is not zero stands beside nodes that are, and so their activation is read behind it.
+    """
     label = call.units
     if not isinstance(label, Label):
         return label
-    sizes, mode = call.argument("pad", 1), call.argument("mode", 2) or "constant"
+    if isinstance(call.operation, nn.Module):
+        mode = next(mode for kind, mode in _PADDINGS.items() if isinstance(call.operation, kind))
+        sizes = tuple(call.argument("padding", 1))
+    else:
+        mode, sizes = call.argument("mode", 2) or "constant", tuple(call.argument("pad", 1))
+    constant = call.argument("value", 3) or 0
     ids = call.lifted(label, call.args[0])
-    dims = [ids.ndim - 1 - i // 2 for i, size in enumerate(sizes) if size]
-    if any(ids.shape[dim] > 1 for dim in dims):
-        if mode != "constant" or call.argument("value", 3):
-            raise call.refusal("it pads a dimension of nodes with something else than zeros")
-        ids = F.pad(ids.expand(call.args[0].shape), sizes, value=NO_UNIT)
-    return replace(call.labelled(ids), sources=label.sources, scores=label.scores)
+    if any(ids.shape[ids.ndim - 1 - i // 2] > 1 for i, size in enumerate(sizes) if size):
+        whole = ids.expand(call.args[0].shape)
+        constant_id = F.pad(whole, sizes, value=NO_UNIT) if mode == "constant" else None
+        ids = F.pad(whole.double(), sizes, mode).long() if constant_id is None else constant_id  # torch mirrors floats
+    constant_border = mode == "constant" and constant != 0
+    made = call.labelled(ids)
+    sources = made.sources if constant_border else label.sources or made.sources
+    return replace(made, sources=sources, scores=label.scores)
 
 
 def _moved(call: Call, ids_of: Callable[[AnyLabel, Tensor], Tensor]) -> Any:
@@ -130,9 +141,8 @@ def _indexed(call: Call, ids: Tensor) -> Tensor:
     return call.operation(ids, *call.args[1:], **call.kwargs)  # type: ignore[no-any-return]
 
 
-def _chosen_by_input(call: Call) -> list[int]:
+def _chosen_by_input(call: Call, value: Tensor) -> list[int]:
     """Dimensions along which the operation chooses by positions that come from the model's input."""
-    value = call.args[0]
     if all(node in call.fixed for node in call.node.all_input_nodes[1:]):
         return []
     if call.name in ("gather", "index_select"):
@@ -161,34 +171,33 @@ def _each(moved: Any, label: Callable[[Tensor], AnyLabel]) -> Any:
     return label(moved) if isinstance(moved, Tensor) else tuple(map(label, moved))
 
 
-def _num_tensors(values: Any) -> int:
-    if isinstance(values, Mapping):
-        values = list(values.values())
-    if isinstance(values, list | tuple):
-        return sum(map(_num_tensors, values))
-    return int(isinstance(values, Tensor))
-
+_PADDINGS: dict[type[nn.Module], str] = {
+    padding._ConstantPadNd: "constant",
+    padding._ReflectionPadNd: "reflect",
+    padding._ReplicationPadNd: "replicate",
+    padding._CircularPadNd: "circular",
+}
 
 MODULES: dict[type[nn.Module], Rule] = {
-    **dict.fromkeys([nn.Flatten, nn.Unflatten, nn.ChannelShuffle], moves),
+    **dict.fromkeys([nn.Flatten, nn.Unflatten, nn.ChannelShuffle, nn.PixelShuffle, nn.PixelUnshuffle], moves),
     **dict.fromkeys(
         [
             nn.Upsample, pooling._MaxPoolNd, pooling._AvgPoolNd, pooling._LPPoolNd, pooling._AdaptiveMaxPoolNd,
-            pooling._AdaptiveAvgPoolNd, padding._ConstantPadNd, padding._ReflectionPadNd, padding._ReplicationPadNd,
-            padding._CircularPadNd,
+            pooling._AdaptiveAvgPoolNd,
         ],
         resizes,
     ),
+    **dict.fromkeys(_PADDINGS, pads),
 }  # fmt: skip
 
 NAMES: dict[Rule, str] = {
-    moves: "flatten unflatten view reshape permute transpose swapaxes movedim squeeze unsqueeze cat concat stack"
-    " chunk split tensor_split unbind expand narrow select roll flip channel_shuffle repeat tile repeat_interleave t"
-    " ravel squeeze_ unsqueeze_ rot90 fliplr flipud diagonal unfold pixel_shuffle pixel_unshuffle"
-    " expand_as view_as reshape_as slice alias split_with_sizes unsafe_split unsafe_chunk _unsafe_view as_strided"
-    " numpy_T matrix_H mT adjoint slice_scatter select_scatter transpose_",
-    no_nodes: "zero zero_ zeros_like ones_like full_like empty_like rand_like randn_like new_zeros new_ones new_full"
-    " new_empty size dim numel",
+    moves: "flatten unflatten view reshape permute transpose swapaxes swapdims movedim moveaxis squeeze unsqueeze cat"
+    " concat stack chunk split tensor_split unbind expand narrow select roll flip channel_shuffle repeat tile"
+    " repeat_interleave t ravel rot90 fliplr flipud expand_as view_as reshape_as pixel_shuffle pixel_unshuffle"
+    " diagonal slice alias split_with_sizes unsafe_split unsafe_chunk _unsafe_view numpy_T matrix_H mT adjoint"
+    " slice_scatter select_scatter",
+    no_nodes: "zero zeros_like ones_like full_like empty_like rand_like randn_like new_zeros new_ones new_full"
+    " new_empty",
     indexes: "index index_select gather",
     pads: "pad constant_pad_nd",
     resizes: "max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d lp_pool1d lp_pool2d"

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from agscl.nodes.graph import NodeGraph, NodeLayer
-from agscl.nodes.layers import WIDENED, kind_of
-from agscl.nodes.layers.widened import widen
+from agscl.nodes.layers import GROWING, WIDENED, kind_of
+from agscl.nodes.layers.widened import laid_out_like, widen
 from agscl.nodes.slices import fill, mark
+from agscl.nodes.tracing.trace import arguments, eval_mode
 
-from .copies import plain_copy, replace_tensors
+from .copies import plain_copy, random_inputs, replace_tensors
 
 Retrace = Callable[[nn.Module], NodeGraph]
 """Finds the nodes of the model in its new shape."""
@@ -51,11 +54,13 @@ class Expansion:
 
 
 @torch.no_grad()
-def expand(model: nn.Module, graph: NodeGraph, layer: str, nodes: int, retrace: Retrace) -> Expansion:
+def expand(
+    model: nn.Module, graph: NodeGraph, layer: str, nodes: int, retrace: Retrace, example_inputs: Any = None
+) -> Expansion:
     """Add nodes to a layer of a model.
 
     What comes into a new node is drawn from its modules' own initialisers, what goes out of it is zero. The old part of
-    every layer is computed as before, in calls of the same shapes, so that outputs keep their bits.
+    every layer is computed as before, in calls of the same shapes and layouts, so that outputs keep their bits.
 
     >>> from agscl import trace
     >>> model, x = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), torch.ones(2, 3)
@@ -70,10 +75,27 @@ def expand(model: nn.Module, graph: NodeGraph, layer: str, nodes: int, retrace: 
         layer: Name of the layer, see ``print(graph)``.
         nodes: How many nodes to add.
         retrace: Traces the model in its new shape.
+        example_inputs: If given, it is tried on a copy first whether outputs for inputs like these keep their bits.
 
     Raises:
-        ValueError: If there is no such layer, or it cannot grow; the model is unchanged then.
+        ValueError: If there is no such layer, it cannot grow, or outputs would change; the model is unchanged then.
     """
+    if example_inputs is not None:
+        given = arguments(example_inputs)
+        inputs = random_inputs(given, torch.Generator().manual_seed(0))
+        inputs = tuple(
+            laid_out_like(x, new) if isinstance(x, Tensor) else new for x, new in zip(given, inputs, strict=True)
+        )
+        trial = copy.deepcopy(model)
+        with torch.random.fork_rng(), eval_mode(trial):
+            before = tree_leaves(trial(*inputs))
+            expand(trial, graph, layer, nodes, retrace)
+            after = tree_leaves(trial(*inputs))
+        if not all(torch.equal(*pair) for pair in zip(before, after, strict=True) if isinstance(pair[0], Tensor)):
+            raise ValueError(
+                f"cannot add nodes to {layer!r}: the outputs would change, since the forward relies on the number of "
+                "nodes or sums over them in an order that depends on it"
+            )
     chosen = _layer(graph, layer)
     if chosen.kind == "stream":
         raise ValueError(f"cannot add nodes to {layer!r}: it is a residual stream, which is one node")
@@ -85,7 +107,7 @@ def expand(model: nn.Module, graph: NodeGraph, layer: str, nodes: int, retrace: 
         if not kind.grows(module) or (kind.product is not None and type(module) not in WIDENED):
             raise ValueError(
                 f"cannot add nodes to {layer!r}: {path!r} ({type(module).__name__}) is none of the modules that "
-                "grow: Linear, Conv1d, Conv2d without groups or depthwise, batch and instance norm"
+                f"grow: {GROWING}"
             )
     grown, new = _grown(model, graph, chosen, nodes, retrace)
     state, old = dict(grown.state_dict()), model.state_dict()
@@ -94,7 +116,7 @@ def expand(model: nn.Module, graph: NodeGraph, layer: str, nodes: int, retrace: 
     for name in places:
         expansion.grown(name, old[name], state[name])
     fill(_layer(new, layer).outgoing, state, torch.arange(nodes) + chosen.num_nodes, 0.0)
-    replace_tensors(model, {name: state[name].detach() for name in places})
+    replace_tensors(model, {name: laid_out_like(old[name], state[name].detach()) for name in places})
     _widen(model, places)
     return expansion
 
@@ -158,10 +180,13 @@ def _widen(model: nn.Module, places: Mapping[str, Mapping[int, Tensor]]) -> None
     for path in _modules(places):
         module: Any = model.get_submodule(path)
         if type(module) in WIDENED:
-            grown, weight = places[f"{path}.weight"], module.weight
-            rows, columns = (
+            wide, grown, weight = WIDENED[type(module)], places[f"{path}.weight"], module.weight
+            old = [
                 grown.get(dim, torch.arange(size, device=weight.device)) for dim, size in enumerate(weight.shape[:2])
-            )
+            ]
+            rows, columns = old[wide.product.row_dim], old[1 - wide.product.row_dim]
             if getattr(module, "groups", 1) > 1:  # depthwise: the old channels are those with old filters
-                columns = (rows // (module.out_channels // module.groups)).unique()
-            widen(module, WIDENED[type(module)], rows, columns)
+                filters = module.out_channels // module.groups
+                columns = old[0] if wide.product.row_dim else (old[0] // filters).unique()
+                rows = (filters * columns[:, None] + torch.arange(filters, device=weight.device)).flatten()
+            widen(module, wide, rows, columns)

@@ -121,7 +121,8 @@ def sealed_nodes(graph: NodeGraph, state: Mapping[str, Tensor], frozen: Mapping[
     Frozen are, by layer, nodes that nothing moves: bool, shape ``(num_nodes,)``. There are none of them if parts of the
     model learn that no node owns and no head is.
     """
-    pieces = [piece for layer in graph.layers for piece in layer.incoming if piece.parameter in state]
+    pieces = [piece for layer in graph.layers for piece in layer.incoming]
+    pieces = [piece for piece in (*pieces, *graph.rest) if piece.parameter in state]
     made = mark(((piece, torch.ones_like(piece.index[:, 0], dtype=torch.bool)) for piece in pieces), state)
     owned = {name for (name, _), mask in made.items() if mask.all()} | graph.head_parameters | set(graph.shared)
     if any(tensor.requires_grad and name not in owned for name, tensor in state.items()):

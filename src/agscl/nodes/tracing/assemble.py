@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from agscl.nodes.graph import Head, NodeGraph, NodeLayer, Reading, Slice
+from agscl.nodes.slices import mark
 
 from .call import TraceError
 from .ledger import Ledger
@@ -21,19 +22,23 @@ _Unit = dict[tuple[str, Any, int], list[int]]
 """Where one unit occurs: positions by role, tensor (for readings: operation) and dimension."""
 
 
-def assemble(model: nn.Module, graph: fx.Graph, ledger: Ledger, head_names: tuple[str, ...] | None) -> NodeGraph:
+def assemble(
+    model: nn.Module, graph: fx.Graph, ledger: Ledger, head_names: tuple[str, ...] | None, ignore: tuple[str, ...]
+) -> NodeGraph:
     """The node graph of a labelled trace; heads are inferred where none are named."""
     try:
         ledger.settle()
     except ValueError as error:
         raise TraceError(f"cannot trace the model: {error}") from error
-    units, bare = _collect(ledger), ledger.elements.keys()
+    units = _collect(ledger)
     exposed = {unit for ids in ledger.exposed for unit in ledger.units.roots(ids).tolist()}
     makers = {unit for unit, entries in units.items() if {"incoming", "outgoing"} <= {role for role, _, _ in entries}}
     _require_read_by_heads(ledger, units, makers)
     if head_names is None:
         made = [entries for unit, entries in units.items() if unit not in makers]
-        head_names = _head_modules(model, [entries for entries in made if not _names_in(entries) <= bare])
+        head_names = _head_modules(
+            model, [entries for entries in made if not _incoming(entries) <= ledger.elements.keys()]
+        )
     heads = []
     for name in head_names:
         module = model.get_submodule(name)
@@ -41,34 +46,26 @@ def assemble(model: nn.Module, graph: fx.Graph, ledger: Ledger, head_names: tupl
         tasks = [[f"{name}.{child}.{local}" for local, _ in member.named_parameters()] for child, member in members]
         whole = tuple(f"{name}.{local}" for local, _ in module.named_parameters())
         heads.append(Head(name, tuple(map(tuple, tasks)), whole))
+    _require_own_weights(model, heads)
     called = {name for name, _ in ledger.outgoing}
     nodes, device = {unit: units[unit] for unit in sorted(makers - exposed)}, next(model.parameters()).device
     layers = [
         replace(layer, outgoing=_outgoing(model, layer, heads, called)) for layer in _layers(nodes, ledger, device)
     ]
-    _require_untied(layers, {name for head in heads for name in head.parameters})
-    reached = {piece.parameter for layer in layers for piece in layer.incoming + layer.outgoing} | ledger.shared
-    reached |= {name for head in heads for name in head.parameters} | {name for name, _ in ledger.incoming}
-    unreached = {name for name, _ in model.named_parameters()} - reached
-    return NodeGraph(
-        layers=tuple(layers),
-        heads=tuple(heads),
-        shared=tuple(sorted(ledger.shared)),
-        unreached=tuple(sorted(unreached)),
-        probe=_probe(graph, list(ledger.readings)),
-        plastic=_plastic(model, layers, {name for head in heads for name in head.parameters} | unreached),
-        users={name: _outermost(paths) for name, paths in sorted(ledger.users.items())},
+    found = _with_rest(
+        model,
+        NodeGraph(
+            layers=tuple(layers),
+            heads=tuple(heads),
+            shared=(),
+            unreached=(),
+            probe=_probe(graph, list(ledger.readings)),
+            users={name: _outermost(paths) for name, paths in sorted(ledger.users.items())},
+        ),
+        ledger,
+        ignore,
     )
-
-
-def _names_in(entries: _Unit) -> set[str]:
-    return {name for role, name, _ in entries if role == "incoming"}
-
-
-def _require_untied(layers: list[NodeLayer], head_parameters: set[str]) -> None:
-    """Refuse a parameter that makes nodes and is part of a head: it cannot be frozen and go on learning."""
-    for name in sorted({piece.parameter for layer in layers for piece in layer.incoming} & head_parameters):
-        raise TraceError(f"{name!r} makes nodes and is part of a head: give each its own")
+    return replace(found, plastic=_plastic(model, layers, {*found.head_parameters, *found.unreached, *found.ignored}))
 
 
 def _plastic(model: nn.Module, layers: list[NodeLayer], apart: set[str]) -> float:
@@ -91,11 +88,6 @@ def _plastic(model: nn.Module, layers: list[NodeLayer], apart: set[str]) -> floa
     return learns / max(1, sum(p.numel() for p in parameters.values()))
 
 
-def _outermost(paths: set[str]) -> tuple[str, ...]:
-    """Those of the modules that are not inside another of them."""
-    return tuple(sorted(p for p in paths if not any(p != q and (not q or p.startswith(f"{q}.")) for q in paths)))
-
-
 def _require_read_by_heads(ledger: Ledger, units: dict[int, _Unit], makers: set[int]) -> None:
     """Refuse nodes that are an output of the model: what leaves them for it cannot be cut."""
     for unit in {unit for ids in ledger.outputs for unit in ledger.units.roots(ids).flatten().tolist()} & makers:
@@ -106,6 +98,61 @@ def _require_read_by_heads(ledger: Ledger, units: dict[int, _Unit], makers: set[
             f"nodes made by {incoming[0]!r} are an output of the model and {outgoing[0]!r} reads them as well: let the "
             "forward return what heads make alone (no features, hidden states or cache: use_cache=False)"
         )
+
+
+def _outermost(paths: set[str]) -> tuple[str, ...]:
+    """Those of the modules that are not inside another of them."""
+    return tuple(sorted(p for p in paths if not any(p != q and (not q or p.startswith(f"{q}.")) for q in paths)))
+
+
+def _require_own_weights(model: nn.Module, heads: list[Head]) -> None:
+    """Refuse a head that shares a weight with the trunk, or with another head list."""
+    names: dict[int, list[str]] = defaultdict(list)
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        names[id(parameter)].append(name)
+    for head in heads:
+        for same in names.values():
+            inside = [name for name in same if name.startswith(f"{head.name}.")]
+            if 0 < len(inside) < len(same):
+                outside = next(name for name in same if name not in inside)
+                raise TraceError(
+                    f"cannot trace the model: {inside[0]!r}, of a head, is {outside!r} as well (tied weights); give "
+                    "the head a weight of its own"
+                )
+
+
+def _with_rest(model: nn.Module, graph: NodeGraph, ledger: Ledger, ignore: tuple[str, ...]) -> NodeGraph:
+    """The graph with all that no node owns: shared by all, in an ignored module, or never used.
+
+    Every position of every parameter and of every running statistic is in a node, in a head, or in one of these.
+    """
+    state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    statistics = {name for name, _ in ledger.statistics}
+    inside = {name for name in state for module in ignore if name.startswith(f"{module}.")}
+    wanted = {name for name, tensor in state.items() if isinstance(tensor, nn.Parameter) or name in statistics}
+    wanted -= graph.head_parameters | inside
+    owned = mark(
+        (
+            (piece, torch.ones(layer.num_nodes, dtype=torch.bool, device=piece.index.device))
+            for layer in graph.layers
+            for piece in layer.incoming + layer.statistics
+        ),
+        state,
+    )
+    dims = dict(owned.keys())
+    rest = [(name, dims[name], (~owned[name, dims[name]]).nonzero().flatten()) for name in sorted(wanted & dims.keys())]
+    used = ledger.used | ledger.shared | statistics
+    return replace(
+        graph,
+        shared=tuple(sorted((wanted & used) - dims.keys())),
+        rest=tuple(Slice(name, dim, index[None]) for name, dim, index in rest if len(index)),
+        unreached=tuple(sorted(wanted - used - dims.keys())),
+        ignored=tuple(sorted(inside)),
+    )
+
+
+def _incoming(entries: _Unit) -> set[str]:
+    return {name for role, name, _ in entries if role == "incoming"}
 
 
 def _collect(ledger: Ledger) -> dict[int, _Unit]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from .labels import HEAD, AnyLabel, HeadLabel, Label, ParameterLabel, compress, labels_in
-from .ledger import NO_UNIT, TIED, Ledger, Part, Place
+from .ledger import NO_UNIT, Ledger, Part, Place
 
 
 class TraceError(ValueError):
@@ -140,8 +140,8 @@ class Call:
         """
         label = self.label_of(tensor)
         axes = label.axes() if isinstance(label, ParameterLabel) else None
-        if isinstance(label, ParameterLabel) and axes is not None:
-            own, index = axes[dim]
+        if isinstance(label, ParameterLabel) and axes is not None and (axis := axes[dim]) is not None:
+            own, index = axis
             return (label.name, own), (label.shape[own], index)
         return self.place(tensor, dim), (tensor.shape[dim], torch.arange(tensor.shape[dim]))
 
@@ -163,15 +163,15 @@ class Call:
             TraceError: If nodes meet something that is none.
         """
         ids = compress(self.ledger.units.roots(label.ids))
-        line = ids
-        for other in [other for other in range(ids.ndim) if other != dim % ids.ndim]:
-            line = line.narrow(other, 0, 1)
+        others = [other for other in range(ids.ndim) if other != dim % ids.ndim]
+        exported = isinstance(self.operation, torch._ops.OpOverload)  # there no weight can mix samples
+        if ids.shape[0] > 1 and 0 in others and not exported:
+            raise self.refusal("the first dimension must be that of the samples")
+        line = self.ledger.units.merge(ids, others)
         if ids.shape != line.shape:
-            if ((ids < 0) != (line < 0)).any():
-                raise self.refusal("it mixes nodes and the model's input")
-            self.ledger.units.unify(line.expand_as(ids), ids)
-            line = compress(self.ledger.units.roots(line))
             self.mark_stream(line)
+        if ((ids == NO_UNIT) != (line == NO_UNIT)).any():
+            raise self.refusal("one weight reads nodes and the model's input together")
         return line.flatten().expand(size)
 
     def mark_stream(self, ids: Tensor) -> None:
@@ -190,7 +190,8 @@ class Call:
         It can where the first dimension is that of the samples. In attention, heads may be folded into it.
         """
         ids = compress(self.ledger.units.roots(ids))
-        readable = ids.ndim and ids.shape[0] == 1 and _is_floating(self.value)
+        floating = isinstance(self.value, Tensor | tuple | list) and getattr(self.value, "dtype", torch.float32)
+        readable = ids.ndim and ids.shape[0] == 1 and floating and floating.is_floating_point
         return Label(ids, frozenset({self.node} if readable else ()))
 
     def made(self, ids: Tensor, dim: int) -> AnyLabel:
@@ -198,6 +199,29 @@ class Call:
         shape = [1] * self.value.ndim
         shape[dim] = -1
         return HEAD if self.in_head else Label(ids.reshape(shape), frozenset({self.node}))
+
+    def is_fixed(self, weight: Tensor) -> bool:
+        """Whether nothing in a weight is learned: it is a buffer, or made of buffers, inputs and constants.
+
+        Raises:
+            TraceError: If it is computed from what is learned.
+        """
+        label = self.label_of(weight)
+        if isinstance(label, Label | HeadLabel):
+            raise self.refusal("its weight is computed and not a parameter of the model")
+        if label is None and isinstance(self.operation, nn.Module):
+            self.place(weight, 0)
+        return label is None
+
+    def fixed_product(self) -> AnyLabel:
+        """The label of a product with a weight that is fixed: nothing can be cut there.
+
+        Raises:
+            TraceError: If it mixes nodes.
+        """
+        if isinstance(self.units, Label):
+            raise self.refusal("it mixes nodes with a weight that is fixed (a buffer), where none can be cut off")
+        return self.label
 
     def consume(self, weight: Tensor, column_dim: int, input_dim: int) -> None:
         """Enter that a weight's positions along `column_dim` read the units along `input_dim` of the first input."""
@@ -209,62 +233,57 @@ class Call:
         if isinstance(label, Label) and label.scores:
             raise self.refusal("a weight reads what a softmax of nodes gives, which is not zero where they are")
         place, part = self.axis(weight, column_dim)
-        if place in self.ledger.incoming:
-            raise self.refusal(TIED.format(place[0]))
-        self.ledger.consumed.add(place)
         if isinstance(label, Label):
             ids = self.along(label, input_dim, weight.shape[column_dim])
-            self.ledger.enter(self.ledger.outgoing, place, ids, part)
             self.watch(label)
         else:
-            self.ledger.enter(self.ledger.outgoing, place, torch.full((weight.shape[column_dim],), NO_UNIT), part)
+            ids = torch.full((weight.shape[column_dim],), NO_UNIT)
+        self.ledger.enter(self.ledger.outgoing, place, ids, part, use=self.node)
 
     def produce(self, weight: Tensor, row_dim: int, output_dim: int) -> AnyLabel:
         """New units along `output_dim` of the result, made by a weight's positions along `row_dim` and by the bias."""
         if self.in_head:
             return HEAD
         place, (size, index) = self.axis(weight, row_dim)
-        ids = self.ledger.produce(place, size, index)
+        ids = self.ledger.produce(place, size, index, use=self.node)
         if (bias := self.argument("bias", 2)) is not None:
             self.receive(bias, ids)
         return self.made(ids, output_dim)
 
     def receive(self, vector: Tensor, ids: Tensor) -> None:
-        """Enter a vector, one entry a unit, as coming into these units."""
+        """Enter a vector, one entry a unit, as coming into these units; one that is fixed belongs to nobody.
+
+        One that is put together (of two learned thirds and zeros between, say) is entered position by position.
+        """
         label = self.label_of(vector)
-        if isinstance(label, ParameterLabel) and (axes := label.axes()) and len(axes) == 1:
-            own, index = axes[0]
-            self.ledger.enter(self.ledger.incoming, (label.name, own), ids, (label.shape[own], index))
-        elif isinstance(label, Label | ParameterLabel):
+        if isinstance(label, Label) or (isinstance(label, ParameterLabel) and label.axes() is None):
             self.ledger.units.unify(self.lifted(label, vector).expand_as(ids), ids)
-        elif label is None and self.name_of(vector) is None and isinstance(self.operation, nn.Module):
-            raise self.refusal("its weight is computed and not a parameter of the model")
+        elif not self.is_fixed(vector):
+            place, part = self.axis(vector, 0)
+            self.ledger.enter(self.ledger.incoming, place, ids, part, use=self.node)
 
     def own(self, entries: dict[Place, Tensor], *tensors: Tensor | None) -> None:
-        """Enter per-channel tensors as belonging to the units of dimension 1; on the model's input nobody owns them."""
+        """Enter per-channel tensors as belonging to the units of dimension 1; the model's input owns nothing."""
         for tensor in [tensor for tensor in tensors if tensor is not None and not self.in_head]:
-            place, part = self.axis(tensor, 0)
+            ids = torch.full((tensor.shape[0],), NO_UNIT)
             if isinstance(self.label, Label):
-                self.ledger.enter(entries, place, self.along(self.label, 1, tensor.shape[0]), part)
+                ids = self.along(self.label, 1, tensor.shape[0])
+            if entries is self.ledger.incoming:
+                self.receive(tensor, ids)
             else:
-                self.ledger.shared.add(place[0])
+                self.ledger.enter(entries, self.place(tensor, 0), ids, use=self.node)
 
-    def read(self, place: tuple[str, int], ids: Tensor) -> None:
+    def read(self, place: Place, ids: Tensor) -> None:
         """Enter the units that a weight's positions read."""
-        self.ledger.enter(self.ledger.outgoing, place, ids)
+        self.ledger.enter(self.ledger.outgoing, place, ids, use=self.node)
 
     def watch(self, label: Label) -> None:
         """Note where the activation of the units that this operation reads can be measured."""
-        ids = compress(self.ledger.units.roots(label.ids))
-        if ids.shape[0] != 1:
+        if compress(self.ledger.units.roots(label.ids)).shape[0] != 1:
             raise self.refusal("the first dimension must be that of the samples")
         for source in sorted(label.sources):  # in the graph's order, so that means over them keep their bits
             before = self.ledger.readings.get(source, label.ids.flatten()[:0])
             self.ledger.readings[source] = torch.cat([before, label.ids.flatten()]).unique()
-
-
-def _is_floating(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.is_floating_point()
 
 
 def _paired(values: Any, labels: Any) -> Iterator[tuple[Any, AnyLabel]]:

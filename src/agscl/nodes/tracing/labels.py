@@ -50,10 +50,11 @@ class ParameterLabel:
         """Which position of the flattened parameter stands where, shaped as the value."""
         return torch.arange(self.shape.numel()).reshape(self.shape) if self.view is None else self.view
 
-    def axes(self) -> list[tuple[int, Tensor]] | None:
+    def axes(self) -> list[tuple[int, Tensor] | None] | None:
         """For every dimension of the value, the parameter's dimension that it runs along, and its positions there.
 
-        `None` if the value is no such block of the parameter, as behind a reshape that joins dimensions.
+        A new dimension of size one has none. There are none at all if the value is no block of the parameter, as
+        behind a reshape that joins dimensions.
 
         >>> weight = torch.arange(6).reshape(2, 3)
         >>> ParameterLabel("weight", weight.shape, weight.T[1:]).axes()
@@ -62,27 +63,27 @@ class ParameterLabel:
         if self.view is None:
             return [(dim, torch.arange(size)) for dim, size in enumerate(self.shape)]
         positions = self.view
-        if positions.ndim != len(self.shape) or not positions.numel():
+        if not positions.numel() or not positions.ndim:
             return None
-        left, axes = list(range(len(self.shape))), []
-        corner = positions[(0,) * positions.ndim]
+        left, corner = list(range(len(self.shape))), positions[(0,) * positions.ndim]
         start = torch.stack(torch.unravel_index(corner, self.shape))
         block = torch.zeros((), dtype=torch.int64)
+        axes: list[tuple[int, Tensor] | None] = [None] * positions.ndim
         for dim in sorted(range(positions.ndim), key=lambda d: -positions.shape[d]):
             line = positions[tuple(slice(None) if d == dim else 0 for d in range(positions.ndim))]
             coordinates = torch.stack(torch.unravel_index(line, self.shape))
             moving = (coordinates != start[:, None]).any(1).nonzero().flatten().tolist()
-            own = moving[0] if moving else left[0]
-            if len(moving) > 1 or own not in left:
+            if len(moving) > 1 or not set(moving) <= set(left):
                 return None
+            if not moving and (positions.shape[dim] > 1 or not left):
+                continue
+            own = moving[0] if moving else left[0]
             left.remove(own)
-            axes.append((dim, own, coordinates[own]))
+            axes[dim] = own, coordinates[own]
             stride = math.prod(self.shape[own + 1 :])
             shape = [-1 if d == dim else 1 for d in range(positions.ndim)]
             block = block + ((coordinates[own] - start[own]) * stride).reshape(shape)
-        if not torch.equal((block + corner).expand_as(positions), positions):
-            return None
-        return [(own, index) for _, own, index in sorted(axes, key=lambda axis: axis[0])]
+        return axes if torch.equal((block + corner).expand_as(positions), positions) else None
 
 
 class HeadLabel:

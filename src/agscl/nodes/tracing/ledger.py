@@ -5,14 +5,13 @@ Units are ids that flow through a model, minted by producers and merged where th
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, fx
 
 NO_UNIT = -1
 """Id of a position that no unit fills, such as a channel of the model's input."""
-
-TIED = "{!r} makes nodes and reads them as well (tied embeddings, say): give each its own weight"
-"""Why a weight is refused that stands on both sides of nodes."""
 
 _UNSEEN = -2
 """Id of a position of a parameter that nothing has used yet."""
@@ -50,6 +49,14 @@ class Units:
             differ = one != other
             one, other = one[differ], other[differ]
 
+    def merge(self, ids: Tensor, dims: Iterable[int]) -> Tensor:
+        """Make one unit of all ids along dimensions, which then have size 1; `NO_UNIT` where there is none at all."""
+        for dim in dims:
+            top = ids.amax(dim, keepdim=True)
+            self.unify(top.expand_as(ids), ids)
+            ids = top
+        return self.roots(ids)
+
     def tie(self, ids: Tensor) -> None:
         """Make one unit of all ids, any shape, but `NO_UNIT`."""
         real = ids[ids >= 0]
@@ -74,10 +81,11 @@ class Ledger:
         exposed: Ids that flow into an ignored module and so cannot be cut off.
         streams: Ids of units that all their layer is: what a norm, or a weight along positions, ties as a whole.
         outputs: Ids that the model's outputs hold.
-        elements: By parameter that is used by itself, one id for each of its positions.
         users: By parameter, the modules in whose forward it is used.
-        consumed: What layers read units with, grouped convolutions apart.
+        elements: By parameter that is used by itself, one id for each of its positions.
         serving: By parameter whose positions each serve several units, their ids.
+        uses: By parameter and operation, in which senses and along which dimensions its positions are used.
+        used: Names of all parameters and buffers that the forward uses.
     """
 
     def __init__(self) -> None:
@@ -91,31 +99,37 @@ class Ledger:
         self.exposed: list[Tensor] = []
         self.streams: list[Tensor] = []
         self.outputs: list[Tensor] = []
-        self.elements: dict[str, Tensor] = {}
         self.users: dict[str, set[str]] = {}
-        self.consumed: set[Place] = set()
+        self.elements: dict[str, Tensor] = {}
         self.serving: dict[str, tuple[torch.Size, list[Tensor]]] = {}
+        self.uses: dict[str, dict[fx.Node | None, set[tuple[str, int]]]] = {}
+        self.used: set[str] = set()
 
-    def produce(self, place: Place, size: int, index: Tensor | None = None) -> Tensor:
+    def produce(self, place: Place, size: int, index: Tensor | None = None, *, use: fx.Node | None = None) -> Tensor:
         """Ids of the units that a parameter's positions make; the same ids when it is used again.
 
         Args:
             place: The tensor's name and the dimension of the positions.
             size: How many positions there are.
             index: Which of them are used; all by default.
-
-        Raises:
-            ValueError: If they read units as well.
+            use: The operation, if it is one.
         """
-        if place in self.consumed:
-            raise ValueError(TIED.format(place[0]))
+        self._note(self.incoming, place, use)
         known = self.incoming.setdefault(place, torch.full((size,), _UNSEEN))
         used = torch.arange(size) if index is None else index
         unseen = used[known[used] == _UNSEEN].unique()
         known[unseen] = self.units.mint(len(unseen))
         return known[used]
 
-    def enter(self, entries: dict[Place, Tensor], place: Place, ids: Tensor, part: Part | None = None) -> None:
+    def enter(
+        self,
+        entries: dict[Place, Tensor],
+        place: Place,
+        ids: Tensor,
+        part: Part | None = None,
+        *,
+        use: fx.Node | None = None,
+    ) -> None:
         """Write down which units a tensor's positions serve; positions used twice tie the units that use them.
 
         Args:
@@ -123,10 +137,12 @@ class Ledger:
             place: The tensor's name and the dimension of the positions.
             ids: The unit of each position, shape ``(positions,)``.
             part: How many positions the tensor has and which of them these are, if not all.
+            use: The operation, if it is one.
 
         Raises:
             ValueError: If a position is used both by a unit and by something that is none.
         """
+        self._note(entries, place, use)
         size, index = part or (len(ids), torch.arange(len(ids)))
         known = entries.setdefault(place, torch.full((size,), _UNSEEN))
         unseen = known[index] == _UNSEEN
@@ -151,7 +167,7 @@ class Ledger:
         What serves several units is shared by them, what serves one belongs to it.
 
         Raises:
-            ValueError: If the positions of one belong to nodes along several dimensions.
+            ValueError: If it is not clear whom a position belongs to, or one belongs to two nodes in two senses.
         """
         for name, (shape, served) in self.serving.items():
             units = self.units.roots(torch.cat(served)).unique()
@@ -159,15 +175,44 @@ class Ledger:
                 self.enter(self.incoming, (name, len(shape) - 1), units.expand(shape[-1]))
             else:
                 self.shared.add(name)
+        if mixed := ({name for name, _ in self.incoming} | self.elements.keys()) & self.shared:
+            raise ValueError(f"positions of {min(mixed)!r} belong to a node in one place and serve several in another")
         entered = [*self.incoming.values(), *self.outgoing.values()]
         used = self.units.roots(torch.cat([*entered, torch.tensor([NO_UNIT])])).unique()
         for name, elements in self.elements.items():
             ids = self.units.roots(elements)
-            ids = torch.where(torch.isin(ids, used), ids, NO_UNIT)  # rows of a table that the example did not look up
+            met = torch.where(torch.isin(ids, used), ids, NO_UNIT)
+            if (met >= 0).any():  # rows of a table that the example inputs do not look up may be without
+                ids = met
             lines = [(dim, line) for dim in reversed(range(ids.ndim)) if (line := _line(ids, dim)) is not None]
-            if not lines:
+            if ids.ndim and not lines:
                 raise ValueError(f"it is not clear which node each position of {name!r} belongs to")
-            self.enter(self.incoming, (name, lines[0][0]), lines[0][1])
+            if lines:
+                self.enter(self.incoming, (name, lines[0][0]), lines[0][1])
+        self._require_one_sense()
+
+    def _note(self, entries: dict[Place, Tensor], place: Place, use: fx.Node | None) -> None:
+        role = "incoming" if entries is self.incoming else "outgoing"
+        if entries is not self.statistics:
+            self.uses.setdefault(place[0], {}).setdefault(use, set()).add((role, place[1]))
+
+    def _require_one_sense(self) -> None:
+        """Refuse tied weights of which a position comes into one node in one place and leaves another elsewhere."""
+        for name, uses in self.uses.items():
+            senses = [frozenset(roles) for roles in uses.values()]
+            made = {dim for roles in senses for role, dim in roles if role == "incoming"}
+            mixed = any(
+                ("incoming", dim) in one and ("outgoing", dim) in other
+                for dim in made
+                for one in senses
+                for other in senses
+                if one != other
+            )
+            if mixed or len(made) > 1:
+                raise ValueError(
+                    f"{name!r} is used in two places, where the same positions come into nodes in one and leave nodes, "
+                    "or come into others, in the other (tied weights); give each place a weight of its own"
+                )
 
 
 def _line(ids: Tensor, dim: int) -> Tensor | None:

@@ -20,7 +20,7 @@ from .assemble import assemble
 from .call import TraceError, UnfollowedError, first_line
 from .calls import Form, Origin, form_of
 from .exported import exported, two_samples
-from .labeller import Labeller
+from .labeller import Labeller, own_copy, runs_hooks
 from .labeller import Rules as Rules
 from .symbolic import symbolic
 
@@ -69,10 +69,12 @@ def trace(
     if missing := [name for name in [*(names or ()), *ignored] if name not in modules]:
         known = ", ".join(child for child, _ in model.named_children())
         raise ValueError(f"the model has no module {missing[0]!r}; its parts are {known}")
+    _require_registered(model)
     try:
         form, values = form_of(model, *arguments(example_inputs))
     except TypeError as error:
         raise ValueError(f"the example inputs do not fit the model: {first_line(error)}") from error
+    _require_followed(model, form, values)
     return _trace(model, values, Origin(form, names, rules or {}, ignored))
 
 
@@ -112,7 +114,7 @@ def _by_fx(model: nn.Module, values: Sequence[Any], origin: Origin) -> NodeGraph
     graph = symbolic(model, origin)
     labeller = Labeller(model, graph, {}, origin)
     labeller.label_all(values)
-    return replace(assemble(model, graph, labeller.ledger, origin.heads), origin=origin)
+    return replace(assemble(model, graph, labeller.ledger, origin.heads, origin.ignore), origin=origin)
 
 
 def _by_export(model: nn.Module, values: Sequence[Any], origin: Origin) -> NodeGraph:
@@ -121,7 +123,38 @@ def _by_export(model: nn.Module, values: Sequence[Any], origin: Origin) -> NodeG
     graph, constants = exported(model, values, origin)
     labeller = Labeller(model, graph, constants, origin)
     labeller.label_all(values)
-    return replace(assemble(model, graph, labeller.ledger, origin.heads), origin=origin, constants=constants)
+    return replace(
+        assemble(model, graph, labeller.ledger, origin.heads, origin.ignore), origin=origin, constants=constants
+    )
+
+
+def _require_followed(model: nn.Module, form: Form, values: Sequence[Any]) -> None:
+    """Refuse a model whose call is more than its class's forward, which a trace would not follow."""
+    args, kwargs = form.arguments([own_copy(value) for value in values])
+    with eval_mode(model), torch.no_grad():
+        try:
+            hooked = runs_hooks(model, args, kwargs)
+        except Exception as error:
+            raise ValueError(f"the example inputs do not fit the model: {first_line(error)}") from error
+    if hooked or "forward" in vars(model):
+        raise TraceError(
+            f"cannot trace {type(model).__name__}: hooks, or a forward set on the model itself, change what it "
+            "computes and would not be followed; remove them, or wrap the model in a module that calls it"
+        )
+
+
+def _require_registered(model: nn.Module) -> None:
+    """Refuse tensors that learn and are no parameters: a trace takes them for constants."""
+    known = set(map(id, model.parameters()))
+    for path, module in model.named_modules():
+        held = {**module._buffers, **{name: value for name, value in vars(module).items() if name != "_buffers"}}
+        for name, value in held.items():
+            parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else [value]
+            if any(isinstance(part, Tensor) and part.requires_grad and id(part) not in known for part in parts):
+                raise TraceError(
+                    f"cannot trace the model: {f'{path}.{name}'.lstrip('.')!r} learns and is no parameter of the "
+                    "model; register it as an nn.Parameter, or detach() it"
+                )
 
 
 def arguments(example_inputs: Any) -> Arguments:

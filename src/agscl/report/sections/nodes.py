@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from agscl.experiments import Result
+from agscl.experiments.fullness import fullness_of
 from agscl.experiments.records import SupervisedRun
 from agscl.experiments.words import spans
 from agscl.figures.capacity import SHARES, share_curve
@@ -31,6 +32,9 @@ def section(benchmark: Benchmark[Result]) -> Section | None:
         if others := list(mapped)[1:]:
             left = f"The map is of one run. Other seeds ({spans(others)}) have maps when they are reported alone."
             parts.append(Note(left))
+    parts += [
+        Note(f"{line}.") for line in fullness_of([result for entry in benchmark.entries for result in entry.results])
+    ]
     if parts:
         parts.insert(0, Note(_HOW_TO_READ))
     for measure in SHARES:

@@ -1,0 +1,150 @@
+"""The compact network of one task, out of one's own model."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from agscl.methods.method import Network
+from agscl.methods.outputs.all_heads import outputs_of
+from agscl.nodes import compact, inert_nodes, removable
+from agscl.nodes.surgery.copies import plain_copy
+from agscl.runs.files import write_bytes
+
+from .programs import Cost, cost, difference, programs, require_close, require_new
+
+TRIALS = (1, 7)
+"""Sizes of the random batches on which every file is compared with the full model."""
+
+Forward = Callable[..., Tensor]
+"""Maps a model and its inputs to the outputs of one task."""
+
+
+@dataclass(frozen=True)
+class ExportedTask:
+    """What was exported.
+
+    Attributes:
+        task: The task that is served.
+        before: Cost of the whole model with this task's head.
+        after: Cost of the compact one.
+        differences: By file, the largest `difference` of an output from the full model's, on example and random inputs.
+        layers: By layer, which nodes are left.
+    """
+
+    task: int
+    before: Cost
+    after: Cost
+    differences: dict[str, float]
+    layers: dict[str, list[int]]
+
+
+class OneTask(nn.Module):
+    """A model's outputs for one task alone."""
+
+    def __init__(self, model: nn.Module, choose: Callable[[nn.Module, tuple[Tensor, ...]], Tensor]) -> None:
+        super().__init__()
+        self.model, self._choose = model, choose
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """The task's outputs."""
+        return self._choose(self.model, inputs)
+
+
+def export_task(network: Network, task: int, out: Path, example_inputs: Any, forward: Forward | None) -> ExportedTask:
+    """Write the compact network of a task; see `agscl.Guard.export`."""
+    require_new(out)
+    if any(module._forward_hooks or module._forward_pre_hooks for module in network.model.modules()):
+        raise ValueError("cannot export a model with hooks, such as HAT's and WSN's: its weights alone do not answer")
+    given = (example_inputs,) if isinstance(example_inputs, Tensor) else example_inputs
+    if not isinstance(given, tuple | list) or not all(isinstance(x, Tensor) for x in given):
+        raise ValueError("cannot export a model whose example inputs are not tensors by position")
+    x = tuple(
+        tensor.detach().cpu().expand(2, *tensor.shape[1:]) if len(tensor) == 1 else tensor.detach().cpu()
+        for tensor in given
+    )
+    names = list(inspect.signature(network.model.forward).parameters)[: len(x)]
+
+    def choose(model: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+        if forward is not None:
+            return forward(model, *inputs)
+        try:
+            return outputs_of(network.graph, model(*inputs), task)
+        except ValueError as error:
+            advice = f"say which are those of task {task}: forward=lambda model, *inputs: ..."
+            raise ValueError(f"the model's outputs are not those of all heads in order; {advice}") from error
+
+    model, graph = network.model, network.graph
+    tasks = None if graph.num_tasks is None else [task]
+    drop = removable(model, graph, inert_nodes(model, graph, tuple(given), tasks), tuple(given))
+    small = compact(model, graph, drop, tuple(given)).cpu().eval()
+    before, after = (needed(OneTask(each, choose).eval(), x) for each in (plain_copy(model).cpu().eval(), small))
+    files = programs(after, x, names, [f"task_{task}"])
+    whole = OneTask(plain_copy(model).cpu().eval(), choose)
+    differences = {name: require_close(_largest(whole, answer, x)) for name, (_, answer) in files.items()}
+    layers = {name: (~nodes).nonzero().flatten().tolist() for name, nodes in drop.items()}
+    exported = ExportedTask(task, _cost(before, x), _cost(after, x), differences, layers)
+    about = _description(exported, after, dict(zip(names, x, strict=True)))
+    out.mkdir(parents=True, exist_ok=True)
+    for name, (written, _) in files.items():
+        write_bytes(out / name, written)
+    write_bytes(out / "model.json", about)
+    return exported
+
+
+def needed(model: nn.Module, inputs: tuple[Tensor, ...]) -> nn.Module:
+    """What a model computes with, as a module without anything else: other tasks' heads are gone.
+
+    Raises:
+        ValueError: If `torch.export` cannot follow the model.
+    """
+    batch = {0: torch.export.Dim("batch", min=1)}
+    try:
+        program = torch.export.export(model, inputs, dynamic_shapes=(tuple(batch for _ in inputs),))
+    except ValueError:
+        raise
+    except Exception as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ValueError(f"torch.export cannot follow the model for batches of any size: {reason}") from error
+    plain = program.module()
+    assert isinstance(plain, fx.GraphModule)
+    plain.graph.eliminate_dead_code()
+    return fx.GraphModule(plain, plain.graph)
+
+
+def _cost(model: nn.Module, inputs: tuple[Tensor, ...]) -> Cost:
+    """What a model costs of which everything is needed."""
+    return replace(cost(model, inputs), parameters=sum(parameter.numel() for parameter in model.parameters()))
+
+
+def _description(exported: ExportedTask, model: nn.Module, inputs: dict[str, Tensor]) -> bytes:
+    content = {
+        "format": 1,
+        "inputs": {name: ["batch", *each.shape[1:]] for name, each in inputs.items()},
+        "outputs": [f"task_{exported.task}"],
+        "tensors": {name: list(tensor.shape) for name, tensor in model.state_dict().items()},
+        **asdict(exported),
+    }
+    return json.dumps(content, indent=2).encode() + b"\n"
+
+
+@torch.no_grad()
+def _largest(whole: nn.Module, answer: Callable[..., Any], x: tuple[Tensor, ...]) -> float:
+    """The largest difference on the example inputs and on random ones."""
+    generator = torch.Generator().manual_seed(0)
+    largest = difference(whole(*x), _first(answer(*x)))
+    for size in TRIALS if all(tensor.is_floating_point() for tensor in x) else ():
+        drawn = [torch.randn(size, *tensor.shape[1:], generator=generator, dtype=tensor.dtype) for tensor in x]
+        largest = max(largest, difference(whole(*drawn), _first(answer(*drawn))))
+    return largest
+
+
+def _first(outputs: Tensor | tuple[Tensor, ...]) -> Tensor:
+    return outputs if isinstance(outputs, Tensor) else outputs[0]
