@@ -6,7 +6,7 @@ import operator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_map
 
 from agscl.nodes.tracing.call import Call
@@ -33,10 +33,10 @@ def recurrent(call: Call) -> Any:
     if call.in_head:
         return tree_map(lambda tensor: HEAD, call.value)
     sequence = torch.cat(made).reshape((1,) * (call.value[0].ndim - 1) + (-1,))
-    _read_all_steps(call, sequence)
+    steps = frozenset({_all_steps(call, sequence)})
     last = torch.stack(made)
-    label = Label(last.unsqueeze(1) if call.value[0].ndim > 2 else last)  # noqa: PLR2004 - one sample has no batch
-    return (Label(sequence), *tree_map(lambda tensor: label, call.value[1:]))
+    label = Label(last.unsqueeze(1) if call.value[0].ndim > 2 else last, steps)  # noqa: PLR2004 - a sample by itself
+    return (Label(sequence, steps), *tree_map(lambda tensor: label, call.value[1:]))
 
 
 def _given(call: Call) -> tuple[Any, list[list[Tensor]], int]:
@@ -75,14 +75,15 @@ def _direction(call: Call, weights: list[Tensor]) -> Tensor:
     return units
 
 
-def _read_all_steps(call: Call, ids: Tensor) -> None:
-    """Watch the whole sequence of hidden states, even if the model uses the last one alone."""
+def _all_steps(call: Call, ids: Tensor) -> fx.Node:
+    """The whole sequence of hidden states, which is watched even if the model uses the last one alone."""
     graph, wanted = call.node.graph, (operator.getitem, (call.node, 0))
     source = next((user for user in call.node.users if (user.target, user.args) == wanted), None)
     if source is None:
         with graph.inserting_after(call.node):
             source = graph.call_function(*wanted)
     call.ledger.readings[source] = ids.flatten().unique()
+    return source
 
 
 RECURRENT = LayerKind(types=(nn.GRU, nn.LSTM, nn.RNN), rule=recurrent, functions="gru lstm rnn_tanh rnn_relu")

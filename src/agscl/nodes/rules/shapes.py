@@ -56,8 +56,7 @@ def item(call: Call) -> Any:
     if not several:
         return indexes(call) if isinstance(call.args[0], Tensor) else moves(call)
     label = call.label_args[0][call.args[1]]
-    first = call.args[1] == 0  # of several results the first alone has the samples in its first dimension
-    return call.labelled(label.ids) if first and isinstance(label, Label) and not label.sources else label
+    return call.labelled(label.ids) if isinstance(label, Label) and not label.sources else label
 
 
 def indexes(call: Call) -> Any:

@@ -190,8 +190,8 @@ class Call:
         It can where the first dimension is that of the samples. In attention, heads may be folded into it.
         """
         ids = compress(self.ledger.units.roots(ids))
-        floating = isinstance(self.value, Tensor | tuple | list) and getattr(self.value, "dtype", torch.float32)
-        readable = ids.ndim and ids.shape[0] == 1 and floating and floating.is_floating_point
+        floating = isinstance(self.value, Tensor) and self.value.is_floating_point()
+        readable = floating and ids.ndim > 0 and ids.shape[0] == 1
         return Label(ids, frozenset({self.node} if readable else ()))
 
     def made(self, ids: Tensor, dim: int) -> AnyLabel:
