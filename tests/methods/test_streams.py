@@ -54,10 +54,8 @@ def bert() -> nn.Module:
 
 
 def gpt() -> nn.Module:
-    options = {"bos_token_id": 1, "eos_token_id": 2, "use_cache": False}
-    return Heads(
-        hf.GPT2Model(hf.GPT2Config(vocab_size=17, n_positions=16, n_embd=32, n_layer=1, n_head=8, **options)), 32
-    )
+    options = {"n_positions": 16, "bos_token_id": 1, "eos_token_id": 2, "use_cache": False}
+    return Heads(hf.GPT2Model(hf.GPT2Config(vocab_size=17, n_embd=32, n_layer=1, n_head=8, **options)), 32)
 
 
 def pixels(images: Tensor) -> Tensor:

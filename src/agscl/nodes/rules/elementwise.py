@@ -48,7 +48,7 @@ def combines(call: Call) -> AnyLabel:
             raise call.refusal("it joins nodes with a head's output")
         return HEAD
     if not units and (not parameters or (len(parameters) == 1 and call.value.shape == parameters[0][0].shape)):
-        return parameters[0][1] if parameters else None
+        return replace(parameters[0][1], computed=True) if parameters else None
     result = torch.full((1,) * call.value.ndim, NO_UNIT)
     for value, label in units if units and call.in_head else units + parameters:
         if isinstance(label, ParameterLabel) and _serves_several(label, result):

@@ -182,6 +182,8 @@ class Call:
     def elementwise(self) -> AnyLabel:
         """The label of a result computed element by element: units pass, and their activation can be read here."""
         label = self.label
+        if isinstance(label, ParameterLabel):
+            return replace(label, computed=True)
         return replace(self.labelled(label.ids), scores=label.scores) if isinstance(label, Label) else label
 
     def labelled(self, ids: Tensor) -> Label:

@@ -6,7 +6,7 @@ operations of ATen, which follow the same rules.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -103,10 +103,10 @@ def _trace(model: nn.Module, values: Sequence[Any], origin: Origin) -> NodeGraph
                 raise  # an exported graph has no modules that could follow a rule
             try:
                 return _by_export(model, values, origin)
-            except UnfollowedError:
+            except TraceError:
                 if isinstance(error, UnfollowedError):
                     raise
-                raise error from None  # what has no rule says more
+                raise error from None  # the model's own modules say more
 
 
 def _by_fx(model: nn.Module, values: Sequence[Any], origin: Origin) -> NodeGraph:
@@ -136,11 +136,45 @@ def _require_followed(model: nn.Module, form: Form, values: Sequence[Any]) -> No
             hooked = runs_hooks(model, args, kwargs)
         except Exception as error:
             raise ValueError(f"the example inputs do not fit the model: {first_line(error)}") from error
+        if (name := _hooked_part(model, args, kwargs)) is not None:
+            raise TraceError(
+                f"cannot trace {name!r}: {type(model.get_submodule(name)).__name__}: its hooks change what it computes, "
+                "and would not be followed; remove them"
+            )
     if hooked or "forward" in vars(model):
         raise TraceError(
             f"cannot trace {type(model).__name__}: hooks, or a forward set on the model itself, change what it "
             "computes and would not be followed; remove them, or wrap the model in a module that calls it"
         )
+
+
+def _hooked_part(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+    """A part of the model whose hooks change what goes into its forward or what comes out of it."""
+    parts = {n: part for n, part in model.named_modules() if n and (part._forward_hooks or part._forward_pre_hooks)}
+    found: list[str] = []
+
+    def checked(name: str, part: nn.Module) -> Callable[..., Any]:
+        def call(*given: Any, **named: Any) -> Any:
+            del part.forward
+            try:
+                if runs_hooks(part, given, named):
+                    found.append(name)
+            finally:
+                part.forward = call
+            return plain[name](*given, **named)
+
+        return call
+
+    plain = {name: part.forward for name, part in parts.items() if "forward" not in vars(part)}
+    for name in plain:
+        parts[name].forward = checked(name, parts[name])
+    try:
+        if plain:
+            model(*args, **kwargs)
+    finally:
+        for name in plain:
+            del parts[name].forward
+    return found[0] if found else None
 
 
 def _require_registered(model: nn.Module) -> None:
