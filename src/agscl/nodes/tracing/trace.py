@@ -138,7 +138,7 @@ def _require_followed(model: nn.Module, form: Form, values: Sequence[Any]) -> No
             raise ValueError(f"the example inputs do not fit the model: {first_line(error)}") from error
         if (name := _hooked_part(model, args, kwargs)) is not None:
             raise TraceError(
-                f"cannot trace {name!r}: {type(model.get_submodule(name)).__name__}: its hooks change what it computes, "
+                f"cannot trace {name!r}: {type(model.get_submodule(name)).__name__}: its hooks change what it computes "
                 "and would not be followed; remove them"
             )
     if hooked or "forward" in vars(model):
