@@ -77,7 +77,7 @@ def learn_all(net: str, optimizer: str, lam: float, *, live: bool) -> tuple[dict
 
 def left_out_now(model: nn.Module) -> int:
     """Nodes that the model does without at the moment."""
-    active = getattr(model.__dict__.get("forward"), "__self__", None)
+    active = getattr(model.__dict__.get("forward"), "compute", None)
     return sum(int(nodes.sum()) for nodes in active.dropped.values()) if isinstance(active, ActiveNetwork) else 0
 
 

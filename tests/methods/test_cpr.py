@@ -36,7 +36,7 @@ HARD = agscl.AGSCL(mu=12.0, lam=math.inf)
 
 def dropped(model: nn.Module) -> dict[str, Tensor]:
     """Nodes that the model does without at the moment."""
-    active = getattr(model.__dict__.get("forward"), "__self__", None)
+    active = getattr(model.__dict__.get("forward"), "compute", None)
     return dict(active.dropped) if isinstance(active, ActiveNetwork) else {}
 
 

@@ -1,5 +1,6 @@
 """What the user has frozen with ``requires_grad=False`` is never touched, and hard freezing stays exact beside it."""
 
+import copy
 import math
 
 import pytest
@@ -84,3 +85,96 @@ def test_hard_freezing_is_exact_beside_frozen_members(part: str, mu: float, only
         references.append(logits(model, task, tasks(SHAPE)[task][0]))
     found = dict(model.named_parameters())
     assert all(torch.equal(found[name], weight) for name, weight in frozen.items())
+
+
+ANSWERS = ("hard", "cpr", "hat", "wsn", "single")
+"""Methods that promise every earlier answer, bit for bit."""
+
+FREEZING: dict[str, dict[int, str]] = {
+    "thawed": {0: "freeze", 1: "thaw"},
+    "thawed inside": {0: "freeze", 1: "thaw inside"},
+    "frozen": {1: "freeze"},
+    "frozen and thawed": {1: "freeze", 2: "thaw"},
+}
+"""What the user does to a part before, or within, the training of a task."""
+
+
+def learn_thawing(guard: agscl.Guard, model: nn.Module, task: int, *, thaw: bool) -> None:
+    x, y = tasks(SHAPE)[task]
+    optimizer = OPTIMIZERS["adamw with weight decay"](model.parameters())
+    with guard.attach(optimizer, steps_per_epoch=2):
+        model.requires_grad_(True) if thaw else None
+        for _ in range(4):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model.train()(x)[task], y)
+            if loss.requires_grad:  # else all that is left to learn has been frozen
+                loss.backward()
+            optimizer.step()
+    guard.consolidate([(x, y)], lambda batch: model(batch[0])[task])
+
+
+def assert_answers_are_kept(guard: agscl.Guard, model: nn.Module, references: list[Tensor]) -> None:
+    """All earlier answers are the same, and the newest joins them."""
+    task = guard.task - 1
+    for old in range(task + 1):
+        guard.use_task(old)
+        answer = logits(model, old, tasks(SHAPE)[old][0])
+        references.append(answer) if old == task else None
+        assert torch.equal(answer, references[old])
+    guard.use_task(task + 1)
+
+
+@pytest.mark.parametrize("story", FREEZING)
+@pytest.mark.parametrize("part", ["conv", "fc.weight", "heads.1", "heads"])
+@pytest.mark.parametrize("name", METHODS)
+def test_what_is_frozen_may_be_thawed_and_frozen_between_and_within_tasks(name: str, part: str, story: str) -> None:
+    torch.manual_seed(0)
+    model = Normed()
+    if FREEZING[story].get(0):
+        freeze(model, part)
+    guard, references = protected(model, METHODS[name], SHAPE), list[Tensor]()
+    for task in range(3):
+        event = FREEZING[story].get(task)
+        if event == "thaw":
+            model.requires_grad_(True)
+        elif event == "freeze":
+            freeze(model, part)
+        learn_thawing(guard, model, task, thaw=event == "thaw inside")
+        if name in ANSWERS:
+            assert_answers_are_kept(guard, model, references)
+
+
+@pytest.mark.parametrize("live", [False, True])
+@pytest.mark.parametrize("part", [*PARTS, "heads.0", "heads.1"])
+def test_live_nodes_and_new_ones_are_exact_beside_frozen_members(part: str, live: bool) -> None:
+    torch.manual_seed(0)
+    model, references = Normed(), list[Tensor]()
+    frozen = freeze(model, part)
+    guard = protected(model, agscl.AGSCL(mu=11.0, lam=math.inf, rho=1.0), SHAPE)
+    for task in range(3):
+        x, y = tasks(SHAPE)[task]
+        optimizer = OPTIMIZERS["adamw with weight decay"](model.parameters())
+        with guard.attach(optimizer, steps_per_epoch=2, live=live):
+            for _ in range(6):
+                optimizer.zero_grad()
+                F.cross_entropy(model.train()(x)[task], y).backward()
+                optimizer.step()
+        guard.consolidate([(x, y)], lambda batch, task=task: model(batch[0])[task])
+        assert_answers_are_kept(guard, model, references)
+        if task == 0:
+            guard.expand(layer="fc", nodes=3)
+            frozen = {name: dict(model.named_parameters())[name].detach().clone() for name in frozen}
+            assert torch.equal(logits(model, 0, x), references[0])
+    found = dict(model.named_parameters())
+    assert all(torch.equal(found[name], weight) and not found[name].requires_grad for name, weight in frozen.items())
+
+
+def test_a_frozen_backbone_is_as_it_was_whatever_the_optimizer_holds() -> None:
+    for only_trained in (False, True):
+        torch.manual_seed(0)
+        model = Normed()
+        frozen = copy.deepcopy(freeze(model, "conv"))
+        guard = protected(model, agscl.AGSCL(mu=10, lam=math.inf), SHAPE)
+        trained = [p for p in model.parameters() if p.requires_grad or not only_trained]
+        learn(guard, model, 0, tasks(SHAPE)[0], lambda _, trained=trained: Adam(trained, lr=1e-2))
+        assert all(torch.equal(model.get_parameter(name), weight) for name, weight in frozen.items())

@@ -156,3 +156,20 @@ def test_an_operation_without_a_rule_is_refused_by_name_with_the_way_out() -> No
 
     with pytest.raises(TraceError, match=r"topk.*rules="):
         trace(Sorts(), torch.randn(2, 5, 3))
+
+
+def test_an_ignored_module_and_what_flows_into_it_are_no_nodes() -> None:
+    class Attends(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.attention = nn.Linear(3, 4), nn.MultiheadAttention(4, 2, batch_first=True)
+            self.last = nn.Linear(4, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            h = self.embed(x)
+            return self.last(self.attention(h, h, h)[0].mean(1))
+
+    graph = trace(Attends(), torch.randn(2, 5, 3), ignore=("attention",))
+    assert graph.num_nodes == 0
+    assert {"attention.in_proj_weight", "embed.weight", "embed.bias"} <= {*graph.ignored}
+    assert graph.unreached == ()

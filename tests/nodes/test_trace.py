@@ -161,6 +161,9 @@ def test_what_flows_into_an_ignored_module_is_no_node() -> None:
     model = nn.Sequential(nn.Linear(3, 4), Squash(), nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 2))
     graph = trace(model, torch.randn(2, 3), ignore=("1",))
     assert [layer.name for layer in graph.layers] == ["2"]
+    assert [head.name for head in graph.heads] == ["4"]
+    assert graph.ignored == ("0.bias", "0.weight")
+    assert "ignored, frozen once a task is learned: 0.bias, 0.weight" in str(graph)
 
 
 class Branches(nn.Module):

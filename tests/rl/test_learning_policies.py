@@ -106,7 +106,7 @@ def test_the_proximal_step_comes_once_an_epoch_with_the_present_learning_rate() 
             yield StepHooks(
                 hooks.before_step,
                 lambda step: (steps.append(step), hooks.after_step(step)),
-                lambda: (rates.append(task.optimizer.param_groups[0]["lr"]), hooks.after_epoch()),
+                lambda: (rates.append(task.optimizers[0].param_groups[0]["lr"]), hooks.after_epoch()),
             )
 
     protection.holding = recorded

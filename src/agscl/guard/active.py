@@ -8,7 +8,7 @@ a dense step would give them, up to the order of summation.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from agscl.methods.freezing import stays_at_zero
+from agscl.methods.inner_forward import InnerForward, computing_with
 from agscl.methods.method import Network, Protection, RunningTask
 from agscl.nodes import Slice, removable
 from agscl.nodes.layers import kind_of
@@ -29,6 +30,7 @@ from agscl.nodes.surgery.copies import plain_copy, random_inputs
 from agscl.nodes.surgery.reach import all_zero, sealed_nodes, zero_readings
 
 from .sparse_backward import is_sparable, spared
+from .steps import Progress
 
 _RELU_MODULES = (nn.ReLU, nn.ReLU6)
 _RELU_FUNCTIONS = {F.relu, F.relu6, F.relu_, torch.relu, torch.relu_, "relu", "relu_"}
@@ -42,13 +44,16 @@ class ActiveNodes:
         self._network: ActiveNetwork | None = None
 
     @contextmanager
-    def computing(self, network: Network, task: RunningTask, protection: Protection, *, live: bool) -> Iterator[None]:
+    def computing(
+        self, network: Network, task: RunningTask, protection: Protection, progress: Progress, *, live: bool
+    ) -> Iterator[None]:
         """Let the model compute with its active nodes only, or with all.
 
         Args:
             network: The network.
             task: The task that is learned.
             protection: Says which nodes stay zero, and which are frozen.
+            progress: Counts the steps.
             live: Whether inactive nodes are left out.
 
         Raises:
@@ -58,7 +63,7 @@ class ActiveNodes:
             self._loaded = {}
             yield
             return
-        self._network, self._loaded = ActiveNetwork(network, task, protection, self._loaded), {}
+        self._network, self._loaded = ActiveNetwork(network, task, protection, progress, self._loaded), {}
         try:
             with self._network.computing():
                 yield
@@ -83,35 +88,52 @@ class ActiveNetwork:
         network: The network.
         task: The task to be learned.
         protection: Says which nodes nothing but the task's gradient and the optimizer moves, and which nothing moves.
+        progress: Counts the steps.
         interrupted: What `inactive` gave when the epoch was interrupted: the rest of it goes on with the same nodes.
 
     Raises:
         ValueError: If a module inside the model has hooks, which would see other shapes, or it has a residual stream.
     """
 
-    def __init__(self, network: Network, task: RunningTask, protection: Protection, interrupted: Nodes) -> None:
+    def __init__(
+        self, network: Network, task: RunningTask, protection: Protection, progress: Progress, interrupted: Nodes
+    ) -> None:
         if network.graph.streams:
             raise ValueError(
                 f"live=True is not for a model with a residual stream ({network.graph.streams[0].name!r}); "
                 "attach without it"
             )
         for name, module in network.model.named_modules():
+            if callable(own := vars(module).get("forward")) and not isinstance(own, InnerForward):
+                raise ValueError(
+                    f"{name or 'the model'!r} has a forward set on it, which the active sub-network would leave out; "
+                    "attach without live=True"
+                )
             if name and (module._forward_hooks or module._forward_pre_hooks):
                 raise ValueError(
                     f"{name!r} has forward hooks, which would see the shapes of the active sub-network; "
                     "remove them while a task is learned, or attach without live=True"
                 )
-        self._network, self._task = network, task
+        self._network, self._task, self._progress = network, task, progress
         self._unpenalised, self._frozen = protection.unpenalised_nodes(), protection.frozen_nodes()
-        self._plain, self._signature = network.model.forward, inspect.signature(network.model.forward)
-        self._stale, self._steps = True, task.first_step
+        self._signature = inspect.signature(network.model.forward)
+        self._epoch: int | None = None  # that in which it was last looked up what is active
         self._small: _Small | None = None
         self._interrupted, self._inactive = interrupted, interrupted
 
     @property
+    def stale(self) -> bool:
+        """Whether what is active is to be looked up at the next forward pass."""
+        return self._epoch != self._progress.steps // self._task.steps_per_epoch
+
+    def look_anew(self) -> None:
+        """Look up what is active at the next forward pass."""
+        self._epoch = None
+
+    @property
     def inactive(self) -> Nodes:
         """Nodes found inactive, as long as that holds; empty when it is to be looked up anew."""
-        return {} if self._stale else self._inactive
+        return {} if self.stale else self._inactive
 
     @property
     def dropped(self) -> Nodes:
@@ -121,35 +143,31 @@ class ActiveNetwork:
     @contextmanager
     def computing(self) -> Iterator[None]:
         """The model computes so within the context."""
-
-        def after_step(*_: Any) -> None:
-            self._steps += 1
-            self._stale |= self._steps % self._task.steps_per_epoch == 0
-
-        def after_load(*_: Any) -> None:
-            self._stale = True
-
         model = self._network.model
-        handles = [
-            self._task.optimizer.register_step_post_hook(after_step),
-            model.register_load_state_dict_post_hook(after_load),
-        ]
-        model.forward = self._forward
+        handle = model.register_load_state_dict_post_hook(partial(_look_anew, self))
         try:
-            yield
+            with computing_with(model, self):
+                yield
         finally:
-            del model.forward
-            for handle in handles:
-                handle.remove()
+            handle.remove()
 
-    def _forward(self, *args: Any, **kwargs: Any) -> Any:
-        if self._stale and self._network.model.training:
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy of the model computes with all of its own nodes: this network and its optimizers are not its."""
+        return partial, (_with_all_nodes,)
+
+    def __call__(
+        self, module: nn.Module, plain: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """What the model computes, with its active nodes only where it can; a replica of it computes with all."""
+        if module is not self._network.model:
+            return plain(*args, **kwargs)
+        if self.stale and self._network.model.training:
             device = next(iter(self._network.parameters.values())).device
             with torch.autocast(device.type, enabled=False):
                 self._look(self._signature.bind(*args, **kwargs).args)
         wants_gradient = any(isinstance(value, Tensor) and value.requires_grad for value in (*args, *kwargs.values()))
-        if self._stale or self._small is None or wants_gradient:
-            return self._plain(*args, **kwargs)
+        if self.stale or self._small is None or wants_gradient:
+            return plain(*args, **kwargs)
         return self._small(*args, **kwargs)
 
     @torch.no_grad()
@@ -160,7 +178,7 @@ class ActiveNetwork:
         inputs = random_inputs(tuple(value[:2] if isinstance(value, Tensor) else value for value in args), generator)
         inactive = self._interrupted
         if not inactive and self._unpenalised:
-            found = inactive_nodes(network, self._task.optimizer, inputs)
+            found = inactive_nodes(network, self._task.optimizers, inputs)
             inactive = {name: found[name] & nodes for name, nodes in self._unpenalised.items()}
         self._interrupted, self._inactive = {}, inactive
         frozen = sealed_nodes(network.graph, network.parameters, self._frozen) if self._frozen else {}
@@ -168,7 +186,17 @@ class ActiveNetwork:
             drop = removable(network.model, network.graph, inactive, inputs) if _any(inactive) else {}
             worth = _any(drop) or _any(frozen)
             self._small = _Small(network, drop, frozen, inactive) if worth else None
-        self._stale = False
+        self._epoch = self._progress.steps // self._task.steps_per_epoch
+
+
+def _with_all_nodes(module: nn.Module, plain: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return plain(*args, **kwargs)
+
+
+def _look_anew(active: object, *_: Any) -> None:
+    """A state was loaded. The hook of a copy of the model holds what stands for the network there."""
+    if isinstance(active, ActiveNetwork):
+        active.look_anew()
 
 
 class _Small:
@@ -207,8 +235,8 @@ class _Small:
         return functional_call(self._model, tensors, args, kwargs)
 
 
-def inactive_nodes(network: Network, optimizer: Optimizer, inputs: tuple[Any, ...]) -> dict[str, Tensor]:
-    """Nodes that are exactly zero and stay so: nothing comes in, no gradient arrives, the optimizer does not move them.
+def inactive_nodes(network: Network, optimizers: tuple[Optimizer, ...], inputs: tuple[Any, ...]) -> dict[str, Tensor]:
+    """Nodes that are exactly zero and stay so: nothing comes in, no gradient arrives, no optimizer moves them.
 
     No gradient arrives where a ReLU's output is read, which has slope zero at zero, or where nothing reads the node.
 
@@ -218,9 +246,10 @@ def inactive_nodes(network: Network, optimizer: Optimizer, inputs: tuple[Any, ..
     silent = zero_readings(plain_copy(network.model), network.graph, (inputs, {}))
     sources: Any = network.graph.probe.output_node().args[0]
     state = network.state
-    momentum: dict[str, Tensor] = {}  # the largest magnitude in the optimizer's memory of past gradients, if it has any
+    momentum: dict[str, Tensor] = {}  # the largest magnitude in the optimizers' memory of past gradients, if any
     for name, parameter in network.parameters.items():
-        kept = [tensor for tensor in optimizer.state.get(parameter, {}).values() if isinstance(tensor, Tensor)]
+        memories = [optimizer.state.get(parameter, {}) for optimizer in optimizers]
+        kept = [tensor for memory in memories for tensor in memory.values() if isinstance(tensor, Tensor)]
         if like := [tensor.abs() for tensor in kept if tensor.shape == parameter.shape and tensor.ndim]:
             momentum[name] = torch.stack(like).amax(dim=0)
 
@@ -231,7 +260,7 @@ def inactive_nodes(network: Network, optimizer: Optimizer, inputs: tuple[Any, ..
 
     inactive = {}
     for layer in network.graph.layers:
-        nodes = silent[layer.name] & still(layer.incoming) & stays_at_zero(optimizer)
+        nodes = silent[layer.name] & still(layer.incoming) & all(map(stays_at_zero, optimizers))
         behind_relu = all(_is_relu(network.model, sources[reading.output]) for reading in layer.readings)
         inactive[layer.name] = nodes if behind_relu else nodes & still(layer.outgoing)
     return inactive

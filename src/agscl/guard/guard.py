@@ -23,8 +23,10 @@ from agscl.tensors import prefixed
 
 from .active import ActiveNodes
 from .capacity import warn_if_full
+from .casts import Makes
 from .description import Growth, weights_digest
 from .measuring import measuring
+from .optimizers import require_held, unwrap
 from .persistent import Persistent
 from .probe import Probe
 from .steps import Progress, guarded_steps
@@ -61,7 +63,8 @@ def protect(  # noqa: PLR0913 - each is a matter of its own, and all but two hav
         example_inputs: A batch for ``model(*example_inputs)``; two samples do.
         heads: Names of the modules that make the outputs; a list or dict holds one head per task, in order.
         rules: Tracing rules of your own, by module type or function.
-        ignore: Names of modules to leave out of the protection.
+        ignore: Names of modules to leave out. What is in them, and what flows into them, learns with the first task
+            and is then frozen as a whole (AGS-CL, HAT) or treated as all other weights (EWC and its like).
         check: Try on the model, with random weights for a moment, whether the node graph is true of it: see
             `agscl.nodes.selftest`. It takes a few forward passes of two samples.
 
@@ -118,6 +121,7 @@ class Guard(Persistent):
         self._running: RunningTask | None = None
         self._active = ActiveNodes()
         self._trained_by = 1
+        self._makes = Makes(self._network)
         self._probe, self._shown = Probe(self._network, example_inputs), -1
         self._growth: Growth = ()
         self._weights, self._unchecked = "", False
@@ -206,15 +210,21 @@ class Guard(Persistent):
         self._progress.task = self._shown = task
 
     @contextmanager
-    def attach(self, optimizer: Optimizer, *, steps_per_epoch: int, live: bool = False) -> Iterator[None]:
-        """Guard all steps of an optimizer while the current task is learned.
+    def attach(
+        self, optimizer: Optimizer | Iterable[Optimizer], *, steps_per_epoch: int, live: bool = False
+    ) -> Iterator[None]:
+        """Guard all steps of an optimizer, or of several, while the current task is learned.
+
+        Whatever is frozen is as before when the context ends, whoever wrote to it meanwhile.
 
         In many processes all attach together, or none does: with the same bits in weights and guard state, the first
         one's buffers, the same settings, and at the first step the same gradients.
 
         Args:
-            optimizer: Any torch optimizer that holds the model's parameters.
-            steps_per_epoch: Optimizer steps (not batches, if gradients are accumulated) in an epoch.
+            optimizer: Any torch optimizer that holds the model's parameters, or a list of them (Muon and AdamW, actor
+                and critic). Wrapped ones (SAM, Lookahead, those of accelerate and Lightning) are unwrapped.
+            steps_per_epoch: Optimizer steps (not batches, if gradients are accumulated) in an epoch. With several
+                optimizers a step of each of them is one; one that steps more often than the others is counted.
             live: Let the model compute with its active nodes only: inactive nodes cost no arithmetic and frozen ones
                 no backward pass. Results are those of the whole model up to the order of summation; dropout draws
                 other masks.
@@ -224,17 +234,22 @@ class Guard(Persistent):
         """
         progress = self._progress
         first = progress.steps if progress.resumed else 0
-        task = RunningTask(optimizer, progress.task, tuple(progress.learned), steps_per_epoch, first)
-        settings: dict[str, Fact] = {"steps_per_epoch": steps_per_epoch, "live": live, "the optimizer": repr(optimizer)}
         with ExitStack() as held:
             with together("attach"):
-                self._check_attachable(optimizer, steps_per_epoch)
+                found, learned = unwrap(optimizer), tuple(progress.learned)
+                self._check_attachable(found.optimizers, steps_per_epoch)
+                wrapped = bool(found.wrappers)
+                task = RunningTask(found.optimizers, progress.task, learned, steps_per_epoch, first, wrapped)
+                settings: dict[str, Fact] = {"steps_per_epoch": steps_per_epoch, "live": live}
+                settings["the optimizer"] = "; ".join(map(repr, found.optimizers))
                 from_first(self._network.buffers)
                 self._require_agreement("attach", LOAD_ALIKE, **settings)
                 self._require_still()
                 hooks = held.enter_context(self._protection.holding(task))
-                held.enter_context(guarded_steps(self._network, task, hooks, progress, self._added))
-                held.enter_context(self._active.computing(self._network, task, self._protection, live=live))
+                steps = guarded_steps(self._network, task, hooks, progress, self._added, found.wrappers)
+                held.enter_context(steps)
+                active = self._active.computing(self._network, task, self._protection, progress, live=live)
+                held.enter_context(active)
             self._running, progress.steps, progress.resumed, self._shown = task, first, False, -1
             self._trained_by = count()
             try:
@@ -264,7 +279,9 @@ class Guard(Persistent):
             if self._running:
                 raise ValueError("consolidate after the attach() block, not inside it")
             if progress.steps == 0:
-                raise ValueError("nothing was learned yet: train inside attach() before consolidate()")
+                raise ValueError(
+                    "nothing was learned yet: train inside attach(), with its optimizer, before consolidate()"
+                )
             if count() == 1 < self._trained_by:
                 raise ValueError(
                     f"{self._trained_by} processes have trained this task, and this one is alone now; "
@@ -321,6 +338,7 @@ class Guard(Persistent):
                 self._network = _network(self._network.model, expansion.graph)
                 from_first(self._network.state)
                 protection.expand(self._network, expansion, learned)
+                self._makes = Makes(self._network)
                 self._probe.expanded(self._network)
                 self._growth = (*self._growth, (layer, nodes))
                 self._weights = weights_digest(self._network, learned, self._added) if learned else ""
@@ -355,7 +373,7 @@ class Guard(Persistent):
         values = [term.value(self._network, self._running, batch, forward) for term in terms]
         return reduce(torch.add, values) if values else None
 
-    def _check_attachable(self, optimizer: Optimizer, steps_per_epoch: int) -> None:
+    def _check_attachable(self, optimizers: tuple[Optimizer, ...], steps_per_epoch: int) -> None:
         if self._running:
             raise ValueError("the guard is attached already; leave the first attach() block before the second")
         if steps_per_epoch < 1:
@@ -366,7 +384,7 @@ class Guard(Persistent):
         if most is not None and task >= most:
             raise ValueError(f"task {task} has no head: the model has heads for {most} tasks")
         self._check_model()
-        self._check_holds(optimizer)
+        require_held(self._network, optimizers)
 
     def _require_agreement(self, where: str, advice: str, **more: Fact) -> None:
         """Refuse to go on, in all processes alike, if weights and what the guard knows are not the same in each."""
@@ -384,17 +402,7 @@ class Guard(Persistent):
                     f"the model was changed after protect(): {name!r} was added, removed or replaced; "
                     "protect the changed model anew, or change weights in place"
                 )
-
-    def _check_holds(self, optimizer: Optimizer) -> None:
-        held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-        for layer in self.graph.layers:
-            for piece in layer.incoming:
-                parameter = self._network.parameters[piece.parameter]
-                if parameter.requires_grad and id(parameter) not in held:
-                    raise ValueError(
-                        f"the optimizer does not hold {piece.parameter!r}; give it model.parameters(), or take the "
-                        "parameter out of training with requires_grad_(False)"
-                    )
+        self._makes.check(self._network, learned=bool(self._progress.learned))
 
 
 def _network(model: nn.Module, graph: NodeGraph) -> Network:

@@ -259,7 +259,11 @@ class Probe:
 
 def _names(network: Network, task: int) -> list[str]:
     state = network.state
-    return [name for name in sorted(network.graph.own_heads([task]) | set(network.graph.shared)) if name in state]
+    return [
+        name
+        for name in sorted(network.graph.own_heads([task]) | {*network.graph.shared, *network.graph.ignored})
+        if name in state
+    ]
 
 
 def _head_modules(network: Network, task: int) -> Iterator[nn.Module]:

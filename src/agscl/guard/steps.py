@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
 
 from agscl.methods.method import Network, RunningTask, Step, StepHooks
 from agscl.processes import average, differences, together
+
+from .optimizers import has_hooks, parameters_of
 
 
 class Diverged(ValueError):  # noqa: N818 - what happened, to training and not to the program
@@ -66,83 +72,150 @@ class Progress:
 
 @contextmanager
 def guarded_steps(
-    network: Network, task: RunningTask, hooks: StepHooks, progress: Progress, added: Collection[str]
+    network: Network,
+    task: RunningTask,
+    hooks: StepHooks,
+    progress: Progress,
+    added: Collection[str],
+    wrappers: Iterable[Optimizer] = (),
 ) -> Iterator[None]:
-    """Call a protection's hooks around every step of a task's optimizer, and count the steps in `progress`.
+    """Call a protection's hooks around every step of a task's optimizers, and count the steps in `progress`.
 
     Args:
         network: The network.
         task: The task that is learned.
-        hooks: The protection's hooks.
+        hooks: What the protection does around a step.
         progress: Counts the steps.
         added: Names of parameters that the method has added to the model. In many processes, their gradients are
             averaged here if the loop does not: its wrapper may be older than they are.
+        wrappers: Optimizers around those of the task: what comes after a step waits until their steps, too, are over.
     """
     steps = _GuardedSteps(network, task, hooks, progress, added)
-    handles = [
-        task.optimizer.register_step_pre_hook(steps.before),
-        task.optimizer.register_step_post_hook(steps.after),
-    ]
+    handles: list[RemovableHandle] = []
+    for optimizer in task.optimizers:
+        handles += _hooked(optimizer, partial(steps.before, optimizer), partial(steps.after, optimizer))
+    for wrapper in filter(has_hooks, wrappers):
+        handles += _hooked(wrapper, partial(steps.enter, wrapper), partial(steps.leave, wrapper))
     try:
         yield
     finally:
         for handle in handles:
             handle.remove()
+        steps.settle()
+        steps.end_round()
+
+
+def _hooked(optimizer: Optimizer, before: Any, after: Any) -> Iterator[RemovableHandle]:
+    yield optimizer.register_step_pre_hook(lambda _, args, kwargs: before(args, kwargs))
+    yield optimizer.register_step_post_hook(lambda *_: after())
 
 
 class _GuardedSteps:
+    """The hooks of all optimizers.
+
+    A step of one is settled when its wrappers, if it has any, are through. A round is a step of each; it is over when
+    all have stepped, or when one is about to step again.
+    """
+
     def __init__(
         self, network: Network, task: RunningTask, hooks: StepHooks, progress: Progress, added: Collection[str]
     ) -> None:
         self._network, self._task, self._hooks, self._progress = network, task, hooks, progress
-        self._added, self._apart, self._fresh = added, list[str](), True
-        self._optimizer = task.optimizer
-        names = {id(p): name for name, p in network.parameters.items()}
-        held = [p for group in task.optimizer.param_groups for p in group["params"]]
-        self._held = [(names.get(id(p), "a parameter outside the model"), p) for p in held]
+        self._added, self._apart = added, dict[int, list[str]]()  # by optimizer, once it has stepped
+        self._names = {id(p): name for name, p in network.parameters.items()}
+        self._inside: set[int] = set()  # wrappers whose step has begun
+        self._unsettled: Step | None = None
+        self._stepped: set[int] = set()
+
+    def enter(self, wrapper: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """A wrapper's step begins."""
+        self._inside.add(id(wrapper))
+
+    def leave(self, wrapper: Optimizer) -> None:
+        """A wrapper's step is over."""
+        self._inside.discard(id(wrapper))
+        if not self._inside:
+            self.settle()
 
     def before(
-        self, optimizer: object, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         """Work on the gradients now, or after the closure has made them."""
+        self.settle()
+        if id(optimizer) in self._stepped:
+            self.end_round()
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
         if closure is None:
-            self._prepare()
+            self._prepare(optimizer)
             return None
 
         def prepared() -> Any:
             loss = closure()
-            self._prepare()
+            self._prepare(optimizer)
             return loss
 
         return (args[0], prepared, *args[2:]), {k: v for k, v in kwargs.items() if k != "closure"}
 
-    @torch.no_grad()
-    def after(self, optimizer: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def after(self, optimizer: Optimizer) -> None:
         """Work on the weights, unless the step was skipped."""
-        if self._overflown():
+        if _overflown(optimizer):
             return
-        self._hooks.after_step(self._step())
+        self._unsettled = self._step(optimizer)
+        self._stepped.add(id(optimizer))
+        if not self._inside:
+            self.settle()
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Work on the weights after a step of one optimizer."""
+        if self._unsettled is None:
+            return
+        step, self._unsettled = self._unsettled, None
+        self._hooks.after_step(step)
+        if len(self._stepped) == len(self._task.optimizers):
+            self.end_round()
+
+    @torch.no_grad()
+    def end_round(self) -> None:
+        """Count a step, and work on the weights once all optimizers have taken it."""
+        if not self._stepped:
+            return
+        self._stepped.clear()
+        self._hooks.after_all(Step(self._progress.steps))
         self._progress.steps += 1
         if self._progress.steps % self._task.steps_per_epoch == 0:
             self._hooks.after_epoch()
 
     @torch.no_grad()
-    def _prepare(self) -> None:
-        if self._overflown():
+    def _prepare(self, optimizer: Optimizer) -> None:
+        if _overflown(optimizer):
             return
-        if self._fresh:
-            with together("the first step"):
-                self._check_first()
-            self._fresh = False
-        if self._apart:
-            average(grad for name in self._apart if (grad := self._network.parameters[name].grad) is not None)
-        self._check_finite()
-        self._check_reached()
-        self._hooks.before_step(self._step())
+        held = {id(p) for p in parameters_of(optimizer)}
+        with self._alone(held):
+            if id(optimizer) not in self._apart:
+                with together("the first step"):
+                    self._check_first(optimizer)
+            if apart := self._apart[id(optimizer)]:
+                average(grad for name in apart if (grad := self._network.parameters[name].grad) is not None)
+            self._check_finite([p for p in parameters_of(optimizer) if p.grad is not None])
+            self._check_reached()
+            self._hooks.before_step(self._step(optimizer))
 
-    def _check_first(self) -> None:
-        """At the first step: the gradients are those of this task, and the same in all processes."""
+    @contextmanager
+    def _alone(self, held: set[int]) -> Iterator[None]:
+        """With several optimizers, the gradients of one's parameters alone are in sight."""
+        parameters = self._network.parameters.values() if len(self._task.optimizers) > 1 else ()
+        others = [(p, p.grad) for p in parameters if id(p) not in held]
+        for parameter, _ in others:
+            parameter.grad = None
+        try:
+            yield
+        finally:
+            for parameter, grad in others:
+                parameter.grad = grad
+
+    def _check_first(self, optimizer: Optimizer) -> None:
+        """At an optimizer's first step: its gradients are those of this task, and the same in all processes."""
         graph, task, parameters = self._network.graph, self._task.task, self._network.parameters
         grads = {name: parameter.grad for name, parameter in parameters.items() if parameter.grad is not None}
         apart = differences("the first step", grads)
@@ -151,22 +224,19 @@ class _GuardedSteps:
                 f"the gradient of {local[0]!r} differs between the processes: they train apart; compute the loss with "
                 "DistributedDataParallel(model), or average the gradients before each step"
             )
-        self._apart = list(apart)
-        if self._progress.steps == 0 and graph.num_tasks is not None:
-            with_grads = {t: graph.own_heads([t]) & grads.keys() for t in range(graph.num_tasks)}
+        elsewhere = {id(p) for o in self._task.optimizers if o is not optimizer for p in parameters_of(o)}
+        own = [name for name in graph.own_heads([task]) if id(parameters[name]) not in elsewhere]
+        own = [name for name in own if parameters[name].requires_grad]  # the user may have frozen the head
+        if self._progress.steps == 0 and own and not any(grads[name].any() for name in own if name in grads):
+            with_grads = {t: graph.own_heads([t]) & grads.keys() for t in range(graph.num_tasks or 0)}
             reached = [t for t, names in with_grads.items() if any(grads[name].any() for name in names)]
-            if task not in reached:
-                raise ValueError(f"no gradient reached the head of task {task}{_why_not(reached, self._task.learned)}")
+            raise ValueError(f"no gradient reached the head of task {task}{_why_not(reached, self._task.learned)}")
+        self._apart[id(optimizer)] = list(apart)
 
-    def _step(self) -> Step:
+    def _step(self, optimizer: Optimizer) -> Step:
         """A gradient scaler lets a fused optimizer divide by the scale itself, inside its step."""
-        scale = getattr(self._optimizer, "grad_scale", None)
+        scale = getattr(optimizer, "grad_scale", None)
         return Step(self._progress.steps) if scale is None else Step(self._progress.steps, scale)
-
-    def _overflown(self) -> bool:
-        """Whether a gradient scaler has told a fused optimizer to skip this step."""
-        found = getattr(self._optimizer, "found_inf", None)
-        return found is not None and bool(found)
 
     def _check_reached(self) -> None:
         """Refuse to train what the traced forward never uses: nobody knows whom it belongs to."""
@@ -179,18 +249,23 @@ class _GuardedSteps:
                     "requires_grad_(False) on it"
                 )
 
-    def _check_finite(self) -> None:
-        grads = [(name, p.grad) for name, p in self._held if p.grad is not None]
+    def _check_finite(self, held: list[nn.Parameter]) -> None:
+        grads = [(p, p.grad) for p in held if p.grad is not None]
         if not grads or (grads[0][1].device.type != "cpu" and self._progress.steps % self._task.steps_per_epoch):
             return  # off the CPU the answer would make the host wait, so it is asked for once an epoch
         norms = torch._foreach_norm([grad for _, grad in grads])
         if not torch.stack(norms).sum().isfinite():
-            name = next((name for name, grad in grads if not grad.isfinite().all()), grads[0][0])
-            raise Diverged(f"the gradient of {name!r} is not finite at step {self._progress.steps}; {self._cause()}")
+            odd = next((p for p, grad in grads if not grad.isfinite().all()), grads[0][0])
+            raise Diverged(
+                f"the gradient of {self._name(odd)!r} is not finite at step {self._progress.steps}; {self._cause(held)}"
+            )
 
-    def _cause(self) -> str:
+    def _name(self, parameter: nn.Parameter) -> str:
+        return self._names.get(id(parameter), "a parameter outside the model")
+
+    def _cause(self, held: list[nn.Parameter]) -> str:
         """What to look at when a gradient is not finite, and what to do."""
-        if odd := [name for name, weight in self._held if not weight.isfinite().all()]:
+        if odd := [self._name(weight) for weight in held if not weight.isfinite().all()]:
             return f"the weight {odd[0]!r} is not finite either: go back to finite weights and lower the learning rate"
         if self._progress.steps == 0:
             return "all weights are finite, and this is the first step: is there NaN or infinity in the data?"
@@ -209,3 +284,9 @@ def _why_not(reached: list[int], learned: tuple[int, ...]) -> str:
         "guard's state that belongs to its weights first (guard.load() or load_state_dict()), or they will be lost; "
         f"if task {other} is really the first, call use_task({other})"
     )
+
+
+def _overflown(optimizer: Optimizer) -> bool:
+    """Whether a gradient scaler has told a fused optimizer to skip this step."""
+    found = getattr(optimizer, "found_inf", None)
+    return found is not None and bool(found)

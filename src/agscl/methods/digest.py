@@ -22,7 +22,7 @@ def frozen_tensors(network: Network, important: Mapping[str, Tensor], tasks: Ite
         important: By layer, bool, shape ``(num_nodes,)``.
         tasks: Numbers of the learned tasks.
     """
-    names = sorted(network.graph.own_heads(tasks) | set(network.graph.shared))
+    names = sorted(network.graph.own_heads(tasks) | {*network.graph.shared, *network.graph.ignored})
     layers, state = [layer for layer in network.graph.layers if layer.kind == "nodes"], network.state
     rows = [gather(layer.incoming + layer.statistics, state)[important[layer.name]] for layer in layers]
     for name, mask in sorted(frozen_into_streams(network, important).items()):

@@ -48,11 +48,13 @@ def frozen_into_streams(network: Network, important: Mapping[str, Tensor]) -> di
 
 
 def frozen_for_all(network: Network) -> dict[str, Tensor]:
-    """All positions of parameters that no node owns but every task depends on: whole ones, and the rest of others."""
-    shared = [name for name in network.graph.shared if name in network.parameters]
-    rest = mark(
-        ((piece, _all(piece)) for piece in network.graph.rest if piece.parameter in network.parameters), network.state
-    )
+    """All positions of parameters that no node owns but every task depends on: whole ones, and the rest of others.
+
+    Those of ignored modules are among them.
+    """
+    graph = network.graph
+    shared = [name for name in (*graph.shared, *graph.ignored) if name in network.parameters]
+    rest = mark(((piece, _all(piece)) for piece in graph.rest if piece.parameter in network.parameters), network.state)
     parts = merged(
         {
             (name, dim): mask.reshape([-1 if d == dim else 1 for d in range(network.parameters[name].ndim)])
@@ -77,7 +79,8 @@ def frozen_channels(network: Network, important: Mapping[str, Tensor], learned: 
         lay_out(((p, important[layer.name]) for layer in layers for p in layer.statistics), network.buffers, False)
     )
     whole = [f"{name.rpartition('.')[0]}.running_mean" for name in network.graph.own_heads(learned)]
-    whole += network.graph.shared if learned else ()
+    common = (*network.graph.shared, *network.graph.ignored) if learned else ()
+    whole += [name for name in common if name.rpartition(".")[2] == "running_mean"]
     rest = [piece for piece in network.graph.rest if learned and piece.parameter in network.buffers]
     held = merged(mark(((piece, _all(piece)) for piece in rest), network.buffers))
     laid = united(laid, held)
@@ -129,7 +132,7 @@ def frozen_between(network: Network, used: Mapping[str, Tensor]) -> dict[str, Te
         frozen[name] = frozen[name] & mask if name in frozen else mask
     shared = {name for head in network.graph.heads if not head.tasks for name in head.parameters}
     whole = {n: torch.tensor(True, device=parameters[n].device) for n in shared - frozen.keys()}
-    common = {name: mask for name, mask in frozen.items() if name in network.common and mask.any()}
+    common = {name: mask for name, mask in frozen.items() if name in network.in_common and mask.any()}
     return united({**common, **whole}, frozen_for_all(network))
 
 

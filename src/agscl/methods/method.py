@@ -47,9 +47,14 @@ class Network:
 
     @property
     def common(self) -> dict[str, nn.Parameter]:
+        """Those of the parameters in common that learn: not what the user has frozen (`requires_grad`)."""
+        return {name: parameter for name, parameter in self.in_common.items() if parameter.requires_grad}
+
+    @property
+    def in_common(self) -> dict[str, nn.Parameter]:
         """Parameters that tasks have in common, by name: all but those of heads that serve one task each."""
         own = {name for head in self.graph.heads if head.tasks for name in head.parameters}
-        return {name: p for name, p in self.parameters.items() if name not in own and p.requires_grad}
+        return {name: parameter for name, parameter in self.parameters.items() if name not in own}
 
     def trained(self, pieces: Iterable[Slice]) -> tuple[Slice, ...]:
         """Those of the slices whose tensor learns: not the parameters that the user has frozen (`requires_grad`)."""
@@ -66,22 +71,35 @@ class RunningTask:
     """A task while it is learned: what a protection may know about it.
 
     Attributes:
-        optimizer: The optimizer whose steps are guarded.
+        optimizers: The optimizers whose steps are guarded, unwrapped; no parameter is in two of them.
         task: Number of the task, from 0.
         learned: Numbers of the tasks learned before.
         steps_per_epoch: Optimizer steps in an epoch.
         first_step: Steps of this task taken before, if it is resumed in the middle.
+        wrapped: Whether an optimizer is wrapped in another, which may move parameters as well.
     """
 
-    optimizer: Optimizer
+    optimizers: tuple[Optimizer, ...]
     task: int
     learned: tuple[int, ...]
     steps_per_epoch: int
     first_step: int = 0
+    wrapped: bool = False
+
+    @property
+    def groups(self) -> list[dict[str, Any]]:
+        """The parameter groups of all optimizers, as they are now."""
+        return [group for optimizer in self.optimizers for group in optimizer.param_groups]
+
+    def forget(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Let the optimizers forget what they remember of parameters that begin anew, such as momentum."""
+        for parameter in parameters:
+            for optimizer in self.optimizers:
+                optimizer.state.pop(parameter, None)
 
     def require_held(self, parameters: Mapping[str, nn.Parameter]) -> None:
-        """Refuse, with a `ValueError` that names one, an optimizer without a method's own parameters."""
-        held = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
+        """Refuse, with a `ValueError` that names one, optimizers without a method's own parameters."""
+        held = {id(p) for group in self.groups for p in group["params"]}
         for name, parameter in parameters.items():
             if id(parameter) not in held:
                 raise ValueError(
@@ -90,14 +108,14 @@ class RunningTask:
                 )
 
     def rates(self, parameters: Mapping[str, nn.Parameter]) -> dict[str, float]:
-        """The current learning rate of every parameter that the optimizer holds, by name."""
-        by_id = {id(p): group["lr"] for group in self.optimizer.param_groups for p in group["params"]}
+        """The current learning rate of every parameter that an optimizer holds, by name."""
+        by_id = {id(p): group["lr"] for group in self.groups for p in group["params"]}
         return {name: float(by_id[id(p)]) for name, p in parameters.items() if id(p) in by_id}
 
 
 @dataclass(frozen=True)
 class Step:
-    """One optimizer step.
+    """One optimizer step; with several optimizers, a step of each of them.
 
     Attributes:
         number: How many steps of this task came before it.
@@ -116,15 +134,20 @@ def _nothing(*_: object) -> None:
 class StepHooks:
     """What a protection does around the optimizer steps of one task; nothing by default.
 
+    With several optimizers the first two are called for each of them, with the gradients of its parameters alone in
+    sight, and the others once all have stepped, or one of them is about to step again.
+
     Attributes:
         before_step: Changes the gradients; they hold the task's gradient alone when it is called.
         after_step: Changes the weights.
         after_epoch: Changes the weights after the last step of an epoch.
+        after_all: Changes the weights once all optimizers have stepped.
     """
 
     before_step: Callable[[Step], None] = _nothing
     after_step: Callable[[Step], None] = _nothing
     after_epoch: Callable[[], None] = _nothing
+    after_all: Callable[[Step], None] = _nothing
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, fx
@@ -115,7 +115,7 @@ class NodeGraph:
         users: By parameter, the modules in whose forward it is used, where that is not its owner's alone.
         rest: Positions that no node owns of tensors of which nodes own others, such as the model's input's share of
             a norm layer behind a concatenation: ``index`` has shape ``(1, k)``. They are shared as well.
-        ignored: Parameters and buffers of modules that were left out.
+        ignored: Names in the state of ignored modules, and of what flows into them; frozen once a task is learned.
     """
 
     layers: tuple[NodeLayer, ...]
@@ -129,6 +129,11 @@ class NodeGraph:
     constants: Mapping[str, Tensor] = field(default_factory=dict)
     plastic: float = 1.0
     users: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickled without the modules that have run the probe: these hold the model."""
+        self.probe.owning_module = None
+        return dict(vars(self))
 
     @property
     def num_nodes(self) -> int:
@@ -168,8 +173,8 @@ class NodeGraph:
         for title, names in [
             ("heads", [head.name for head in self.heads]),
             ("shared by all nodes", [*self.shared, *map(_positions, self.rest)]),
+            ("ignored, frozen once a task is learned", self.ignored),
             ("never used by the forward", self.unreached),
-            ("left out", self.ignored),
         ]:
             if names:
                 lines.append(f"{title}: {', '.join(names)}")

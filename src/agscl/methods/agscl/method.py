@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from agscl.methods.digest import digest_of, frozen_tensors, require_unchanged
-from agscl.methods.freezing import freeze, freeze_statistics, restoration
+from agscl.methods.freezing import freeze, freeze_statistics, keep_buffers, zeroing
 from agscl.methods.masks import (
     FREE,
     frozen_channels,
@@ -98,6 +99,13 @@ class AGSCL:
         """
         if self.rho > 0:
             check_initialisers(network.model, network.graph)
+        shared = [head.name for head in network.graph.heads if not head.tasks]
+        if self.hard and len(shared) > 1:
+            warnings.warn(
+                f"lam=inf does not keep old answers here: all tasks share the heads {', '.join(shared)}, which go on "
+                "learning; where each is one task's, put them into one ModuleList and name that (heads='heads')",
+                stacklevel=4,
+            )
         return AdaptiveGroupSparsity(self, network)
 
 
@@ -123,10 +131,11 @@ class AdaptiveGroupSparsity(Expandable):
         masks = frozen_for_all(network) if task.learned else {}
         masks = united(masks, (frozen_nodes if method.hard else frozen_into_streams)(network, important))
         masked = masked_connections(network, self._state.since) if method.cut and not method.hard else {}
-        mask_connections = restoration(network, masked, to_zero=True)
+        mask_connections = zeroing(network, masked)
         channels = frozen_channels(network, important, task.learned)
+        statistics = freeze_statistics(network.model, channels)
         self._gates.show(None, self._state.since)
-        with freeze(network, task, masks) as held, freeze_statistics(network.model, channels):
+        with keep_buffers(network, task), freeze(network, task, masks) as held, statistics:
 
             def before_step(step: Step) -> None:
                 if method.proximal == "gradient":
@@ -136,6 +145,8 @@ class AdaptiveGroupSparsity(Expandable):
             def after_step(step: Step) -> None:
                 held.after_step(step)
                 mask_connections()
+
+            def after_all(step: Step) -> None:
                 if method.proximal == "step":
                     self._take_proximal_step(task)
 
@@ -143,7 +154,7 @@ class AdaptiveGroupSparsity(Expandable):
                 if method.proximal == "epoch":
                     self._take_proximal_step(task)
 
-            yield StepHooks(before_step, after_step, after_epoch)
+            yield StepHooks(before_step, after_step, after_epoch, after_all)
 
     @torch.no_grad()
     def _take_proximal_step(self, task: RunningTask) -> None:
@@ -159,7 +170,7 @@ class AdaptiveGroupSparsity(Expandable):
                 if not self._method.hard:
                     threshold = rate * self._method.lam * omega[important]
                     anchors = columns_of(trained, layer.incoming, self._state.anchors[layer.name], parameters)
-                    result[important] = attract(rows[important], anchors, threshold)
+                    result[important] = attract(rows[important], anchors, threshold).to(rows.dtype)
                 scatter(trained, parameters, result)
 
     def finish(self, learned: Learned) -> None:

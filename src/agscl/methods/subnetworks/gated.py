@@ -36,7 +36,7 @@ from agscl.nodes.slices import gather, lay_out, scatter
 from agscl.processes import from_first
 
 from .kept import TaskTensors, add_parameters, tasks_in
-from .replaced_tensors import replace_tensors_in_forward
+from .replaced_tensors import replace_tensors_in_forward, require_no_ignored
 
 PREFIX = "node_gain"
 """What the names of the gains' parameters begin with, one a layer."""
@@ -87,6 +87,7 @@ class GatedAGSCL:
             ValueError: If it has some already, or a layer cannot be re-initialised.
         """
         check_initialisers(network.model, network.graph)
+        require_no_ignored(network)
         return GatedNodes(self, network)
 
     def excess(self, epoch: int) -> float:
@@ -111,8 +112,7 @@ class GatedNodes(Protection):
         self._added = add_parameters(network.model, PREFIX, ones)
         self._gain = {layer.name: p for layer, p in zip(layers, self._added.values(), strict=True)}
         weights = {n for n, p in network.common.items() if p.ndim > 1 and n not in heads}
-        small = {**network.common, **network.buffers}
-        self._own = {name: tensor.detach() for name, tensor in small.items() if name not in weights}
+        self._own = {name for name in {**network.common, **network.buffers} if name not in weights}
         self._gains, self._small = TaskTensors("gain"), TaskTensors("kept")
         self._importance = {name: torch.zeros_like(gain.detach()) for name, gain in self._gain.items()}
         self._begun, self._epoch = torch.tensor(True), 0
@@ -134,7 +134,7 @@ class GatedNodes(Protection):
             with torch.no_grad():
                 for gain in self._gain.values():
                     gain.fill_(1.0)
-                    task.optimizer.state.pop(gain, None)  # what it remembers of the last task's
+            task.forget(self._gain.values())
             self._begun = torch.tensor(True)
         used = self._used()
         opened = {name: (gain.detach() != 0).to(gain.dtype) for name, gain in self._gain.items()}
@@ -189,7 +189,7 @@ class GatedNodes(Protection):
             self._importance[name] = torch.where(alive, activation[name].to(gain.dtype), 0.0)
             gain.detach().mul_(alive)
         self._gains.keep(learned.task, {name: gain.detach() for name, gain in self._gain.items()})
-        self._small.keep(learned.task, self._own)
+        self._small.keep(learned.task, self._small_tensors())
         self._reinitialise(fresh)
         self._begun, self._epoch = torch.tensor(False), 0
 
@@ -219,6 +219,11 @@ class GatedNodes(Protection):
                     frozen[name] = frozen[name] | mask if name in frozen else mask
         return frozen
 
+    def _small_tensors(self) -> dict[str, Tensor]:
+        """The current values of what each task keeps for itself."""
+        state = self._network.state
+        return {name: state[name].detach() for name in sorted(self._own)}
+
     @property
     def exact(self) -> bool:
         """Each task keeps what it computes with."""
@@ -242,7 +247,7 @@ class GatedNodes(Protection):
         """Take a saved state."""
         tasks = sorted(tasks_in(tensors, "gain"))
         importance = {f"importance.{name}": omega for name, omega in self._importance.items()}
-        blanks = {**self._gains.blank(tasks, self._importance), **self._small.blank(tasks, self._own)}
+        blanks = {**self._gains.blank(tasks, self._importance), **self._small.blank(tasks, self._small_tensors())}
         state = restored(tensors, {**blanks, **importance, "begun": self._begun})
         self._gains.load(state, tasks)
         self._small.load(state, tasks)

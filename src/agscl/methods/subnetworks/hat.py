@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from agscl.methods.freezing import freeze, freeze_statistics
+from agscl.methods.freezing import freeze, freeze_statistics, keep_buffers
 from agscl.methods.masks import frozen_between, frozen_channels
 from agscl.methods.method import (
     Learned,
@@ -52,6 +52,9 @@ class HAT:
 
     Once a task is learned its gates are 0 or 1 and kept, one truth value a node: ``guard.use_task(i)`` before task i is
     answered. Then its outputs stay what they were, bit for bit. Norm layers of used nodes keep their statistics.
+
+    Gates multiply what leaves a node in the forward pass, also where the user has frozen the weight behind it
+    (``requires_grad=False``): that changes what a task computes, and no weight.
 
     The embedding is a parameter of the model: make the optimizer after ``protect``.
 
@@ -104,18 +107,14 @@ class HardAttention(Protection):
     def holding(self, task: RunningTask) -> Iterator[StepHooks]:
         """Draw the task's embedding and freeze what earlier tasks use; gates are soft within the context."""
         task.require_held(self._added)
-        if not self._drawn:
-            for embedding in self._embedding.values():
-                nn.init.normal_(embedding)
-                task.optimizer.state.pop(embedding, None)  # what it remembers of the old one
-            from_first(self._embedding)
-            self._drawn = torch.tensor(True)
+        self._draw(task)
         network, used, gamma = self._network, self._used(), self._method.gamma
         free = {name: (~mask).to(self._embedding[name].dtype) for name, mask in used.items()}
         capacity = max(sum(float(mask.sum()) for mask in free.values()), 1.0)
         masks = frozen_between(network, self._taken()) if task.learned else {}
         channels = frozen_channels(network, self._taken(), task.learned)
-        with freeze(network, task, masks) as held, freeze_statistics(network.model, channels):
+        statistics = freeze_statistics(network.model, channels)
+        with keep_buffers(network, task), freeze(network, task, masks) as held, statistics:
 
             def before_step(step: Step) -> None:
                 for name, embedding in self._embedding.items():
@@ -129,13 +128,23 @@ class HardAttention(Protection):
                 held.after_step(step)
                 for embedding in self._embedding.values():
                     embedding.clamp_(-LARGEST_EMBEDDING, LARGEST_EMBEDDING)
+
+            def after_all(step: Step) -> None:
                 self._scale = self._method.scale(step.number + 1, task.steps_per_epoch)
 
             self._gates.shown, self._scale = {}, self._method.scale(task.first_step, task.steps_per_epoch)
             try:
-                yield StepHooks(before_step, after_step)
+                yield StepHooks(before_step, after_step, after_all=after_all)
             finally:
                 self._scale = None
+
+    def _draw(self, task: RunningTask) -> None:
+        if not self._drawn:
+            for embedding in self._embedding.values():
+                nn.init.normal_(embedding)
+            from_first(self._embedding)
+            task.forget(self._embedding.values())
+            self._drawn = torch.tensor(True)
 
     def finish(self, learned: Learned) -> None:
         """Keep the task's gates."""

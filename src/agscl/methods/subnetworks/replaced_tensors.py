@@ -10,6 +10,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from agscl.methods.method import Network
+
 Make = Callable[[str, nn.Module, Tensor], Tensor]
 """Maps a parameter's or buffer's name, its module, and its own value to the tensor to compute with."""
 
@@ -67,6 +69,22 @@ def replaced_tensors(model: nn.Module) -> Iterator[None]:
             back(module, (), None)
 
 
+def require_no_ignored(network: Network) -> None:
+    """Refuse a network with ignored modules to a method that replaces tensors.
+
+    What such a module does is not known; it may read its parts' tensors past their forward, as torch's transformer
+    layers do in eval mode, and so not get the replacement.
+
+    Raises:
+        ValueError: If there are any.
+    """
+    if network.graph.ignored:
+        raise ValueError(
+            f"this method gives each task tensors of its own, and the ignored {network.graph.ignored[0]!r} may be read "
+            "past them; leave ignore= out, or use AGS-CL or HAT"
+        )
+
+
 def has_replaced_tensors(model: nn.Module) -> bool:
     """Whether something in a model computes with other tensors than its own.
 
@@ -89,6 +107,11 @@ Owners = dict[str, nn.Module]
 def _put(
     names: list[tuple[str, str]], owners: Owners, make: Make, own: dict[str, Tensor], module: nn.Module, args: Any
 ) -> None:
+    if getattr(module, "_is_replica", False):
+        raise ValueError(
+            "nn.DataParallel cannot replicate a model whose weights are masked, gated or kept by task: "
+            "call the model on one device, or with DistributedDataParallel"
+        )
     for name, path in names:
         owner = owners.get(name) or module.get_submodule(path.rpartition(".")[0])
         own[name] = _tensors(owner, name)[_local(name)]

@@ -10,12 +10,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from agscl.methods.freezing import untrained
+from agscl.methods.freezing import freeze
 from agscl.methods.method import Learned, Memory, Network, Protection, RunningTask, StepHooks, restored
 from agscl.tensors import prefixed, under
 
 from .kept import TaskTensors, tasks_in
-from .replaced_tensors import replace_tensors_in_forward
+from .replaced_tensors import replace_tensors_in_forward, require_no_ignored
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class SingleTask:
 
     def protect(self, network: Network) -> SeparateModels:
         """A protection of the network, with nothing learned yet."""
+        require_no_ignored(network)
         return SeparateModels(network)
 
 
@@ -47,16 +48,14 @@ class SeparateModels(Protection):
     def holding(self, task: RunningTask) -> Iterator[StepHooks]:
         """Begin with a fresh model, and without what the optimizer remembers of the old one."""
         self._models.shown = {}
-        heads = self._network.graph.own_heads(task.learned)
-        with untrained(self._network.parameters[name] for name in heads):
-            if not self._begun:
-                with torch.no_grad():
-                    for name, tensor in {**self._network.common, **self._network.buffers}.items():
-                        tensor.copy_(self._first[name])
-                for parameter in self._network.parameters.values():
-                    task.optimizer.state.pop(parameter, None)
-                self._begun = torch.tensor(True)
-            yield StepHooks()
+        if not self._begun:
+            with torch.no_grad():
+                for name, tensor in {**self._network.common, **self._network.buffers}.items():
+                    tensor.copy_(self._first[name])
+            task.forget(self._network.parameters.values())
+            self._begun = torch.tensor(True)
+        with freeze(self._network, task, {}) as held:
+            yield held
 
     def finish(self, learned: Learned) -> None:
         """Keep the task's model."""
@@ -89,5 +88,6 @@ class SeparateModels(Protection):
         return Memory(0, self._models.num_bytes())
 
     def _own(self) -> dict[str, Tensor]:
-        """The current model's tensors, heads of single tasks aside."""
-        return {name: tensor.detach() for name, tensor in {**self._network.common, **self._network.buffers}.items()}
+        """All that a task's model is made of, what the user has frozen included, since it may learn later."""
+        network = self._network
+        return {name: tensor.detach() for name, tensor in {**network.in_common, **network.buffers}.items()}

@@ -26,7 +26,7 @@ from agscl.methods.method import (
 )
 
 from .kept import TaskTensors, add_parameters, tasks_in
-from .replaced_tensors import replace_tensors_in_forward
+from .replaced_tensors import replace_tensors_in_forward, require_no_ignored
 
 PREFIX = "wsn_scores"
 """What the names of the scores' parameters begin with, one a masked weight."""
@@ -42,7 +42,9 @@ class WSN:
     weights that an earlier task computes with are frozen exactly. Each task keeps a binary mask, one bit a weight;
     ``guard.use_task(i)`` before task i is answered. Then its outputs stay what they were, bit for bit.
 
-    Biases, norm layers and a head that tasks share are small: each task keeps its own, statistics included.
+    Biases, norm layers and a head that tasks share are small: each task keeps its own, statistics included. What the
+    user has frozen (``requires_grad=False``) before ``protect`` has no scores: all tasks compute with it, unmasked, and
+    it stays frozen once one of them is learned.
 
     The scores are parameters of the model: make the optimizer after ``protect``.
 
@@ -62,6 +64,7 @@ class WSN:
         Raises:
             ValueError: If it has some already.
         """
+        require_no_ignored(network)
         return WinningSubnetworks(self, network)
 
 
@@ -75,16 +78,18 @@ class WinningSubnetworks(Protection):
         first = (nn.init.kaiming_uniform_(torch.empty_like(w), a=math.sqrt(5)) for w in weights.values())
         self._added = add_parameters(network.model, PREFIX, first)
         self._scores = dict(zip(weights, self._added.values(), strict=True))
-        self._own = [name for name in (*network.common, *network.buffers) if name not in weights]
+        self._names = [name for name in {**network.common, **network.buffers} if name not in weights]
+        self._fixed = [name for name in network.in_common if name not in network.common]
         self._small, self._masks = TaskTensors("kept"), TaskTensors("mask")
         self._shown: dict[str, Tensor] = {}
-        replace_tensors_in_forward(network.model, [*self._scores, *self._own], self._chosen, network.graph.users)
+        replace_tensors_in_forward(network.model, [*self._scores, *self._names], self._chosen, network.graph.users)
 
     @contextmanager
     def holding(self, task: RunningTask) -> Iterator[StepHooks]:
         """Freeze what earlier tasks compute with."""
         task.require_held(self._added)
-        with freeze(self._network, task, self._used()) as held:
+        fixed = {name: torch.ones_like(self._network.parameters[name], dtype=torch.bool) for name in self._fixed}
+        with freeze(self._network, task, {**self._used(), **(fixed if task.learned else {})}) as held:
             self._shown, self._small.shown = {}, {}
             yield held
 
@@ -92,7 +97,7 @@ class WinningSubnetworks(Protection):
         """Keep the task's mask and its small tensors."""
         masks = {name: pack(best(scores.detach(), self._method.c)) for name, scores in self._scores.items()}
         self._masks.keep(learned.task, masks)
-        self._small.keep(learned.task, self._small_tensors())
+        self._small.keep(learned.task, self._own())
 
     @property
     def exact(self) -> bool:
@@ -120,7 +125,7 @@ class WinningSubnetworks(Protection):
         """Take a saved state."""
         tasks = sorted(tasks_in(tensors, "mask"))
         like = {name: pack(torch.empty_like(s, dtype=torch.bool)) for name, s in self._scores.items()}
-        state = restored(tensors, {**self._masks.blank(tasks, like), **self._small.blank(tasks, self._small_tensors())})
+        state = restored(tensors, {**self._masks.blank(tasks, like), **self._small.blank(tasks, self._own())})
         self._masks.load(state, tasks)
         self._small.load(state, tasks)
         self._shown = {}
@@ -140,10 +145,10 @@ class WinningSubnetworks(Protection):
         straight = scores - scores.detach()  # zero, with the gradient of the scores
         return torch.mul(own, best(scores.detach(), self._method.c).to(own.dtype) + straight)
 
-    def _small_tensors(self) -> dict[str, Tensor]:
-        """The current values of what each task keeps for itself."""
+    def _own(self) -> dict[str, Tensor]:
+        """What is small, so that each task keeps its own."""
         state = self._network.state
-        return {name: state[name].detach() for name in self._own}
+        return {name: state[name].detach() for name in self._names}
 
     def _used(self) -> dict[str, Tensor]:
         """Which weights an earlier task computes with, by parameter name."""

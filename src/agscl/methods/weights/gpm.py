@@ -101,7 +101,7 @@ class GradientProjection(Protection):
                 for name, parameter in known.items():
                     if parameter.grad is not None:
                         parameter.grad.copy_(self._across(name, parameter.grad))
-                if not _adds_gradients(task.optimizer):
+                if not all(map(_adds_gradients, task.optimizers)):
                     before.update({name: parameter.detach().clone() for name, parameter in known.items()})
 
             @torch.no_grad()

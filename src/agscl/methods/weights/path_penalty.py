@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -110,8 +111,11 @@ class PathObserver(ABC):
     def start(self) -> None:
         """A new path begins."""
 
-    def observe(self, path: Path, gradients: Mapping[str, Tensor], step: Step) -> None:
-        """Take a step into account, beyond the loss that it saved."""
+    def observe(self, gradients: Mapping[str, Tensor]) -> None:
+        """Take the task's gradients of a step into account, beyond the loss that it saved."""
+
+    def observe_all(self, path: Path, step: Step) -> None:
+        """Take the path into account, once all optimizers have stepped."""
 
     def tensors(self) -> dict[str, Tensor]:
         """All that is kept, by name, to be saved; the tensors themselves, not copies."""
@@ -151,9 +155,9 @@ class PathPenalty(Protection):
             def after_step(step: Step) -> None:
                 held.after_step(step)
                 self._path.begun.fill_(True)
-                self._observer.observe(self._path, recorder.after(self._path.saved), step)
+                self._observer.observe(recorder.after(self._path.saved))
 
-            yield StepHooks(before_step, after_step)
+            yield StepHooks(before_step, after_step, after_all=partial(self._observer.observe_all, self._path))
 
     def finish(self, learned: Learned) -> None:
         """Turn the path into importance and make the current weights the anchor."""

@@ -63,12 +63,15 @@ class FisherAndScore(PathObserver):
         self._fisher, self._score = self._network.zeros() | self._fisher, self._network.zeros() | self._score
         self._total = self._network.zeros()
 
-    def observe(self, path: Path, gradients: Mapping[str, Tensor], step: Step) -> None:
-        """Update the running Fisher; every `interval` steps the score."""
+    def observe(self, gradients: Mapping[str, Tensor]) -> None:
+        """Update the running Fisher."""
         if gradients:
             fisher, newest = [self._fisher[name] for name in gradients], list(gradients.values())
             torch._foreach_mul_(fisher, 1 - self._method.alpha)
             torch._foreach_addcmul_(fisher, newest, newest, value=self._method.alpha)
+
+    def observe_all(self, path: Path, step: Step) -> None:
+        """Update the score every `interval` steps."""
         if (step.number + 1) % self._method.interval == 0:
             for name, total in self._total.items():
                 total.add_(self._since_update(path, name))

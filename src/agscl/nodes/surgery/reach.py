@@ -124,7 +124,11 @@ def sealed_nodes(graph: NodeGraph, state: Mapping[str, Tensor], frozen: Mapping[
     pieces = [piece for layer in graph.layers for piece in layer.incoming]
     pieces = [piece for piece in (*pieces, *graph.rest) if piece.parameter in state]
     made = mark(((piece, torch.ones_like(piece.index[:, 0], dtype=torch.bool)) for piece in pieces), state)
-    owned = {name for (name, _), mask in made.items() if mask.all()} | graph.head_parameters | set(graph.shared)
+    owned = (
+        {name for (name, _), mask in made.items() if mask.all()}
+        | graph.head_parameters
+        | {*graph.shared, *graph.ignored}
+    )
     if any(tensor.requires_grad and name not in owned for name, tensor in state.items()):
         return {name: torch.zeros_like(nodes) for name, nodes in frozen.items()}
     sealed = {name: nodes.clone() for name, nodes in frozen.items()}

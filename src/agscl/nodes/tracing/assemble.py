@@ -31,18 +31,19 @@ def assemble(
     except ValueError as error:
         raise TraceError(f"cannot trace the model: {error}") from error
     units = _collect(ledger)
-    exposed = {unit for ids in ledger.exposed for unit in ledger.units.roots(ids).tolist()}
+    exposed = _exposed(ledger, units)
     makers = {unit for unit, entries in units.items() if {"incoming", "outgoing"} <= {role for role, _, _ in entries}}
     _require_read_by_heads(ledger, units, makers)
     if head_names is None:
-        made = [entries for unit, entries in units.items() if unit not in makers]
+        apart = makers | exposed
+        made = [entries for unit, entries in units.items() if unit not in apart]
         head_names = _head_modules(
             model, [entries for entries in made if not _incoming(entries) <= ledger.elements.keys()]
         )
     heads = []
     for name in head_names:
         module = model.get_submodule(name)
-        members = module.named_children() if isinstance(module, nn.ModuleList | nn.ModuleDict) else ()
+        members = _members(name, module)
         tasks = [[f"{name}.{child}.{local}" for local, _ in member.named_parameters()] for child, member in members]
         whole = tuple(f"{name}.{local}" for local, _ in module.named_parameters())
         heads.append(Head(name, tuple(map(tuple, tasks)), whole))
@@ -52,6 +53,7 @@ def assemble(
     layers = [
         replace(layer, outgoing=_outgoing(model, layer, heads, called)) for layer in _layers(nodes, ledger, device)
     ]
+    ignored = _ignored(model, ignore, layers) | {name for unit in exposed for _, name, _ in _received(units[unit])}
     found = _with_rest(
         model,
         NodeGraph(
@@ -63,7 +65,7 @@ def assemble(
             users={name: _outermost(paths) for name, paths in sorted(ledger.users.items())},
         ),
         ledger,
-        ignore,
+        ignored,
     )
     return replace(found, plastic=_plastic(model, layers, {*found.head_parameters, *found.unreached, *found.ignored}))
 
@@ -121,16 +123,15 @@ def _require_own_weights(model: nn.Module, heads: list[Head]) -> None:
                 )
 
 
-def _with_rest(model: nn.Module, graph: NodeGraph, ledger: Ledger, ignore: tuple[str, ...]) -> NodeGraph:
-    """The graph with all that no node owns: shared by all, in an ignored module, or never used.
+def _with_rest(model: nn.Module, graph: NodeGraph, ledger: Ledger, ignored: set[str]) -> NodeGraph:
+    """The graph with all that no node owns: shared by all, left to an ignored module, or never used.
 
     Every position of every parameter and of every running statistic is in a node, in a head, or in one of these.
     """
     state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     statistics = {name for name, _ in ledger.statistics}
-    inside = {name for name in state for module in ignore if name.startswith(f"{module}.")}
     wanted = {name for name, tensor in state.items() if isinstance(tensor, nn.Parameter) or name in statistics}
-    wanted -= graph.head_parameters | inside
+    wanted -= graph.head_parameters | ignored
     owned = mark(
         (
             (piece, torch.ones(layer.num_nodes, dtype=torch.bool, device=piece.index.device))
@@ -147,12 +148,96 @@ def _with_rest(model: nn.Module, graph: NodeGraph, ledger: Ledger, ignore: tuple
         shared=tuple(sorted((wanted & used) - dims.keys())),
         rest=tuple(Slice(name, dim, index[None]) for name, dim, index in rest if len(index)),
         unreached=tuple(sorted(wanted - used - dims.keys())),
-        ignored=tuple(sorted(inside)),
+        ignored=tuple(sorted(ignored - graph.head_parameters)),
     )
 
 
 def _incoming(entries: _Unit) -> set[str]:
     return {name for role, name, _ in entries if role == "incoming"}
+
+
+def deep_heads(model: nn.Module, graph: NodeGraph) -> tuple[str, ...]:
+    """Heads by name, if a list or dict of modules with hidden layers turns out to be heads; empty otherwise.
+
+    Each of its members makes outputs, reads the trunk, and keeps the nodes within it to itself.
+
+    Args:
+        model: The model.
+        graph: Its nodes, with the last layers as heads.
+    """
+    names = [head.name for head in graph.heads]
+    for name, module in model.named_modules():
+        if isinstance(module, nn.ModuleList | nn.ModuleDict) and name and len(module) > 1:
+            members = [f"{name}.{child}." for child in module._modules]
+            if all(_is_deep_head(member, graph) for member in members):
+                rest = [head for head in names if not any(f"{head}.".startswith(member) for member in members)]
+                return (*rest, name) if len(rest) < len(names) else ()
+    return ()
+
+
+def _is_deep_head(member: str, graph: NodeGraph) -> bool:
+    """Whether a module, by the beginning of its names, makes outputs, reads the trunk, and keeps its nodes."""
+    reads = False
+    for layer in graph.layers:
+        made = {piece.parameter.startswith(member) for piece in layer.incoming}
+        read = {piece.parameter.startswith(member) for piece in layer.outgoing}
+        if True in made and (made | read) != {True}:
+            return False
+        reads |= True not in made and True in read
+    return reads and any(head.name.startswith(member) for head in graph.heads)
+
+
+def _members(name: str, module: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The heads of a list or dict of heads.
+
+    Raises:
+        TraceError: If heads of two tasks have something in common.
+    """
+    if not isinstance(module, nn.ModuleList | nn.ModuleDict):
+        return []
+    members = [(child, member) for child, member in module._modules.items() if member is not None]
+    first: dict[int, str] = {}
+    for child, member in members:
+        for local, parameter in member.named_parameters():
+            other = first.setdefault(id(parameter), child)
+            if other != child:
+                raise TraceError(
+                    f"'{name}.{child}' and '{name}.{other}' have {local!r} in common: one task's head would change "
+                    "with another's; give each task a head of its own, or name the one module that all tasks share"
+                )
+    return members
+
+
+def _received(entries: _Unit) -> list[tuple[str, str, int]]:
+    """What comes into a unit, its statistics included."""
+    return [entry for entry in entries if entry[0] in ("incoming", "statistics")]
+
+
+def _exposed(ledger: Ledger, units: dict[int, _Unit]) -> set[int]:
+    """Units that flow into an ignored module, and those whose parameters they have in common."""
+    exposed = {unit for ids in ledger.exposed for unit in ledger.units.roots(ids).tolist() if unit in units}
+    while True:
+        names = {name for unit in exposed for _, name, _ in _received(units[unit])}
+        more = {unit for unit, entries in units.items() if names & {name for _, name, _ in _received(entries)}}
+        if more <= exposed:
+            return exposed
+        exposed |= more
+
+
+def _ignored(model: nn.Module, ignore: tuple[str, ...], layers: list[NodeLayer]) -> set[str]:
+    """Names in the state of ignored modules, but for counters of batches.
+
+    Raises:
+        TraceError: If a node needs one of these tensors as well.
+    """
+    names = {id(tensor): name for name, tensor in [*model.named_parameters(), *model.named_buffers()]}
+    parts = [model.get_submodule(name) for name in ignore]
+    inside = [tensor for part in parts for tensor in (*part.parameters(), *part.buffers())]
+    ignored = {name for tensor in inside if not (name := names[id(tensor)]).endswith("num_batches_tracked")}
+    pieces = (piece.parameter for layer in layers for piece in layer.incoming + layer.outgoing)
+    if tied := sorted(ignored & {*pieces}):
+        raise TraceError(f"{tied[0]!r} is used in an ignored module and outside; ignore both, or give each its own")
+    return ignored
 
 
 def _collect(ledger: Ledger) -> dict[int, _Unit]:

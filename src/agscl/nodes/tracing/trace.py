@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from agscl.nodes.graph import NodeGraph
 
-from .assemble import assemble
+from .assemble import assemble, deep_heads
 from .call import TraceError, UnfollowedError, first_line
 from .calls import Form, Origin, form_of
 from .exported import exported, two_samples
@@ -54,9 +54,11 @@ def trace(
             by name. Two samples do.
             Numbers and strings among them, the number of a task say, are constants of the graph.
         heads: Names of the modules that only consume nodes and make the outputs. By default the modules whose
-            outputs nothing else reads; a list or dict of such modules holds one head per task, in order.
+            outputs nothing else reads; a list or dict of such modules holds one head per task, in order, also where
+            these have hidden layers of their own.
         rules: Rules of your own, by module type or function; they come before the built-in ones.
-        ignore: Names of modules to leave out: nothing in them is protected, and what flows into them is no node.
+        ignore: Names of modules to leave out. What is in them, and what flows into them, is no node: it learns with the
+            first task and is then frozen as a whole.
 
     Raises:
         TraceError: If an operation has no rule or the forward cannot be followed; it names the place and the way
@@ -95,6 +97,13 @@ def trace_anew(model: nn.Module, graph: NodeGraph, form: Form, values: Sequence[
 
 
 def _trace(model: nn.Module, values: Sequence[Any], origin: Origin) -> NodeGraph:
+    found = _found(model, values, origin)
+    if origin.heads is None and (deep := deep_heads(model, found)):
+        return _found(model, values, replace(origin, heads=deep))
+    return found
+
+
+def _found(model: nn.Module, values: Sequence[Any], origin: Origin) -> NodeGraph:
     with eval_mode(model), torch.no_grad():
         try:
             return _by_fx(model, values, origin)
