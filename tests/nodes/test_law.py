@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
-from torch import nn
+from hypothesis import assume, given, settings
+from torch import Tensor, nn
 
-from agscl.nodes import Call, TraceError, trace
+from agscl.nodes import Call, NodeGraph, TraceError, trace
 from agscl.nodes.rules import FUNCTIONS, combines
 from agscl.nodes.tracing.labels import Label
 from laws.node_law import awake, influential, leaks, violations
@@ -43,11 +43,20 @@ def test_random_nets_obey_the_law(net: Net) -> None:
     assert not violations(net, graph, x)
 
 
+def traced_or_refused(net: Net, x: Tensor) -> NodeGraph:
+    """The graph; nets with a layer that reads both nodes and the model's input, which is refused, are left out."""
+    try:
+        return trace(net, x)
+    except TraceError as refusal:
+        assume("serves a node in one call and the model's input in another" not in str(refusal))
+        raise
+
+
 @settings(max_examples=60, deadline=None)
 @given(special_nets())
 def test_what_leaves_a_node_is_all_that_depends_on_what_comes_into_it(net: Net) -> None:
     x = torch.randn(2, 2, 6, 6, generator=torch.Generator().manual_seed(1)).double()
-    graph = trace(awake(net), x)
+    graph = traced_or_refused(awake(net), x)
     assert not leaks(net, graph, x)
 
 
@@ -55,7 +64,7 @@ def test_what_leaves_a_node_is_all_that_depends_on_what_comes_into_it(net: Net) 
 @given(special_nets())
 def test_every_position_that_moves_an_output_is_in_a_node_or_a_head_or_shared(net: Net) -> None:
     x = torch.randn(2, 2, 6, 6, generator=torch.Generator().manual_seed(1)).double()
-    graph = trace(awake(net), x)
+    graph = traced_or_refused(awake(net), x)
     sum(output.square().sum() for output in net(x)).backward()
     owned = {name: torch.zeros_like(parameter, dtype=torch.bool) for name, parameter in net.named_parameters()}
     for piece in [*(piece for layer in graph.layers for piece in layer.incoming), *graph.rest]:

@@ -22,6 +22,8 @@ MAX_RATIO = 100
 ALWAYS_ALLOWED = 2**26
 """Bytes that any archive may hold."""
 MAX_MEMBERS = 5_000_000
+MAX_EMPTY = 1_000
+"""Images are not empty: an archive of more empty files than this is there to fill a disk with names."""
 CHUNK = 2**20
 """Bytes read at once, at most."""
 DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, ValueError, OverflowError, RuntimeError)
@@ -43,10 +45,12 @@ def unpack(path: Path, folder: Path, report: Report = no_report) -> None:
             grows beyond reason.
     """
     members = _zip_members if path.name.lower().endswith(".zip") else _tar_members
-    what, used, written = f"unpacking {path.name}", path.stat().st_size, 0
+    what, used, written, empty = f"unpacking {path.name}", path.stat().st_size, 0, 0
     try:
         for count, (name, size, source, position) in enumerate(members(path)):
-            written += size
+            written, empty = written + size, empty + (size == 0)
+            if empty > MAX_EMPTY:
+                raise DataError(f"{path} holds more than {MAX_EMPTY:,} empty files: refused")
             if written > max(MAX_RATIO * used, ALWAYS_ALLOWED) or count > MAX_MEMBERS:
                 raise DataError(f"{path} grows beyond reason when unpacked: refused")
             _write(source, folder, name, size, path)

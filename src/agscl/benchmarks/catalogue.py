@@ -5,6 +5,7 @@ Checksums are those that torchvision and the sets' own pages publish.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -243,5 +244,8 @@ def data_set(name: str, own: Sequence[str] = ()) -> DataSet:
         100
     """
     if name not in CATALOGUE:
-        raise DataError(f"no data set is called {name!r}; there are {', '.join([*CATALOGUE, *own])}")
+        known = [*CATALOGUE, *own]
+        alike = difflib.get_close_matches(name, known, 1)
+        hint = f"; did you mean {alike[0]}?" if alike else ""
+        raise DataError(f"no data set is called {name!r}; there are {', '.join(known)}{hint}")
     return CATALOGUE[name]

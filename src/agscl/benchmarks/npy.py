@@ -51,6 +51,8 @@ def read_header(file: IO[bytes], path: Path | str) -> Header:
             shape, fortran, dtype = READERS[np.lib.format.read_magic(file)](file)
     except DAMAGE as error:
         raise DataError(f"{path} does not begin as an .npy file: {error}") from error
+    if not all(type(side) is int for side in shape):
+        raise DataError(f"{path} announces the shape {shape}: refused")
     if dtype.kind not in KINDS or dtype.itemsize == 0 or min(shape, default=0) < 0:
         raise DataError(f"{path} announces {dtype} of shape {shape}: refused")
     return Header(shape, dtype, fortran)

@@ -44,13 +44,30 @@ def parser_for(given: Sequence[str]) -> Parser:
     _add_run(commands, given)
     _add_runs(commands)
     _add_compare(commands, given)
-    commands.add_parser(
+    listed = commands.add_parser(
         "list", help="list presets and methods", description="List the presets, and the methods with their options."
     )
+    _add_json(listed)
+    completion = commands.add_parser(
+        "completion",
+        help="print a script for the shell",
+        description="Print what lets a shell complete commands, options and names: source <(agscl completion bash)",
+    )
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="which shell")
     _add_data(commands)
     _add_figure(commands)
     _add_uses_of_runs(commands)
     return parser
+
+
+def subcommands(parser: argparse.ArgumentParser) -> dict[str, Parser]:
+    """The parsers of a command's parts by name."""
+    groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    return {name: part for group in groups for name, part in group.choices.items()}
+
+
+def _add_json(parser: Parser) -> None:
+    parser.add_argument("--json", action="store_true", help="write JSON, for other programs, and nothing else")
 
 
 class _Version(argparse.Action):
@@ -119,6 +136,7 @@ def _add_runs(commands: Commands) -> None:
     parser.add_argument("--status", choices=("complete", "incomplete", "unreadable"), help="only such runs")
     parser.add_argument("--sort", default="run", metavar="COLUMN", help="such as average_accuracy, the highest first")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the table, too: .csv, .md or .tex")
+    _add_json(parser)
 
 
 def _add_compare(commands: Commands, given: Sequence[str]) -> None:
@@ -143,6 +161,7 @@ With RUN folders: the same table of recorded runs, and each method tested agains
     shown.add_argument("--statistic", choices=("mean", "iqm"), default="mean", help="mean, or interquartile mean")
     shown.add_argument("--baseline", metavar="METHOD", help="test the others against it on the same seeds")
     shown.add_argument("--export", type=Path, metavar="FILE", help="write the table, too: .csv, .md or .tex")
+    _add_json(parser)
 
 
 def _add_data(commands: Commands) -> None:
@@ -157,7 +176,7 @@ def _add_data(commands: Commands) -> None:
         _add_data_root(parser)
         return parser
 
-    part("list", "list the data sets, and which of them are here")
+    _add_json(part("list", "list the data sets, and which of them are here"))
     part("download", "download a data set through torchvision", of_one=True)
     imported = part("import", "import a data set from files that you have", of_one=True)
     part("verify", "compare a data set with its checksums", of_one=True)
@@ -231,6 +250,7 @@ and compare the logits with those right after the task was learned, bit for bit.
 folder. Exit code 0: all are identical; 1: some drifted, and the report says how far and which nodes moved."""
     parser = commands.add_parser("verify", help="prove that old tasks did not change", description=description)
     parser.add_argument("folder", metavar="RUN", type=Path, help="a run folder")
+    _add_json(parser)
     _add_data_root(parser)
 
     description = """Remove from a finished run's model every node that the logits of a task (or of all) do not depend

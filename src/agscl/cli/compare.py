@@ -82,10 +82,12 @@ def _compare_recorded(arguments: argparse.Namespace) -> int:
     if not baseline and isinstance(results[0], Result):
         names = [group.label for group in groups(results)]
         baseline = next((name for name in names if name == AGSCL.name), names[0]) if len(names) > 1 else None
-    _show(output, results, arguments, baseline)
-    for run in runs:
-        if isinstance(run, IncompleteRun):
-            output.say(f"INCOMPLETE {run.folder.path}: {run.learned} of {run.tasks or '?'} tasks, left out")
+    incomplete = [
+        f"INCOMPLETE {run.folder.path}: {run.learned} of {run.tasks or '?'} tasks, left out"
+        for run in runs
+        if isinstance(run, IncompleteRun)
+    ]
+    _show(output, results, arguments, baseline, incomplete)
     return 0
 
 
@@ -101,11 +103,14 @@ def _run_and_compare(arguments: argparse.Namespace) -> int:
 
     results, failures = run_all(_experiments(choice, arguments), folder_of, arguments, resume=arguments.resume)
     output, finished = Output(), {result.method for result in results}
-    if finished and (not isinstance(choice.preset, PolicyPreset) or REFERENCE in finished):
-        _show(output, results, arguments, arguments.baseline if arguments.baseline in finished else None)
-    for failure in failures:
-        output.say(f"FAILED {failure.experiment.method_name} seed {failure.experiment.seed}: {failure.reason}")
-    output.say(f"run folders: {folder.path}")
+    remarks = [
+        *(f"FAILED {one.experiment.method_name} seed {one.experiment.seed}: {one.reason}" for one in failures),
+        f"run folders: {folder.path}",
+    ]
+    if not isinstance(choice.preset, PolicyPreset) or REFERENCE in finished:
+        _show(output, results, arguments, arguments.baseline if arguments.baseline in finished else None, remarks)
+    else:
+        _show(output, [], arguments, None, remarks)
     return int(bool(failures))
 
 
@@ -167,17 +172,33 @@ def _options_of(names: Sequence[str], options: Mapping[str, str], preset: str) -
     return own
 
 
-def _show(output: Output, results: Sequence[AnyResult], arguments: argparse.Namespace, baseline: str | None) -> None:
-    """Show the comparison of results of one kind, and write it where the arguments say."""
+def _show(
+    output: Output,
+    results: Sequence[AnyResult],
+    arguments: argparse.Namespace,
+    baseline: str | None,
+    remarks: Sequence[str],
+) -> None:
+    """Show the comparison of results of one kind, if there are any, and remarks; write it where the arguments say."""
+    if not results:
+        if arguments.json:
+            output.data({"rows": [], "remarks": remarks})
+        for remark in [] if arguments.json else remarks:
+            output.say(remark)
+        return
     if supervised := [result for result in results if isinstance(result, Result)]:
         shown = _of_supervised(supervised, arguments.statistic, baseline)
     else:
         policies = [result for result in results if isinstance(result, PolicyResult)]
         baseline, shown = REFERENCE, _of_policies(policies, arguments)
-    output.show(table(shown.heads, shown.cells, title=shown.title))
     notes = [*shown.notes, *environments(results)]
-    for note in notes:
-        output.say(note)
+    if arguments.json:
+        about = {"title": shown.title, "scale": scale_of(results), "baseline": baseline, "notes": notes}
+        output.data({**about, "rows": shown.records, "remarks": remarks})
+    else:
+        output.show(table(shown.heads, shown.cells, title=shown.title))
+        for line in [*notes, *remarks]:
+            output.say(line)
     if arguments.export is not None:
         import polars
 

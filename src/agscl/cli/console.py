@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from pydantic_core import to_json
 from rich.console import Console
 from rich.progress import Progress, ProgressColumn, TextColumn
 from rich.table import Table
@@ -27,6 +28,10 @@ class Output(Console):
     def say(self, text: str) -> None:
         """Write one line; a terminal wraps it, a pipe gets it whole."""
         self.print(printable(text), soft_wrap=True)
+
+    def data(self, value: object) -> None:
+        """Write a value as JSON, for other programs; what is not finite is null."""
+        self.file.write(to_json(value, indent=2, inf_nan_mode="null").decode() + "\n")
 
     def show(self, table: Table) -> None:
         """Write a table, as wide as its cells where no terminal sets the width."""

@@ -19,6 +19,9 @@ def run(arguments: argparse.Namespace) -> int:
     output, cache = Output(), Cache(arguments.data_root)
     match arguments.part:
         case "list":
+            if arguments.json:
+                output.data([_here(name, cache) for name in dict.fromkeys([*CATALOGUE, *cache.names()])])
+                return 0
             heads = ["name", "data set", "classes", "here", "how to get it"]
             rows = [_listed(entry, cache) for entry in CATALOGUE.values()]
             rows += [_own(name, cache) for name in cache.names() if name not in CATALOGUE]
@@ -67,6 +70,17 @@ def _imported(arguments: argparse.Namespace, cache: Cache) -> str:
             arguments.name, arguments.path, cache, size=arguments.size, replace=arguments.replace, report=report
         )
     return _described(manifest)
+
+
+def _here(name: str, cache: Cache) -> dict[str, object]:
+    """What is known of a set: whether it is here, and what it holds."""
+    about: dict[str, object] = {"name": name, "own": name not in CATALOGUE, "here": name in cache}
+    try:
+        manifest = cache.manifest(name)
+    except ValueError as error:
+        return about | ({"error": str(error)} if name in cache else {})
+    counts = {"classes": len(manifest.classes), "images": manifest.count, "test_images": manifest.num_test}
+    return about | counts | {"fingerprint": manifest.fingerprint, "notes": list(manifest.notes)}
 
 
 def _own(name: str, cache: Cache) -> list[str]:

@@ -14,6 +14,7 @@ from agscl.experiments.records import read_runs
 from agscl.experiments.supervised.presets import supervised_preset
 from agscl.figures.catalogue import FORMATS, Kind, figure_named, make
 from agscl.runs import RunFolder
+from agscl.runs.export import plain_texts
 from agscl.runs.files import write_bytes
 
 from .console import Output
@@ -37,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     numbers = out.with_suffix(".csv")
     out.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(out, figure.image)
-    write_bytes(numbers, figure.table.write_csv().encode())
+    write_bytes(numbers, plain_texts(figure.table).write_csv().encode())
     output = Output()
     for line in [*figure.caption, f"figure: {out}, numbers: {numbers}"]:
         output.say(line)

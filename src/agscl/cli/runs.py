@@ -39,7 +39,10 @@ def run(arguments: argparse.Namespace) -> int:
     runs = runs.sort(arguments.sort, descending=highest_first, nulls_last=True, maintain_order=True)
     measures = [name for name in runs.columns if runs[name].dtype.is_float() and name not in IN_FILES_ONLY]
     heads, rows = _cells(runs, [*SHOWN, *measures])
-    Output().show(table(heads, rows, left=4))
+    if arguments.json:
+        Output().data(list(runs.iter_rows(named=True)))
+    else:
+        Output().show(table(heads, rows, left=4))
     if arguments.out is not None:
         export(arguments.out, runs, *_cells(runs, [*SHOWN, "scale", *measures]))
     return 0

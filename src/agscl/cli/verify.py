@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,9 @@ def run(arguments: argparse.Namespace) -> int:
                 f"{changed[0]} has changed since {file} was made; delete the certificate to make a new one"
             )
     write_bytes(file, certificate.to_json())
+    if arguments.json:
+        Output().data({**json.loads(certificate.to_json()), "file": str(file), "digests": digests})
+        return 0 if certificate.granted else 1
     _show(certificate, Output(), file)
     if not digests:
         Output().say(

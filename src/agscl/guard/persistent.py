@@ -215,7 +215,7 @@ class Persistent(ABC):
 
     def _check_loaded(self) -> None:
         """Refuse weights that do not belong to the state that was loaded, if they can be told apart."""
-        if self._unchecked:
+        if self._unchecked and self._weights:
             found = weights_digest(self._network, self._progress.learned, self._added)
             if found.split()[0] == self._weights.split()[0] and found != self._weights:
                 raise ValueError(

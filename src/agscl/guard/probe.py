@@ -246,11 +246,17 @@ class Probe:
     def _own_outputs(self, network: Network, task: int, call: Mapping[str, Any]) -> Tensor:
         """Which outputs are the task's: those that no other task's head has a part in."""
         most = network.graph.num_tasks or 0
-        with torch.enable_grad():
-            outputs = tensors_in(self._computed(network, call))
-        owner = {
-            id(network.parameters[name]): other for other in range(most) for name in network.graph.own_heads([other])
-        }
+        owned = [(network.parameters[n], other) for other in range(most) for n in network.graph.own_heads([other])]
+        trained = [parameter.requires_grad for parameter, _ in owned]
+        try:
+            for parameter, _ in owned:
+                parameter.requires_grad_(True)  # the user may have frozen heads; autograd shows which outputs they make
+            with torch.enable_grad():
+                outputs = tensors_in(self._computed(network, call))
+        finally:
+            for (parameter, _), was in zip(owned, trained, strict=True):
+                parameter.requires_grad_(was)
+        owner = {id(parameter): other for parameter, other in owned}
         tasks = [{owner[p] for p in _reached(output) if p in owner} for output in outputs]
         chosen = [number for number, found in enumerate(tasks) if found <= {task}]
         own = [number for number in chosen if tasks[number]]

@@ -149,9 +149,9 @@ def united(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> dict[st
 def small_parameters(network: Network, besides: Collection[str]) -> dict[str, Tensor]:
     """All positions of the parameters that tasks have in common besides the named ones: biases, norm layers.
 
-    For methods that learn these in the first task alone.
+    For methods that learn these in the first task alone. What the user has frozen is among them, should it be thawed.
     """
-    return {n: torch.tensor(True, device=p.device) for n, p in network.common.items() if n not in besides}
+    return {n: torch.tensor(True, device=p.device) for n, p in network.in_common.items() if n not in besides}
 
 
 def all_channels(network: Network, learned: Iterable[int]) -> dict[str, Tensor]:

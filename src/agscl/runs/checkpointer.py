@@ -18,6 +18,9 @@ from .interruption import Interruption
 SHARE = 0.01
 """Most of the time that checkpoints may take: they come less often where writing one is slow."""
 
+MOST_THREADS = 4096
+"""No machine has more."""
+
 P = TypeVar("P")
 
 
@@ -131,6 +134,9 @@ class Checkpointer(Generic[P]):
             record = self._record.validate_json(checkpoint.record)
         except ValidationError as error:
             raise ValueError(f"{self.checkpoints.path} holds no checkpoints of this kind of run: {AGAIN}") from error
+        if not 1 <= record.threads <= MOST_THREADS or record.events < 0:
+            what = f"{record.threads} threads and {record.events} bytes of events"
+            raise ValueError(f"{self.checkpoints.path} holds a damaged checkpoint, of {what}: {AGAIN}")
         torch.set_num_threads(record.threads)  # sums are split between threads, so their last digits depend on it
         self._cut_events(record.events)
         return RunState(record.progress, checkpoint.tensors)

@@ -19,6 +19,8 @@ _LATEX = {
     "±": r"$\pm$",
     "µ": r"$\mu$",
 }
+FORMULA = r"^[=+\-@\t\r]"
+"""What a spreadsheet takes for the beginning of a formula."""
 ENDINGS = (".csv", ".md", ".tex")
 
 Rows = Sequence[Sequence[str]]
@@ -40,11 +42,19 @@ def export(path: Path, numbers: DataFrame, heads: Sequence[str], rows: Rows, not
     """
     check_ending(path)
     if path.suffix == ".csv":
-        text = numbers.write_csv()
+        text = plain_texts(numbers).write_csv()
     else:
         text = (markdown if path.suffix == ".md" else latex)(heads, rows, notes)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, text.encode())
+
+
+def plain_texts(table: DataFrame) -> DataFrame:
+    """A table whose texts no spreadsheet takes for formulas: an apostrophe stands before those that begin like one."""
+    import polars
+
+    texts = polars.col(polars.String)
+    return table.with_columns(polars.when(texts.str.contains(FORMULA)).then("'" + texts).otherwise(texts).name.keep())
 
 
 def check_ending(path: Path) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,16 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         OSError: If the folder cannot be written; names ``path``, and nothing is left behind.
     """
+    if not path.name or path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with naming(path), temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        with naming(path):
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
         if os.name == "posix":  # elsewhere a folder cannot be opened; a power cut must not undo the renaming
             descriptor = os.open(path.parent, os.O_RDONLY)
             try:
@@ -41,7 +45,8 @@ def write_bytes(path: Path, content: bytes) -> None:
             finally:
                 os.close(descriptor)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise
 
 
@@ -52,7 +57,7 @@ def naming(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno is not None:
-            error.filename = str(path)
+            error.filename, error.filename2 = str(path), None
         raise
 
 

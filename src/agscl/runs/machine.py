@@ -71,6 +71,8 @@ class Compute:
         try:
             device = torch.device(self.device)
             torch.empty(0, device=device)
+            if device.type == "meta":
+                raise RuntimeError("it computes nothing")
         except (RuntimeError, AssertionError) as error:
             here = "cpu" if own is None else f"cpu, {own.type}"
             raise ValueError(f"device {self.device!r} cannot be used; here there is: {here}") from error

@@ -15,7 +15,7 @@ from .files import write_bytes
 
 if TYPE_CHECKING:
     from polars import DataFrame
-    from pyarrow import Schema, Table
+    from pyarrow import Array, Schema, Table
 
 _EVALUATIONS = {"after": "Int64", "task": "Int64", "name": "String", "accuracy": "Float64"}
 _NODES = {"after": "Int64", "layer": "String", "node": "Int64", "importance": "Float64", "state": "String"}
@@ -150,13 +150,25 @@ def _unpacked(content: bytes, path: Path) -> Table:
     from pyarrow import Table
     from pyarrow.parquet import ParquetFile
 
-    file, batches, size = ParquetFile(io.BytesIO(content)), [], 0
+    plain = ParquetFile(io.BytesIO(content)).schema_arrow
+    texts = [field.name for field in plain if str(field.type) in ("string", "large_string")]
+    file, batches, size = ParquetFile(io.BytesIO(content), read_dictionary=texts), [], 0
     for batch in file.iter_batches(BATCH, use_threads=False):
-        size += batch.nbytes
+        size += batch.nbytes + sum(_unfolded(column) for column in batch.columns)
         if size > max(MAX_RATIO * len(content), ALWAYS_ALLOWED):
             raise ValueError(f"{path} grows beyond reason when unpacked: refused")
         batches.append(batch)
-    return Table.from_batches(batches, file.schema_arrow)
+    return Table.from_batches(batches, file.schema_arrow).cast(plain)
+
+
+def _unfolded(column: Array) -> int:
+    """Bytes that texts take which a page holds once each, however often they are used."""
+    from pyarrow import compute, types
+
+    if not types.is_dictionary(column.type) or not len(column.dictionary):
+        return 0
+    lengths = compute.binary_length(column.dictionary)
+    return int(compute.sum(lengths.take(column.indices)).as_py() or 0)
 
 
 def _listed(schema: Schema) -> str:

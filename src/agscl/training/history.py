@@ -51,3 +51,7 @@ class SequenceProgress:
     epoch_seconds: float
     scaler: dict[str, float]
     rollback: SequenceProgress | None = None
+
+    def __post_init__(self) -> None:
+        if min(self.epoch, self.batches, self.seconds, self.epoch_seconds) < 0:
+            raise ValueError(f"a checkpoint of epoch {self.epoch}, batch {self.batches} is damaged")

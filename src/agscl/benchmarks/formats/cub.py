@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from agscl.benchmarks.errors import DataError
 from agscl.benchmarks.raw import RawSet
+from agscl.benchmarks.regular import read_regular
 
 from .decode import Sample, decoded
 from .source import Source
@@ -39,7 +40,7 @@ def read_cub(source: Source) -> RawSet | None:
 def _lines(path: Path) -> list[tuple[str, str]]:
     """Number and value of every line."""
     try:
-        pairs = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        pairs = [line.split() for line in read_regular(path).decode().splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is missing or not text: {error}") from error
     if any(len(pair) != 2 for pair in pairs):  # noqa: PLR2004

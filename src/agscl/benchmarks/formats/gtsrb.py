@@ -12,6 +12,7 @@ from pathlib import Path
 
 from agscl.benchmarks.errors import DataError
 from agscl.benchmarks.raw import RawSet
+from agscl.benchmarks.regular import require_regular
 
 from .decode import Sample, decoded
 from .source import Source
@@ -42,7 +43,7 @@ def read_gtsrb(source: Source) -> RawSet | None:
 def _table(table: Path, folder: Path) -> Iterator[tuple[Path, int]]:
     """Image and class of every line of a table."""
     try:
-        with table.open(newline="") as file:
+        with require_regular(table).open(newline="") as file:
             for row in csv.DictReader(file, delimiter=";", skipinitialspace=True):
                 yield folder / Path(row["Filename"]).name, int(row["ClassId"])
     except (OSError, KeyError, TypeError, ValueError) as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 from agscl.benchmarks.checksums import Checksums
 from agscl.benchmarks.errors import DataError
 from agscl.benchmarks.raw import RawSet
+from agscl.benchmarks.regular import is_regular
 
 Shape = tuple[int, int, int]
 SEARCH_DEPTH = 4
@@ -43,7 +44,8 @@ class Source:
         if self.path.name == name:
             return self.path
         patterns = ["*/" * depth + name for depth in range(SEARCH_DEPTH + 1)] if self.path.is_dir() else []
-        candidates = [path for pattern in patterns for path in sorted(self.path.glob(pattern))]
+        found = [path for pattern in patterns for path in sorted(self.path.glob(pattern))]
+        candidates = [path for path in found if path.is_dir() or is_regular(path)]
         hinted = [path for path in candidates if self.hint in path.parts]
         chosen = hinted or candidates
         if len(chosen) > 1:

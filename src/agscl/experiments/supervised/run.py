@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil
@@ -16,13 +17,18 @@ from agscl.experiments.result_file import environment
 from agscl.guard import protect
 from agscl.methods import AGSCL, CPR, Joint
 from agscl.methods.agscl.penalty import lasso_reach
+from agscl.models import MultiHead
 from agscl.runs.checkpointer import Checkpointer
 from agscl.runs.events import Logger
 from agscl.runs.random import seeded
 from agscl.training import Event, Learner, SequenceProgress, learn_sequence
 
 from .experiment import Experiment
+from .presets import Preset
 from .result import Result
+
+COPIES = 4
+"""Of the weights, that training takes at least: weights, gradients, and what Adam keeps."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +79,40 @@ def load(experiment: Experiment, data_root: Path | None = None) -> Ready:
     return Ready(learner.model, learner.guard, SequenceProgress, learn)
 
 
+def _require_examples(name: str, sequence: TaskSequence) -> None:
+    """Refuse a sequence one of whose tasks could not be learned or tested, before the first is learned."""
+    for task in sequence.tasks:
+        for what, part in (("train", task.train), ("validate", task.validation), ("test", task.test)):
+            if not len(part):
+                raise ValueError(f"{name}: {task.name!r} has no example to {what} with")
+
+
+def _network(preset: Preset, sequence: TaskSequence, width: float) -> MultiHead:
+    """The preset's network; a `ValueError` if it is wider than the memory of any machine like this."""
+    if width > 1:
+        try:
+            with torch.random.fork_rng(devices=[]), torch.device("meta"):
+                size = sum(tensor.nbytes for tensor in preset.model(sequence, width).state_dict().values())
+        except (RuntimeError, TypeError, OverflowError) as error:
+            raise ValueError(f"width {width:g}: no network is as wide: {str(error).partition(chr(10))[0]}") from error
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else size
+        if COPIES * size > memory:
+            raise ValueError(f"width {width:g}: training takes {COPIES * size:,} bytes, this machine has {memory:,}")
+    try:
+        return preset.model(sequence, width)
+    except (RuntimeError, MemoryError) as error:
+        reason = str(error).partition(chr(10))[0]
+        raise ValueError(f"width {width:g}: the network cannot be made: {reason}") from error
+
+
 def _load(experiment: Experiment, data_root: Path | None) -> LoadedRun:
     preset, compute = experiment.full, experiment.compute
     options = replace(experiment.load_options(data_root), device=str(compute.find_device()))
     sequence = preset.sequence(experiment.seed, options)
     if experiment.tasks is not None and len(sequence.tasks) < experiment.tasks:
         raise ValueError(f"{experiment.preset} has {len(sequence.tasks)} tasks, {experiment.tasks} were asked for")
-    model = preset.model(sequence, experiment.width)
+    _require_examples(experiment.preset, sequence)
+    model = _network(preset, sequence, experiment.width)
     machine = compute.resolve(model)
     model.to(machine.device)
     example_inputs = torch.zeros(2, *sequence.input_shape, device=machine.device)
