@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint bench fuzz chaos clean
+.PHONY: demo test lint zoo bench fuzz chaos clean
 
 demo: .venv/demo-ready
 	$(BIN)/agscl run digits --out runs/demo-$$(date +%Y%m%d-%H%M%S)
@@ -18,6 +18,10 @@ lint: .venv/dev-ready
 	$(BIN)/ruff format --check
 	$(BIN)/mypy --strict
 	$(BIN)/lint-imports
+
+# More than sixty models of torch, torchvision, timm and transformers, held to the law; writes the README's table.
+zoo: .venv/dev-ready
+	$(BIN)/pytest zoo $(if $(DATA_ROOT),--data-root $(DATA_ROOT))
 
 bench: .venv/bench-ready
 	$(BIN)/pytest bench --capture=no $(if $(DATA_ROOT),--data-root $(DATA_ROOT))

@@ -197,6 +197,6 @@ def test_what_cannot_grow_is_refused_and_nothing_changes() -> None:
         protected(model, agscl.EWC(lam=1.0), (12,)).expand(layer="fc1", nodes=1)
     normed = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.ReLU(), nn.Linear(4, 2))
     guard = agscl.protect(normed, agscl.AGSCL(mu=1, lam=1), example_inputs=torch.zeros(2, 3))
-    with pytest.raises(ValueError, match=r"'1' \(LayerNorm\) is none of the modules that grow"):
+    with pytest.raises(ValueError, match="'0': it is a residual stream, which is one node"):
         guard.expand(layer="0", nodes=1)
     assert guard.graph.num_nodes == 1

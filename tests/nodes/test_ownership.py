@@ -97,6 +97,7 @@ def slice_of_weight(net: nn.Module, x: Tensor, h: Tensor) -> Tensor:
 
 
 def half_written(net: nn.Module, x: Tensor, h: Tensor) -> Tensor:
+    h = h.clone()
     h[:, :3].add_(1.0)
     return h
 
@@ -113,6 +114,8 @@ FLAT: dict[str, Callable[[], nn.Module]] = {
     "a gate of the input": lambda: Flat(lambda n, x, h: F.glu(torch.cat([x[:, :8], h], 1), 1)),
     "features that the input is added to": lambda: Flat(lambda n, x, h: h + x[:, :8] * n.s, s=parameter(8)),
     "writing in place": Writes,
+    "writing in place into a part": lambda: Flat(half_written),
+    "a row of a learned table": lambda: Flat(lambda n, x, h: h * n.gain[0], gain=parameter(10, 8)),
     "channels in the order of a buffer": lambda: Flat(lambda n, x, h: h[:, n.order], order=ORDER),
     "channels chosen by index_select": lambda: Flat(lambda n, x, h: h.index_select(1, n.order), order=ORDER),
     "channels rolled and flipped": lambda: Flat(lambda n, x, h: h.roll(3, 1).flip(1)),
@@ -230,11 +233,10 @@ REFUSED: list[tuple[Callable[[], nn.Module], str]] = [
     (lambda: Flat(joined_alone, part=parametrizations.spectral_norm(nn.Linear(8, 8))), "'part'.*computed"),
     (lambda: Flat(joined_alone, part=parametrizations.weight_norm(nn.Linear(8, 8))), "'part'.*computed"),
     (tied, "'w'.*tied"),
-    (lambda: Flat(lambda n, x, h: h * n.gain[0], gain=parameter(10, 8)), "'gain'"),
+    (lambda: Flat(lambda n, x, h: h * n.gain.flatten(), gain=parameter(2, 4)), "'gain'"),
     (lambda: Flat(lambda n, x, h: F.linear(h, n.w), w=torch.rand(8, 8)), "fixed"),
     (lambda: Flat(lambda n, x, h: F.linear(h, n.w.reshape(8, 8)), w=parameter(4, 16)), "computed"),
     (lambda: Flat(lambda n, x, h: F.linear(x, n.a.weight) * F.linear(h, n.a.weight[:, :8])), "a.weight"),
-    (lambda: Flat(half_written), "part of a tensor"),
     (lambda: Flat(twice, s=parameter(8)), "'s'.*serve several"),
     (lambda: method_replaced(Images(joined_alone, part=nn.Conv2d(8, 8, 1))), "'part'.*Conv2d.*no rule"),
     (lambda: learning_outside(Flat(lambda n, x, h: h * n.scale), buffer=True), "'scale' learns"),

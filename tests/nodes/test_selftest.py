@@ -110,9 +110,10 @@ class Written(nn.Module):
         return [head(F.relu(h)) for head in self.heads]
 
 
-def test_a_write_into_a_part_of_a_tensor_is_refused_at_protect() -> None:
-    with pytest.raises(TraceError):
-        agscl.protect(Written(), agscl.AGSCL(mu=1, lam=10), example_inputs=torch.randn(2, 3), heads="heads")
+def test_a_write_into_a_part_of_a_tensor_is_followed() -> None:
+    guard = agscl.protect(Written(), agscl.AGSCL(mu=1, lam=10), example_inputs=torch.randn(2, 3), heads="heads")
+    made = {p.parameter: p.index.flatten().tolist() for layer in guard.graph.layers for p in layer.incoming[2:]}
+    assert made["more.weight"] == made["more.bias"] == [1, 2, 3, 4]
 
 
 def test_a_constant_activation_other_than_zero_is_no_fault() -> None:

@@ -92,12 +92,17 @@ class ActiveNetwork:
         interrupted: What `inactive` gave when the epoch was interrupted: the rest of it goes on with the same nodes.
 
     Raises:
-        ValueError: If a module inside the model has hooks, which would see other shapes.
+        ValueError: If a module inside the model has hooks, which would see other shapes, or it has a residual stream.
     """
 
     def __init__(
         self, network: Network, task: RunningTask, protection: Protection, progress: Progress, interrupted: Nodes
     ) -> None:
+        if network.graph.streams:
+            raise ValueError(
+                f"live=True is not for a model with a residual stream ({network.graph.streams[0].name!r}); "
+                "attach without it"
+            )
         for name, module in network.model.named_modules():
             if callable(own := vars(module).get("forward")) and not isinstance(own, InnerForward):
                 raise ValueError(
@@ -170,7 +175,7 @@ class ActiveNetwork:
         """Find out what is active now."""
         network = self._network
         generator = torch.Generator().manual_seed(0)
-        inputs = random_inputs((value[:2] if isinstance(value, Tensor) else value for value in args), generator)
+        inputs = random_inputs(tuple(value[:2] if isinstance(value, Tensor) else value for value in args), generator)
         inactive = self._interrupted
         if not inactive and self._unpenalised:
             found = inactive_nodes(network, self._task.optimizers, inputs)
@@ -238,7 +243,7 @@ def inactive_nodes(network: Network, optimizers: tuple[Optimizer, ...], inputs: 
     Returns:
         By layer, bool, shape ``(num_nodes,)``.
     """
-    silent = zero_readings(plain_copy(network.model), network.graph, inputs)
+    silent = zero_readings(plain_copy(network.model), network.graph, (inputs, {}))
     sources: Any = network.graph.probe.output_node().args[0]
     state = network.state
     momentum: dict[str, Tensor] = {}  # the largest magnitude in the optimizers' memory of past gradients, if any

@@ -76,14 +76,15 @@ class Capacity:
 def capacity_of(network: Network, usage: Usage) -> Capacity:
     """How full a network is, by what its method says that learned tasks take.
 
-    Nodes into which nothing comes that learns, since the user has frozen it all, count as frozen.
+    A residual stream, which every task uses, does not count. Nodes into which nothing comes that learns, since the user
+    has frozen it all, count as frozen.
     """
     if usage.unit == "weights":
         sizes = [(name, taken.numel(), int(taken.sum())) for name, taken in usage.taken.items()]
         weights = (LayerCapacity(name, size, used, size - used, 0, usage.unit) for name, size, used in sizes)
         return Capacity(tuple(weights), usage.tasks)
     layers, zero = [], zero_nodes(network.graph.layers, network.state)
-    for layer in network.graph.layers:
+    for layer in [layer for layer in network.graph.layers if layer.kind == "nodes"]:
         taken = usage.taken[layer.name] if _learns(network, layer) else torch.ones_like(zero[layer.name])
         frozen, dead = int(taken.sum()), int((zero[layer.name] & ~taken).sum())
         free, idle = layer.num_nodes - frozen - dead, layer.name in usage.idle

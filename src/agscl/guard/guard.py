@@ -332,14 +332,18 @@ class Guard(Persistent):
                 raise ValueError(f"{type(protection).__name__} cannot take new nodes; AGS-CL and fine-tuning can")
             self._require_still()
             protection.require_intact(learned)
-            expansion = expand(self._network.model, self.graph, layer, nodes, self._retrace, self._example_inputs)
-            self._network = _network(self._network.model, expansion.graph)
-            from_first(self._network.state)
-            protection.expand(self._network, expansion, learned)
-            self._makes = Makes(self._network)
-            self._probe.expanded(self._network)
-            self._growth = (*self._growth, (layer, nodes))
-            self._weights = weights_digest(self._network, learned, self._added) if learned else ""
+            protection.show_all()
+            try:
+                expansion = expand(self._network.model, self.graph, layer, nodes, self._retrace, self._example_inputs)
+                self._network = _network(self._network.model, expansion.graph)
+                from_first(self._network.state)
+                protection.expand(self._network, expansion, learned)
+                self._makes = Makes(self._network)
+                self._probe.expanded(self._network)
+                self._growth = (*self._growth, (layer, nodes))
+                self._weights = weights_digest(self._network, learned, self._added) if learned else ""
+            finally:
+                protection.use_task(self._progress.task)
 
     def penalty(self) -> Tensor | None:
         """Current value of the method's penalty, for a log; `None` for methods without one.

@@ -76,7 +76,7 @@ class Probe:
     """
 
     def __init__(self, network: Network, example_inputs: Any) -> None:
-        self._form, values = form_of(network.model, arguments(example_inputs), {})
+        self._form, values = form_of(network.model, *arguments(example_inputs))
         self._values = [v.detach().clone() if isinstance(v, Tensor) else v for v in few_samples(values)]
         self._dtype = next(network.model.parameters()).dtype
         from_first(self._inputs())

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from agscl.nodes.slices import gather
 
+from .masks import frozen_into_streams
 from .method import Network
 
 
@@ -22,8 +23,11 @@ def frozen_tensors(network: Network, important: Mapping[str, Tensor], tasks: Ite
         tasks: Numbers of the learned tasks.
     """
     names = sorted(network.graph.own_heads(tasks) | {*network.graph.shared, *network.graph.ignored})
-    layers, state = network.graph.layers, network.state
+    layers, state = [layer for layer in network.graph.layers if layer.kind == "nodes"], network.state
     rows = [gather(layer.incoming + layer.statistics, state)[important[layer.name]] for layer in layers]
+    for name, mask in sorted(frozen_into_streams(network, important).items()):
+        rows.append(state[name].detach()[mask.expand_as(state[name])])
+    rows += [gather(stream.statistics, state) for stream in network.graph.streams if stream.statistics]
     rest = [gather([piece], state) for piece in network.graph.rest]
     return [*rows, *rest, *(state[name].detach() for name in names)]
 

@@ -26,9 +26,25 @@ def frozen_nodes(network: Network, important: Mapping[str, Tensor]) -> dict[str,
     Returns:
         By parameter name, a bool tensor that broadcasts to it; parameters with none are left out.
     """
-    layers = network.graph.layers
+    layers = [layer for layer in network.graph.layers if layer.kind == "nodes"]
     pieces = ((piece, important[layer.name]) for layer in layers for piece in layer.incoming)
-    return _merged(lay_out(pieces, network.parameters, False))
+    masks = merged(lay_out(pieces, network.parameters, False))
+    into = frozen_into_streams(network, important)
+    return {name: (masks | into)[name] | into.get(name, masks.get(name, False)) for name in masks | into}
+
+
+def frozen_into_streams(network: Network, important: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Which positions of what comes into residual streams stay: all but the weights from nodes that are not important.
+
+    So later tasks go on writing into a stream, with new heads and hidden nodes. Arguments and result as `frozen_nodes`.
+    """
+    layers, parameters = network.graph.layers, network.parameters
+    into = lay_out(((p, important[s.name]) for s in network.graph.streams for p in s.incoming), parameters, False)
+    out = lay_out(((p, important[layer.name]) for layer in layers for p in layer.outgoing), parameters, True)
+    for (name, dim), mask in into.items():
+        for read in [read for (other, _), read in out.items() if other == name]:
+            into[name, dim] = mask = mask & read  # noqa: PLW2901
+    return merged(into)
 
 
 def frozen_for_all(network: Network) -> dict[str, Tensor]:
@@ -39,7 +55,7 @@ def frozen_for_all(network: Network) -> dict[str, Tensor]:
     graph = network.graph
     shared = [name for name in (*graph.shared, *graph.ignored) if name in network.parameters]
     rest = mark(((piece, _all(piece)) for piece in graph.rest if piece.parameter in network.parameters), network.state)
-    parts = _merged(
+    parts = merged(
         {
             (name, dim): mask.reshape([-1 if d == dim else 1 for d in range(network.parameters[name].ndim)])
             for (name, dim), mask in rest.items()
@@ -59,14 +75,14 @@ def frozen_channels(network: Network, important: Mapping[str, Tensor], learned: 
         By module name, bool, shape ``(channels,)``; modules with none are left out.
     """
     layers, learned = network.graph.layers, tuple(learned)
-    laid = _merged(
+    laid = merged(
         lay_out(((p, important[layer.name]) for layer in layers for p in layer.statistics), network.buffers, False)
     )
     whole = [f"{name.rpartition('.')[0]}.running_mean" for name in network.graph.own_heads(learned)]
     common = (*network.graph.shared, *network.graph.ignored) if learned else ()
     whole += [name for name in common if name.rpartition(".")[2] == "running_mean"]
     rest = [piece for piece in network.graph.rest if learned and piece.parameter in network.buffers]
-    held = _merged(mark(((piece, _all(piece)) for piece in rest), network.buffers))
+    held = merged(mark(((piece, _all(piece)) for piece in rest), network.buffers))
     laid = united(laid, held)
     laid |= {n: torch.ones_like(network.buffers[n], dtype=torch.bool) for n in whole if n in network.buffers}
     return {name.rpartition(".")[0]: mask for name, mask in laid.items()}
@@ -74,6 +90,8 @@ def frozen_channels(network: Network, important: Mapping[str, Tensor], learned: 
 
 def masked_connections(network: Network, since: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Which weights are masked, zero for ever: those into a node from one that became important later, or never.
+
+    Into a residual stream all may learn: there gates keep what came later apart.
 
     Args:
         network: The network.
@@ -83,9 +101,10 @@ def masked_connections(network: Network, since: Mapping[str, Tensor]) -> dict[st
         By parameter name, a bool tensor that broadcasts to it; parameters with none are left out.
     """
     layers = network.graph.layers
-    into = lay_out(((p, since[layer.name]) for layer in layers for p in layer.incoming), network.parameters, FREE)
+    nodes = [layer for layer in layers if layer.kind == "nodes"]
+    into = lay_out(((p, since[layer.name]) for layer in nodes for p in layer.incoming), network.parameters, FREE)
     out = lay_out(((p, since[layer.name]) for layer in layers for p in layer.outgoing), network.parameters, -1)
-    return _merged(
+    return merged(
         {
             (name, dim): source > target
             for (name, dim), source in out.items()
@@ -148,7 +167,7 @@ def all_channels(network: Network, learned: Iterable[int]) -> dict[str, Tensor]:
     return {name: torch.ones_like(t, dtype=torch.bool) for name, t in means.items() if name not in open_ones}
 
 
-def _merged(masks: Mapping[tuple[str, int], Tensor]) -> dict[str, Tensor]:
+def merged(masks: Mapping[tuple[str, int], Tensor]) -> dict[str, Tensor]:
     """Masks of the same tensor along several dimensions as one; empty ones are left out."""
     merged: dict[str, Tensor] = {}
     for (name, _), mask in masks.items():

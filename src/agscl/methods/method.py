@@ -316,6 +316,9 @@ class Expandable(Protection):
             ValueError: If frozen weights have changed.
         """
 
+    def show_all(self) -> None:
+        """Answer with all nodes, whatever task `use_task` has chosen."""
+
     @abstractmethod
     def expand(self, network: Network, expansion: Expansion, learned: tuple[int, ...]) -> None:
         """Take over a network with new nodes, of which no task has learned anything yet.

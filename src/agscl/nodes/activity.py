@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from .graph import NodeGraph, NodeLayer
 from .tracing.calls import Form, form_of, tensors_in
+from .tracing.exported import on_model
 from .tracing.trace import trace_anew
 
 Total = Callable[[dict[str, Tensor], int], tuple[dict[str, Tensor], int]]
@@ -21,6 +22,14 @@ Total = Callable[[dict[str, Tensor], int], tuple[dict[str, Tensor], int]]
 
 def _as_they_are(sums: dict[str, Tensor], samples: int) -> tuple[dict[str, Tensor], int]:
     return sums, samples
+
+
+Computing = Callable[[nn.Module], AbstractContextManager[None]]
+"""Makes a context of a model."""
+
+
+def _nothing_else(model: nn.Module) -> AbstractContextManager[None]:
+    return nullcontext()
 
 
 class Activity:
@@ -36,6 +45,8 @@ class Activity:
     Args:
         model: The traced model, with its current weights.
         graph: Its node graph.
+        computing: A context within which the model holds the tensors that its modules compute with, where a method puts
+            others in the place of its own.
 
     >>> from agscl import trace
     >>> model = nn.Sequential(nn.Linear(1, 2, bias=False), nn.ReLU(), nn.Linear(2, 1)).eval()
@@ -47,9 +58,10 @@ class Activity:
     {'0': tensor([2., 0.])}
     """
 
-    def __init__(self, model: nn.Module, graph: NodeGraph) -> None:
-        self._model, self._graph = model, graph
-        self._traces = [_Trace(model, graph, {layer.name: layer for layer in graph.layers})]
+    def __init__(self, model: nn.Module, graph: NodeGraph, computing: Computing = _nothing_else) -> None:
+        self._model, self._graph, self._computing = model, graph, computing
+        with computing(model):
+            self._traces = [_Trace(model, graph, {layer.name: layer for layer in graph.layers})]
 
     def observe(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Add one batch: the arguments of a call of the model.
@@ -85,7 +97,8 @@ class Activity:
                 return
             rounded = trace if difference is not None else rounded
         graph = trace_anew(self._model, self._graph, form, values)
-        trace = _Trace(self._model, graph, _same_nodes(self._graph, graph))
+        with self._computing(self._model):
+            trace = _Trace(self._model, graph, _same_nodes(self._graph, graph))
         difference = trace.follow(values, given)
         if difference is None:
             raise ValueError(
@@ -204,7 +217,7 @@ class _Trace:
     def __init__(self, model: nn.Module, graph: NodeGraph, layers: Mapping[str, NodeLayer]) -> None:
         assert graph.origin is not None
         self.form, self.rounds = graph.origin.form, False
-        self._probe, self._layers = fx.GraphModule(model, graph.probe), layers
+        self._probe, self._layers = on_model(model, graph.probe, graph.constants), layers
         self._outputs: tuple[Any, ...] = ()
         self._sums: dict[int, Tensor] = {}
         self._rows: dict[int, int] = {}

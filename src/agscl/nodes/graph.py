@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, fx
@@ -52,7 +52,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class NodeLayer:
-    """Nodes that share their producers and consumers: the neurons or channels of one layer.
+    """Nodes that share their producers and consumers: the neurons or channels of one layer, or heads of attention.
 
     Attributes:
         name: The first producer's module name.
@@ -61,6 +61,7 @@ class NodeLayer:
         outgoing: What leaves it: columns of the weights that read it, those of heads included.
         statistics: Running statistics that belong to it.
         readings: Where its activation is measured.
+        kind: "nodes", or "stream" for a residual stream that a norm ties: one node, which every task uses.
     """
 
     name: str
@@ -69,6 +70,7 @@ class NodeLayer:
     outgoing: tuple[Slice, ...]
     statistics: tuple[Slice, ...] = ()
     readings: tuple[Reading, ...] = ()
+    kind: Literal["nodes", "stream"] = "nodes"
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,10 @@ class NodeGraph:
         probe: fx graph that maps the tensors of a call of the model to the activations named by the readings; behind
             them, what the model gives.
         origin: Which call was traced, and how.
+        constants: Tensors that the probe uses and the model does not hold, by name.
+        plastic: Largest share of the weights, heads apart, that can go on learning once a task is learned and frozen
+            hard: what comes into nodes, and into streams from nodes.
+        users: By parameter, the modules in whose forward it is used, where that is not its owner's alone.
         rest: Positions that no node owns of tensors of which nodes own others, such as the model's input's share of
             a norm layer behind a concatenation: ``index`` has shape ``(1, k)``. They are shared as well.
         ignored: Names in the state of ignored modules, and of what flows into them; frozen once a task is learned.
@@ -120,6 +126,9 @@ class NodeGraph:
     rest: tuple[Slice, ...] = ()
     ignored: tuple[str, ...] = ()
     origin: Origin | None = None
+    constants: Mapping[str, Tensor] = field(default_factory=dict)
+    plastic: float = 1.0
+    users: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickled without the modules that have run the probe: these hold the model."""
@@ -130,6 +139,11 @@ class NodeGraph:
     def num_nodes(self) -> int:
         """Number of nodes in all layers."""
         return sum(layer.num_nodes for layer in self.layers)
+
+    @property
+    def streams(self) -> tuple[NodeLayer, ...]:
+        """The layers that are residual streams."""
+        return tuple(layer for layer in self.layers if layer.kind == "stream")
 
     @property
     def num_tasks(self) -> int | None:
@@ -153,7 +167,7 @@ class NodeGraph:
     def __str__(self) -> str:
         lines = [f"{self.num_nodes} nodes in {len(self.layers)} layers"]
         for layer in self.layers:
-            lines.append(f"{layer.name}: {layer.num_nodes} nodes")
+            lines.append(f"{layer.name}: {'a stream' if layer.kind == 'stream' else f'{layer.num_nodes} nodes'}")
             lines.append(f"    in   {', '.join(map(_positions, layer.incoming))}")
             lines.append(f"    out  {', '.join(map(_positions, layer.outgoing))}")
         for title, names in [
@@ -164,6 +178,11 @@ class NodeGraph:
         ]:
             if names:
                 lines.append(f"{title}: {', '.join(names)}")
+        if self.plastic < 1:
+            lines.append(
+                f"at most {self.plastic:.0%} of the weights can go on learning after the first task is frozen: streams "
+                "and what is shared stay as they are"
+            )
         return "\n".join(lines)
 
 

@@ -60,7 +60,7 @@ def require_held_statistics(model: nn.Module, graph: NodeGraph, example_inputs: 
 def _moving(model: nn.Module, example_inputs: Any, known: set[str]) -> list[str]:
     """Buffers besides the known that a forward pass in training mode changes, and with them outputs in eval mode."""
     trial = plain_copy(model)
-    form, values = form_of(trial, arguments(example_inputs), {})
+    form, values = form_of(trial, *arguments(example_inputs))
     drawn = random_inputs(few_samples(values), torch.Generator().manual_seed(0))
 
     def outputs() -> list[Tensor]:

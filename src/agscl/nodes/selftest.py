@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from .activity import deviation, random_states, set_random_states
 from .graph import NodeGraph, NodeLayer, Slice
 from .slices import fill
 from .tracing.call import TraceError
 from .tracing.calls import few_samples, form_of, tensors_in
+from .tracing.exported import on_model
 from .tracing.trace import arguments, eval_mode
 
 CHOSEN = 2
@@ -70,10 +71,10 @@ class _Trial:
     def __init__(self, model: nn.Module, graph: NodeGraph, example_inputs: Any) -> None:
         assert graph.origin is not None
         self._model, self._graph = model, graph
-        _, values = form_of(model, arguments(example_inputs), {})
+        _, values = form_of(model, *arguments(example_inputs))
         self._values = few_samples(values)
         self._form = graph.origin.form
-        self._probe = fx.GraphModule(model, graph.probe)
+        self._probe = on_model(model, graph.probe, graph.constants)
         self._generator = torch.Generator().manual_seed(0)
         fixed = (*graph.head_parameters, *graph.shared)
         statistics = {piece.parameter for layer in graph.layers for piece in layer.statistics}

@@ -12,7 +12,7 @@ from agscl.methods.method import Network
 from agscl.methods.user_frozen import columns_of
 from agscl.nodes.slices import gather, scatter
 
-from .state import NodeState
+from .state import NodeState, penalised
 
 
 def add_penalty_gradient(network: Network, state: NodeState, mu: float, lam: float, scale: float | Tensor) -> None:
@@ -26,7 +26,7 @@ def add_penalty_gradient(network: Network, state: NodeState, mu: float, lam: flo
         scale: What the gradients were multiplied with.
     """
     parameters = network.parameters
-    for layer in network.graph.layers:
+    for layer in penalised(network):
         trained = network.trained(layer.incoming)
         if not trained:
             continue

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from agscl.methods.method import Learned, Network
+from agscl.methods.subnetworks.replaced_tensors import replaced_tensors
 from agscl.nodes import Activity
 from agscl.processes import sum_with_counts
 
@@ -18,7 +19,7 @@ def average_activation(network: Network, learned: Learned) -> dict[str, Tensor]:
     Raises:
         ValueError: If there is no data, predict's calls cannot be followed, or an activation is not finite.
     """
-    activity = Activity(network.model, network.graph)
+    activity = Activity(network.model, network.graph, replaced_tensors)
     with activity.watching():
         for batch in learned.batches:
             learned.predict(batch)

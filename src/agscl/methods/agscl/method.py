@@ -14,7 +14,15 @@ from torch import Tensor
 
 from agscl.methods.digest import digest_of, frozen_tensors, require_unchanged
 from agscl.methods.freezing import freeze, freeze_statistics, keep_buffers, zeroing
-from agscl.methods.masks import FREE, frozen_channels, frozen_for_all, frozen_nodes, masked_connections, united
+from agscl.methods.masks import (
+    FREE,
+    frozen_channels,
+    frozen_for_all,
+    frozen_into_streams,
+    frozen_nodes,
+    masked_connections,
+    united,
+)
 from agscl.methods.method import (
     Expandable,
     Learned,
@@ -33,11 +41,12 @@ from agscl.nodes import Expansion
 from agscl.nodes.slices import gather, scatter
 
 from .ablations import add_penalty_gradient
+from .gates import StreamGates
 from .importance import accumulate, average_activation
 from .penalty import drift_penalty, sparsity_penalty
 from .proximal import attract, shrink
 from .reinit import check_initialisers, draw, rand_init, zero_init
-from .state import NodeState
+from .state import NodeState, penalised
 
 
 @dataclass(frozen=True)
@@ -110,6 +119,7 @@ class AdaptiveGroupSparsity(Expandable):
     def __init__(self, method: AGSCL, network: Network) -> None:
         self._method, self._network = method, network
         self._state = NodeState(network)
+        self._gates = StreamGates(network)
         self._digest = torch.zeros(32, dtype=torch.uint8)
         self._idle: list[str] = []  # of the last `finish`; not saved
 
@@ -119,11 +129,12 @@ class AdaptiveGroupSparsity(Expandable):
         self.require_intact(task.learned)
         method, network, important = self._method, self._network, self._state.important()
         masks = frozen_for_all(network) if task.learned else {}
-        masks = united(masks, frozen_nodes(network, important) if method.hard else {})
+        masks = united(masks, (frozen_nodes if method.hard else frozen_into_streams)(network, important))
         masked = masked_connections(network, self._state.since) if method.cut and not method.hard else {}
         mask_connections = zeroing(network, masked)
         channels = frozen_channels(network, important, task.learned)
         statistics = freeze_statistics(network.model, channels)
+        self._gates.show(None, self._state.since)
         with keep_buffers(network, task), freeze(network, task, masks) as held, statistics:
 
             def before_step(step: Step) -> None:
@@ -147,9 +158,9 @@ class AdaptiveGroupSparsity(Expandable):
 
     @torch.no_grad()
     def _take_proximal_step(self, task: RunningTask) -> None:
-        """Equation (7): free nodes shrink, important ones are attracted (or, frozen hard, stay)."""
+        """Equation (7): free nodes shrink, important ones are attracted (or, frozen hard, stay); streams do neither."""
         parameters, rates = self._network.parameters, task.rates(self._network.parameters)
-        for layer in self._network.graph.layers:
+        for layer in penalised(self._network):
             trained = self._network.trained(layer.incoming)
             rate = next((rates[piece.parameter] for piece in trained if piece.parameter in rates), None)
             if rate is not None:
@@ -169,6 +180,8 @@ class AdaptiveGroupSparsity(Expandable):
         activations = average_activation(network, learned)
         self._idle = [name for name, activation in activations.items() if not activation.any()]
         require_needed(network, activations, state.important(), learned)
+        for stream in network.graph.streams:  # every task uses it
+            activations[stream.name].clamp_min_(torch.finfo(activations[stream.name].dtype).tiny)
         drawn = draw(network, method.rho)  # what can fail is behind us: from here on the network changes
         for name, activation in activations.items():
             state.importance[name] = omega = accumulate(state.importance[name], activation, method.eta)
@@ -177,15 +190,18 @@ class AdaptiveGroupSparsity(Expandable):
             zero_init(network, state.free(), learned.task)
         rand_init(network, state.free(), method.rho, drawn)
         if not method.hard:
-            rows = {layer.name: gather(layer.incoming, network.state) for layer in network.graph.layers}
-            state.anchors = {name: rows[name][important] for name, important in state.important().items()}
+            important = state.important()
+            for layer in penalised(network):
+                state.anchors[layer.name] = gather(layer.incoming, network.state)[important[layer.name]]
+        self._gates.order = list(learned.tasks)
+        self._gates.show(None, state.since)
         self._digest = digest_of(self._promised(learned.tasks)) if method.hard else self._digest
 
     @torch.no_grad()
     def penalty(self) -> Tensor:
         """Terms (a) and (b) of equation (2) at the current weights, shape ``()``; hard-frozen nodes cannot drift."""
         terms = []
-        for layer in self._network.graph.layers:
+        for layer in penalised(self._network):
             trained, parameters = self._network.trained(layer.incoming), self._network.parameters
             if not trained:
                 continue
@@ -211,11 +227,24 @@ class AdaptiveGroupSparsity(Expandable):
 
     def unpenalised_nodes(self) -> dict[str, Tensor]:
         """Unimportant nodes: the proximal step leaves zeros at zero."""
-        return self._state.free()
+        return self._of_nodes(self._state.free())
 
     def frozen_nodes(self) -> dict[str, Tensor]:
         """Important nodes, if freezing is hard."""
-        return self._state.important() if self._method.hard else {}
+        return self._of_nodes(self._state.important()) if self._method.hard else {}
+
+    def _of_nodes(self, chosen: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The chosen nodes but for the streams, into which weights go on learning."""
+        streams = {layer.name for layer in self._network.graph.streams}
+        return {name: nodes & (name not in streams) for name, nodes in chosen.items()}
+
+    def show_all(self) -> None:
+        """Answer with all nodes."""
+        self._gates.show(None, self._state.since)
+
+    def use_task(self, task: int) -> None:
+        """Answer a learned task without the nodes that became important after it, where they share a stream."""
+        self._gates.show(task, self._state.since)
 
     def require_intact(self, learned: tuple[int, ...]) -> None:
         """Refuse a network whose frozen weights have changed; without hard freezing nothing is promised."""
@@ -230,17 +259,19 @@ class AdaptiveGroupSparsity(Expandable):
         """New nodes are unimportant."""
         self._state.grow(self._network, expansion)
         self._network = network
+        self._gates.adapt(network)
         self._digest = digest_of(self._promised(learned)) if learned and self._method.hard else self._digest
 
     def tensors(self) -> dict[str, Tensor]:
         """Importance, age and anchors by layer, and the digest of what is frozen."""
-        return {**self._state.tensors(), "digest": self._digest}
+        return {**self._state.tensors(), **self._gates.tensors(), "digest": self._digest}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Take a saved state."""
         expected = self._state.blank(tensors, anchored=not self._method.hard)
-        state = restored(tensors, {**expected, "digest": self._digest})
+        state = restored(tensors, {**expected, **self._gates.blank(tensors), "digest": self._digest})
         self._state.load(state)
+        self._gates.load(state)
         self._digest = state["digest"]
 
     def memory(self) -> Memory:

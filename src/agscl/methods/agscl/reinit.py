@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -61,7 +63,8 @@ def rand_init(network: Network, free: Mapping[str, Tensor], rho: float, drawn: M
     stay, and so do statistics behind them.
     """
     state = network.state
-    for layer in network.graph.layers if rho > 0 else ():
+    layers = [layer for layer in network.graph.layers if layer.kind == "nodes"]
+    for layer in layers if rho > 0 else ():
         chosen = free[layer.name] & (drawn[f"uniform.{layer.name}"] < rho)
         trained = network.trained(layer.incoming)
         slices = trained + layer.statistics if len(trained) == len(layer.incoming) else trained
@@ -74,7 +77,7 @@ def initial_tensors(network: Network) -> dict[str, Tensor]:
     fresh: dict[str, Tensor] = {}
     for owner in _owners(network.graph):
         module = copy.deepcopy(network.model.get_submodule(owner))
-        module.reset_parameters()  # type: ignore[operator]
+        _initialiser(network.model, owner, module)()
         fresh.update({f"{owner}.{name}".lstrip("."): tensor for name, tensor in module.state_dict().items()})
     return fresh
 
@@ -86,7 +89,7 @@ def check_initialisers(model: nn.Module, graph: NodeGraph) -> None:
         ValueError: If a module with nodes has no ``reset_parameters()``.
     """
     for name in _owners(graph):
-        if not callable(getattr(model.get_submodule(name), "reset_parameters", None)):
+        if not callable(_initialiser(model, name, model.get_submodule(name))):
             kind = type(model.get_submodule(name)).__name__
             raise ValueError(
                 f"{name or 'the model'!r} ({kind}) has no reset_parameters() to draw its nodes anew; "
@@ -94,6 +97,20 @@ def check_initialisers(model: nn.Module, graph: NodeGraph) -> None:
             )
 
 
+def _initialiser(model: nn.Module, name: str, module: nn.Module) -> Any:
+    """What draws a module's parameters anew, if there is such a thing: its own, or that of a model that it is part of.
+
+    Models of transformers have one for all of their modules, ``_init_weights(module)``.
+    """
+    own = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
+    steps = name.split(".")
+    around: list[Any] = [model.get_submodule(".".join(steps[:depth])) for depth in reversed(range(len(steps)))]
+    whole = next((outer._init_weights for outer in around if callable(getattr(outer, "_init_weights", None))), None)
+    return own or (partial(whole, module) if whole else None)
+
+
 def _owners(graph: NodeGraph) -> list[str]:
-    pieces = [piece for layer in graph.layers for piece in layer.incoming + layer.statistics]
+    """Modules with nodes that can be drawn anew, which streams are not."""
+    layers = [layer for layer in graph.layers if layer.kind == "nodes"]
+    pieces = [piece for layer in layers for piece in layer.incoming + layer.statistics]
     return list(dict.fromkeys(piece.parameter.rpartition(".")[0] for piece in pieces))

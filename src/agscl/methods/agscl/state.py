@@ -9,9 +9,14 @@ from torch import Tensor
 
 from agscl.methods.masks import FREE
 from agscl.methods.method import Network
-from agscl.nodes import Expansion
+from agscl.nodes import Expansion, NodeLayer
 from agscl.nodes.slices import gather, scatter
 from agscl.tensors import prefixed, under
+
+
+def penalised(network: Network) -> list[NodeLayer]:
+    """The layers that the penalties of equation (2) are for: all but residual streams."""
+    return [layer for layer in network.graph.layers if layer.kind == "nodes"]
 
 
 class NodeState:
@@ -27,7 +32,7 @@ class NodeState:
         layers = network.graph.layers
         self.importance = {n.name: torch.zeros(n.num_nodes, device=n.incoming[0].index.device) for n in layers}
         self.since = {n: torch.full_like(omega, FREE, dtype=torch.int64) for n, omega in self.importance.items()}
-        self.anchors = {layer.name: gather(layer.incoming, network.state)[:0] for layer in layers}
+        self.anchors = {layer.name: gather(layer.incoming, network.state)[:0] for layer in penalised(network)}
 
     def important(self) -> dict[str, Tensor]:
         """Which nodes are important, by layer: bool, shape ``(num_nodes,)``."""
@@ -45,7 +50,8 @@ class NodeState:
             expansion: How it grew.
         """
         important = self.important()
-        for layer, later in zip(network.graph.layers, expansion.graph.layers, strict=True):
+        pairs = zip(network.graph.layers, expansion.graph.layers, strict=True)
+        for layer, later in [pair for pair in pairs if pair[0].name in self.anchors]:
             anchor = self.anchors[layer.name]
             anchored = important[layer.name] & (len(anchor) > 0)  # hard freezing keeps no anchors
             tensors = {piece.parameter: torch.zeros_like(network.state[piece.parameter]) for piece in layer.incoming}

@@ -107,7 +107,8 @@ class GatedNodes(Protection):
 
     def __init__(self, method: GatedAGSCL, network: Network) -> None:
         self._method, self._network = method, network
-        layers, heads = network.graph.layers, network.graph.head_parameters
+        layers = self._layers = [layer for layer in network.graph.layers if layer.kind == "nodes"]
+        heads = network.graph.head_parameters
         like = next(iter(network.parameters.values())).detach()
         ones = (torch.ones_like(like.new_empty(layer.num_nodes)) for layer in layers)
         self._added = add_parameters(network.model, PREFIX, ones)
@@ -120,7 +121,8 @@ class GatedNodes(Protection):
         self._begun, self._epoch = torch.tensor(True), -1  # unknown until a task is learned
         self._cut_short: int | None = None  # epochs of the task learned last, if they were too few; not saved
         self._places = NodePlaces(network.graph, network.state)
-        replace_tensors_in_forward(network.model, sorted({*self._own, *self._places.names}), self._computed)
+        replaced = sorted({*self._own, *self._places.names})
+        replace_tensors_in_forward(network.model, replaced, self._computed, network.graph.users)
 
     @property
     def unsettled(self) -> bool:
@@ -151,7 +153,7 @@ class GatedNodes(Protection):
             def after_epoch() -> None:
                 self._epoch += 1
                 if self._method.begin <= self._epoch <= self._method.end:
-                    for layer in self._network.graph.layers:
+                    for layer in self._layers:
                         keep = self._kept_nodes(layer, task.task, used[layer.name], *budgets[layer.name])
                         opened[layer.name].mul_(keep)
                         self._gain[layer.name].mul_(keep)
@@ -159,8 +161,16 @@ class GatedNodes(Protection):
             yield StepHooks(held.before_step, torch.no_grad()(after_step), torch.no_grad()(after_epoch))
 
     def _uses(self) -> list[dict[str, Tensor]]:
-        """For each learned task, by layer, which nodes it uses."""
-        return [{name: gain != 0 for name, gain in gains.items()} for gains in self._gains.kept.values()]
+        """For each learned task, by layer, which nodes it uses: the residual streams always."""
+        like = next(iter(self._gain.values()))
+        streams = {s.name: like.new_ones(s.num_nodes, dtype=torch.bool) for s in self._network.graph.streams}
+        return [{name: gain != 0 for name, gain in gains.items()} | streams for gains in self._gains.kept.values()]
+
+    def _taken(self) -> dict[str, Tensor]:
+        """By layer, which nodes a learned task uses."""
+        like = next(iter(self._gain.values())).detach()
+        streams = {stream.name: like.new_empty(stream.num_nodes) for stream in self._network.graph.streams}
+        return used_by_any(self._uses(), {**self._gain, **streams})
 
     def _budget(self, name: str, used: Tensor) -> tuple[int, int]:
         """How many nodes of a layer no task uses, and how many of them the task may."""
@@ -200,8 +210,8 @@ class GatedNodes(Protection):
         """Zero the free weights into nodes in use, and draw what comes into the others."""
         network, frozen = self._network, self._frozen()
         layers, state = network.graph.layers, network.state
-        used = used_by_any(self._uses(), self._gain)
-        for layer in layers:
+        used = self._taken()
+        for layer in self._layers:
             pieces = network.trained(layer.incoming)
             rows = gather(pieces, state)
             scatter(pieces, state, torch.where(used[layer.name][:, None], rows, gather(pieces, fresh)))
@@ -228,7 +238,7 @@ class GatedNodes(Protection):
         tasks = {task: {name: int(nodes.sum()) for name, nodes in used.items()} for task, used in uses.items()}
         last = tasks[list(tasks)[-1]] if tasks else {}
         idle = [name for name, count in last.items() if not count]
-        taken = used_by_any(uses.values(), self._gain)
+        taken = self._taken()
         unfinished = (
             ""
             if self._cut_short is None

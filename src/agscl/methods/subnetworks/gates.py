@@ -17,6 +17,8 @@ from agscl.nodes import NodeGraph, Slice
 class NodePlaces:
     """Where the nodes of a graph stand in the model's tensors: in what comes into them, and in what leaves them.
 
+    Residual streams are left out: every task uses them, they have no gate.
+
     Attributes:
         leaving: By tensor name, the places of nodes in what leaves them.
         entering: By tensor name, the places of nodes in what comes into them, statistics of norm layers included.
@@ -25,7 +27,7 @@ class NodePlaces:
     def __init__(self, graph: NodeGraph, tensors: Mapping[str, Tensor]) -> None:
         self.leaving: dict[str, list[_Place]] = defaultdict(list)
         self.entering: dict[str, list[_Place]] = defaultdict(list)
-        for layer in graph.layers:
+        for layer in [layer for layer in graph.layers if layer.kind == "nodes"]:
             for side, pieces in (
                 (self.leaving, layer.outgoing),
                 (self.entering, (*layer.incoming, *layer.statistics)),

@@ -44,10 +44,10 @@ LARGEST_EXPONENT = 50.0
 class HAT:
     r"""Hard attention to the task: every node has a gate :math:`a = \sigma(s e)` with a learned embedding e.
 
-    A gate multiplies all that leaves its node. Over each epoch s rises from ``1 / smax`` to ``smax`` (equation 3), and
-    the embedding's gradient is made up for it (equation 5). The regularizer (equation 6) weighs the gates of nodes
-    that no earlier task uses by the free capacity. Weights between two nodes that earlier tasks use get no gradient
-    (equation 2, with the hard gates).
+    A gate multiplies all that leaves its node; a residual stream, which every task uses, has none. Over each epoch s
+    rises from ``1 / smax`` to ``smax`` (equation 3), and the embedding's gradient is made up for it (equation 5). The
+    regularizer (equation 6) weighs the gates of nodes that no earlier task uses by the free capacity. Weights between
+    two nodes that earlier tasks use get no gradient (equation 2, with the hard gates).
 
     Once a task is learned its gates are 0 or 1 and kept, one truth value a node: ``guard.use_task(i)`` before task i is
     answered. Then its outputs stay what they were, bit for bit. Norm layers of used nodes keep their statistics.
@@ -91,7 +91,7 @@ class HardAttention(Protection):
 
     def __init__(self, method: HAT, network: Network) -> None:
         self._method, self._network = method, network
-        layers = network.graph.layers
+        layers = [layer for layer in network.graph.layers if layer.kind == "nodes"]
         like = next(iter(network.parameters.values())).detach()
         first = (torch.randn_like(like.new_empty(layer.num_nodes)) for layer in layers)
         self._added = add_parameters(network.model, PREFIX, first)
@@ -100,7 +100,7 @@ class HardAttention(Protection):
         self._drawn = torch.tensor(True)
         self._scale: float | None = None
         self._places = NodePlaces(network.graph, network.state)
-        replace_tensors_in_forward(network.model, sorted(self._places.names), self._gated)
+        replace_tensors_in_forward(network.model, sorted(self._places.names), self._gated, network.graph.users)
 
     @contextmanager
     def holding(self, task: RunningTask) -> Iterator[StepHooks]:
@@ -110,8 +110,8 @@ class HardAttention(Protection):
         network, used, gamma = self._network, self._used(), self._method.gamma
         free = {name: (~mask).to(self._embedding[name].dtype) for name, mask in used.items()}
         capacity = max(sum(float(mask.sum()) for mask in free.values()), 1.0)
-        masks = frozen_between(network, used) if task.learned else {}
-        channels = frozen_channels(network, used, task.learned)
+        masks = frozen_between(network, self._taken()) if task.learned else {}
+        channels = frozen_channels(network, self._taken(), task.learned)
         statistics = freeze_statistics(network.model, channels)
         with keep_buffers(network, task), freeze(network, task, masks) as held, statistics:
 
@@ -173,7 +173,7 @@ class HardAttention(Protection):
         }
         last = tasks[list(tasks)[-1]] if tasks else {}
         idle = [name for name, count in last.items() if not count]
-        return Usage(self._used(), tasks=tasks, idle=idle, relief="a larger gamma", revival="a smaller gamma")
+        return Usage(self._taken(), tasks=tasks, idle=idle, relief="a larger gamma", revival="a smaller gamma")
 
     def tensors(self) -> dict[str, Tensor]:
         """The gates of each learned task by layer, and whether the embedding is that of a task in progress."""
@@ -205,8 +205,13 @@ class HardAttention(Protection):
         """The current gates, by layer."""
         return {name: embedding.detach() > 0 for name, embedding in self._embedding.items()}
 
+    def _taken(self) -> dict[str, Tensor]:
+        """By layer, which nodes an earlier task uses; every task uses the streams, which have no gate."""
+        learned = torch.tensor([bool(self._gates.kept)], device=next(iter(self._embedding.values())).device)
+        return self._used() | {layer.name: learned for layer in self._network.graph.streams}
+
     def _used(self) -> dict[str, Tensor]:
-        """By layer, which nodes an earlier task uses."""
+        """By layer with gates, which nodes an earlier task uses."""
         return used_by_any(self._gates.kept.values(), self._embedding)
 
 

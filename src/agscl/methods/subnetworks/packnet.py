@@ -85,7 +85,7 @@ class PackedWeights(Protection):
             str, Tensor
         ] = {}  # of the task in progress once it is pruned: its weights and all older ones
         self._epoch = 0
-        replace_tensors_in_forward(network.model, [*self._weights, *self._own], self._computed)
+        replace_tensors_in_forward(network.model, [*self._weights, *self._own], self._computed, network.graph.users)
 
     @property
     def unsettled(self) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,9 @@ Make = Callable[[str, nn.Module, Tensor], Tensor]
 """Maps a parameter's or buffer's name, its module, and its own value to the tensor to compute with."""
 
 
-def replace_tensors_in_forward(model: nn.Module, names: Iterable[str], make: Make) -> None:
+def replace_tensors_in_forward(
+    model: nn.Module, names: Iterable[str], make: Make, users: Mapping[str, tuple[str, ...]]
+) -> None:
     """Put other tensors in the place of a model's own while its modules compute, from now on.
 
     Autograd follows the replacement, so its ingredients get their gradients; names, parameters and state dict of the
@@ -25,21 +28,45 @@ def replace_tensors_in_forward(model: nn.Module, names: Iterable[str], make: Mak
         model: The model.
         names: Parameters and buffers to replace.
         make: Makes the replacements.
+        users: By name, the modules that compute with a tensor, where it is not its owner: `NodeGraph.users`. The output
+            projection of torch's own attention is read by the attention, and never called itself.
 
     >>> import torch
     >>> layer = nn.Linear(2, 1, bias=False)
-    >>> replace_tensors_in_forward(layer, ["weight"], lambda name, module, own: torch.tensor([[3.0, 4.0]]))
+    >>> replace_tensors_in_forward(layer, ["weight"], lambda name, module, own: torch.tensor([[3.0, 4.0]]), {})
     >>> layer(torch.ones(1, 2))
     tensor([[7.]])
     """
-    owned: dict[str, list[str]] = defaultdict(list)
+    used: dict[str, list[str]] = defaultdict(list)
     for name in names:
-        owned[name.rpartition(".")[0]].append(name)
-    for path, members in owned.items():
-        module, own = model.get_submodule(path), dict[str, Tensor]()
+        for path in users.get(name, (name.rpartition(".")[0],)):
+            used[path].append(name)
+    for path, members in used.items():
+        module, own, prefix = model.get_submodule(path), dict[str, Tensor](), f"{path}." if path else ""
+        within = [(name, name.removeprefix(prefix)) for name in members]
+        # What lies below the module is looked up there, so that a copy of it finds its own.
+        above = [name for name in members if not name.startswith(prefix)]
+        owners = {name: model.get_submodule(name.rpartition(".")[0]) for name in above}
         # Partial functions, unlike closures, are deep-copied and pickled with what they hold.
-        module.register_forward_pre_hook(partial(_put, members, make, own))
-        module.register_forward_hook(partial(_take_back, own), always_call=True)
+        module.register_forward_pre_hook(partial(_put, within, owners, make, own))
+        module.register_forward_hook(partial(_take_back, dict(within), owners, own), always_call=True)
+
+
+@contextmanager
+def replaced_tensors(model: nn.Module) -> Iterator[None]:
+    """All that is replaced while modules compute is replaced within the context, for what reads the model's tensors."""
+    hooks = [
+        (module, put, back)
+        for module in model.modules()
+        for put, back in zip(_of(module._forward_pre_hooks, _put), _of(module._forward_hooks, _take_back), strict=True)
+    ]
+    for module, put, _ in hooks:
+        put(module, ())
+    try:
+        yield
+    finally:
+        for module, _, back in reversed(hooks):
+            back(module, (), None)
 
 
 def require_no_ignored(network: Network) -> None:
@@ -62,7 +89,7 @@ def has_replaced_tensors(model: nn.Module) -> bool:
     """Whether something in a model computes with other tensors than its own.
 
     >>> layer = nn.Linear(2, 1)
-    >>> replace_tensors_in_forward(layer, ["weight"], lambda name, module, own: -own)
+    >>> replace_tensors_in_forward(layer, ["weight"], lambda name, module, own: -own, {})
     >>> has_replaced_tensors(nn.Sequential(layer)), has_replaced_tensors(nn.Linear(2, 1))
     (True, False)
     """
@@ -70,24 +97,47 @@ def has_replaced_tensors(model: nn.Module) -> bool:
     return any(isinstance(hook, partial) and hook.func is _put for hook in hooks)
 
 
-def _put(names: list[str], make: Make, own: dict[str, Tensor], module: nn.Module, args: Any) -> None:
+def _of(hooks: Mapping[int, Any], function: Callable[..., None]) -> list[Any]:
+    return [hook for hook in hooks.values() if isinstance(hook, partial) and hook.func is function]
+
+
+Owners = dict[str, nn.Module]
+
+
+def _put(
+    names: list[tuple[str, str]], owners: Owners, make: Make, own: dict[str, Tensor], module: nn.Module, args: Any
+) -> None:
     if getattr(module, "_is_replica", False):
         raise ValueError(
             "nn.DataParallel cannot replicate a model whose weights are masked, gated or kept by task: "
             "call the model on one device, or with DistributedDataParallel"
         )
-    for name in names:
-        local = name.rpartition(".")[2]
-        own[local] = _tensors(module, local)[local]
-    for name, (local, tensor) in zip(names, own.items(), strict=True):
-        _tensors(module, local)[local] = make(name, module, tensor)
+    for name, path in names:
+        owner = owners.get(name) or module.get_submodule(path.rpartition(".")[0])
+        own[name] = _tensors(owner, name)[_local(name)]
+    for name, path in names:
+        owner = owners.get(name) or module.get_submodule(path.rpartition(".")[0])
+        _set(owner, name, make(name, owner, own[name]))
 
 
-def _take_back(own: dict[str, Tensor], module: nn.Module, args: Any, output: Any) -> None:
-    for local, tensor in own.items():
-        _tensors(module, local)[local] = tensor
+def _take_back(
+    paths: dict[str, str], owners: Owners, own: dict[str, Tensor], module: nn.Module, args: Any, output: Any
+) -> None:
+    for name, tensor in own.items():
+        _set(owners.get(name) or module.get_submodule(paths[name].rpartition(".")[0]), name, tensor)
     own.clear()
 
 
-def _tensors(module: nn.Module, local: str) -> dict[str, Any]:
-    return module._parameters if local in module._parameters else module._buffers
+def _set(owner: nn.Module, name: str, tensor: Tensor) -> None:
+    local = _local(name)
+    _tensors(owner, name)[local] = tensor
+    if isinstance(owner, nn.RNNBase):  # it computes with a list of its own
+        owner._flat_weights[owner._flat_weights_names.index(local)] = tensor
+
+
+def _tensors(owner: nn.Module, name: str) -> dict[str, Any]:
+    return owner._parameters if _local(name) in owner._parameters else owner._buffers
+
+
+def _local(name: str) -> str:
+    return name.rpartition(".")[2]

@@ -42,7 +42,7 @@ class SeparateModels(Protection):
         self._first = {name: tensor.clone() for name, tensor in self._own().items()}
         self._models = TaskTensors("kept")
         self._begun = torch.tensor(True)
-        replace_tensors_in_forward(network.model, self._first, self._models.in_place_of)
+        replace_tensors_in_forward(network.model, self._first, self._models.in_place_of, network.graph.users)
 
     @contextmanager
     def holding(self, task: RunningTask) -> Iterator[StepHooks]:

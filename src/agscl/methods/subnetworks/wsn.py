@@ -82,7 +82,7 @@ class WinningSubnetworks(Protection):
         self._fixed = [name for name in network.in_common if name not in network.common]
         self._small, self._masks = TaskTensors("kept"), TaskTensors("mask")
         self._shown: dict[str, Tensor] = {}
-        replace_tensors_in_forward(network.model, [*self._scores, *self._names], self._chosen)
+        replace_tensors_in_forward(network.model, [*self._scores, *self._names], self._chosen, network.graph.users)
 
     @contextmanager
     def holding(self, task: RunningTask) -> Iterator[StepHooks]:

@@ -12,6 +12,7 @@ from .kind import ClosedForm, LayerKind, Product
 from .kind import Magnitude as Magnitude
 from .linear import LINEAR
 from .norm import BATCH_NORM, GROUP_NORM, INSTANCE_NORM, LAYER_NORM, PRELU, RMS_NORM
+from .recurrent import RECURRENT
 from .widened import Widened
 
 KINDS: tuple[LayerKind, ...] = (
@@ -26,6 +27,7 @@ KINDS: tuple[LayerKind, ...] = (
     LAYER_NORM,
     RMS_NORM,
     PRELU,
+    RECURRENT,
 )
 """Every kind of layer with weights that the library knows."""
 

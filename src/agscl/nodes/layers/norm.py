@@ -16,11 +16,11 @@ from agscl.nodes.tracing.ledger import NO_UNIT
 from .kind import LayerKind, Magnitude, Sums
 
 
-def batch_norm(call: Call) -> AnyLabel:
+def batch_norm(call: Call) -> Any:
     """Batch and instance norm: every channel for itself."""
     call.own(call.ledger.incoming, call.argument("weight", 3), call.argument("bias", 4))
     call.own(call.ledger.statistics, call.argument("running_mean", 1), call.argument("running_var", 2))
-    return call.elementwise()
+    return call.elementwise() if isinstance(call.value, Tensor) else (call.elementwise(), None, None)
 
 
 def group_norm(call: Call) -> AnyLabel:
@@ -32,7 +32,9 @@ def group_norm(call: Call) -> AnyLabel:
     if isinstance(label, Label):
         ids = call.along(label, 1, channels)
         groups = ids.reshape(call.argument("num_groups", 1), -1)
-        ids = call.ledger.units.merge(groups, [1]).expand_as(groups).flatten()
+        tied = call.ledger.units.merge(groups, [1])
+        call.mark_stream(tied)
+        ids = tied.expand_as(groups).flatten()
         label = call.labelled(ids.reshape(1, channels, *[1] * (call.value.ndim - 2)))
     for tensor in (call.argument("weight", 2), call.argument("bias", 3)):
         if tensor is not None and not call.in_head:
@@ -50,7 +52,10 @@ def layer_norm(call: Call) -> AnyLabel:
     label, pair = call.units, [call.argument("weight", 2), call.argument("bias", 3)]
     if isinstance(label, Label):
         dims = range(label.ids.ndim - len(call.argument("normalized_shape", 1)), label.ids.ndim)
-        label = call.labelled(call.ledger.units.merge(label.ids, dims))
+        tied = call.ledger.units.merge(label.ids, dims)
+        if tied.shape != label.ids.shape:
+            call.mark_stream(tied)
+        label = replace(call.labelled(tied), scores=label.scores)
     for tensor in [tensor for tensor in pair if isinstance(tensor, Tensor) and not call.in_head]:
         ids = label.ids.flatten() if isinstance(label, Label) else torch.full((1,), NO_UNIT)
         if len(ids) == 1:
@@ -87,7 +92,7 @@ def _on_all_channels(layer: Any, channels: Tensor | None, x: Tensor) -> Tensor:
 BATCH_NORM = LayerKind(
     types=(nn.BatchNorm1d, nn.BatchNorm2d, nn.modules.batchnorm._BatchNorm),
     rule=batch_norm,
-    functions="batch_norm",
+    functions="batch_norm _native_batch_norm_legit_no_training",
     elsewhere=("torchvision.ops.misc.FrozenBatchNorm2d",),
     fit=lambda layer: {"num_features": len(layer.running_mean if layer.weight is None else layer.weight)},
     grows=lambda layer: True,

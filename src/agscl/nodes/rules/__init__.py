@@ -7,6 +7,7 @@ mul tie them, consumers read them. An operation without a rule is refused. The r
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ from agscl.nodes.layers.norm import layer_norm as layer_norm
 from agscl.nodes.layers.norm import prelu as prelu
 from agscl.nodes.tracing.call import Rule as Rule
 
-from . import elementwise, reductions, shapes
+from . import attention, elementwise, reductions, shapes
 from .elementwise import activation as activation
 from .elementwise import combines as combines
 from .elementwise import divides as divides
@@ -47,21 +48,21 @@ MODULES: dict[type[nn.Module], Rule] = {
 }
 """Rules by module type; a subclass that keeps the forward of its base follows the base's rule."""
 
-_NAMES = [*elementwise.NAMES.items(), *shapes.NAMES.items(), *reductions.NAMES.items()]
+_NAMES = [item for room in (elementwise, shapes, reductions, attention) for item in room.NAMES.items()]
 
 METHODS: dict[str, Rule] = {
     **{name: rule for kind, rule in _KINDS for name in kind.functions.split()},
     **{name: rule for rule, names in _NAMES for name in names.split()},
     **{f"{name}_": rule for rule, names in _NAMES if rule in _IN_PLACE for name in names.split()},
 }
-"""Rules by the name of a tensor method."""
+"""Rules by the name of a tensor method, or of an operation of ATen."""
 
 FUNCTIONS: dict[Any, Rule] = {
     function: rule
     for name, rule in METHODS.items()
     for home in (F, torch)
     if (function := getattr(home, name, None)) is not None
-} | {**elementwise.OPERATORS, **shapes.OPERATORS}
+} | {**elementwise.OPERATORS, **shapes.OPERATORS, operator.matmul: attention.matrix_product}
 """Rules by function."""
 
 QUALIFIED: dict[str, Rule] = {

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from agscl.nodes.tracing.call import Call, Rule
 from agscl.nodes.tracing.labels import HEAD, AnyLabel, Label, ParameterLabel, compress, fill
@@ -20,7 +22,8 @@ def activation(call: Call) -> AnyLabel:
 
 def passes(call: Call) -> AnyLabel:
     """Dropout, identity and their like."""
-    return call.label
+    label = call.label
+    return call.elementwise() if isinstance(label, Label) and not label.sources else label
 
 
 def gated_linear_unit(call: Call) -> AnyLabel:
@@ -45,7 +48,7 @@ def combines(call: Call) -> AnyLabel:
             raise call.refusal("it joins nodes with a head's output")
         return HEAD
     if not units and (not parameters or (len(parameters) == 1 and call.value.shape == parameters[0][0].shape)):
-        return parameters[0][1] if parameters else None
+        return replace(parameters[0][1], computed=True) if parameters else None
     result = torch.full((1,) * call.value.ndim, NO_UNIT)
     for value, label in units if units and call.in_head else units + parameters:
         if isinstance(label, ParameterLabel) and _serves_several(label, result):
@@ -54,7 +57,11 @@ def combines(call: Call) -> AnyLabel:
         first, met = torch.broadcast_tensors(call.ledger.units.roots(result), call.lifted(label, value))
         call.ledger.units.unify(first, met)
         result = compress(torch.where(first == NO_UNIT, met, first))
-    return call.labelled(result)
+    scores = [label.scores for _, label in units if isinstance(label, Label)]
+    return replace(call.labelled(result), scores=bool(scores) and (all if call.name in _FACTORS else any)(scores))
+
+
+_FACTORS = ("mul", "multiply", "mul_", "imul")
 
 
 def _serves_several(label: ParameterLabel, ids: Tensor) -> bool:
@@ -66,8 +73,9 @@ def _serves_several(label: ParameterLabel, ids: Tensor) -> bool:
 def divides(call: Call) -> AnyLabel:
     """Division of nodes by something that holds no nodes; a parameter that divides must not shrink, so all share it."""
     divisor = call.label_args[1] if len(call.label_args) > 1 else call.label_kwargs.get("other")
-    if isinstance(divisor, Label):
-        raise call.refusal("it divides by nodes")
+    by = call.node.args[1] if len(call.node.args) > 1 else None
+    if isinstance(divisor, Label) and not (isinstance(by, fx.Node) and _away_from_zero(by)):
+        raise call.refusal("it divides by nodes, which may be zero; add a small number first, or clamp")
     if not isinstance(divisor, ParameterLabel):
         return combines(call)
     label = call.units
@@ -77,9 +85,47 @@ def divides(call: Call) -> AnyLabel:
     return call.labelled(call.lifted(label, call.args[0]).expand(call.value.shape))
 
 
+def _away_from_zero(node: fx.Node) -> bool:
+    """Whether an operation's result stays away from zero where its nodes are zero."""
+    name = str(getattr(node.target, "_opname", getattr(node.target, "__name__", node.target)))
+    if name in ("expand", "expand_as", "unsqueeze", "sqrt", "view", "reshape", "to"):
+        return isinstance(node.args[0], fx.Node) and _away_from_zero(node.args[0])
+    if name in ("clamp_min", "clamp", "clamp_min_", "add", "add_", "maximum", "iadd"):
+        return any(isinstance(bound, int | float) and bound > 0 for bound in [*node.args[1:], node.kwargs.get("min")])
+    return name in ("exp", "sigmoid", "softplus", "cosh")
+
+
+def normalizes(call: Call) -> AnyLabel:
+    """Division by the length along a dimension: all that has one length is one node."""
+    label = call.units
+    if not isinstance(label, Label):
+        return label
+    dim = call.argument("dim", 2)
+    return call.labelled(tied_along(call, label, [1 if dim is None else dim]))
+
+
+def softmax(call: Call) -> AnyLabel:
+    """Softmax: all along its dimension is one node. What comes out are scores, which are one where all is zero."""
+    label = call.units
+    if not isinstance(label, Label):
+        return label
+    dim = call.argument("dim", 1)
+    return replace(call.labelled(tied_along(call, label, [-1 if dim is None else dim])), scores=True)
+
+
+def tied_along(call: Call, label: Label, dims: Iterable[int]) -> Tensor:
+    """The ids of a label after all along some dimensions was made one unit."""
+    before = compress(call.ledger.units.roots(label.ids))
+    ids = call.ledger.units.merge(before, dims)
+    if ids.shape != before.shape:
+        call.mark_stream(ids)
+    return ids
+
+
 MODULES: dict[type[nn.Module], Rule] = {
     nn.GLU: gated_linear_unit,
     nn.Identity: passes,
+    nn.Softmax: softmax,
     nn.modules.dropout._DropoutNd: passes,
     **dict.fromkeys(
         [
@@ -94,11 +140,15 @@ MODULES: dict[type[nn.Module], Rule] = {
 NAMES: dict[Rule, str] = {
     activation: "celu elu gelu hardshrink hardsigmoid hardswish hardtanh leaky_relu logsigmoid mish relu relu6 rrelu"
     " selu sigmoid silu softplus softshrink softsign tanh tanhshrink threshold clamp clamp_min clamp_max clip abs neg"
-    " square exp",
+    " square exp sqrt rsqrt expm1 log log1p erf sin cos tan atan sinh cosh sign reciprocal floor ceil round trunc"
+    " nan_to_num positive log_sigmoid",
+    softmax: "softmax _softmax",
+    normalizes: "normalize",
     gated_linear_unit: "glu",
     passes: "dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout contiguous clone detach to"
-    " float half bfloat16 double type_as",
-    combines: "add sub rsub mul multiply",
+    " float half bfloat16 double type_as feature_dropout native_dropout lift_fresh_copy lift_fresh _to_copy",
+    combines: "add sub rsub mul multiply pow where masked_fill maximum minimum addcmul lerp eq ne lt le gt ge"
+    " logical_and logical_or bitwise_and __and__",
     divides: "div true_divide",
 }
 
@@ -111,4 +161,5 @@ OPERATORS: dict[Any, Rule] = {
     operator.imul: combines,
     operator.truediv: divides,
     operator.neg: activation,
+    operator.pow: combines,
 }

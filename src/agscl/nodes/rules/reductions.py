@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from agscl.nodes.tracing.call import Call, Rule
 from agscl.nodes.tracing.labels import AnyLabel, Label
+
+from .elementwise import combines, tied_along
 
 
 def reduces(call: Call) -> AnyLabel:
@@ -16,11 +19,18 @@ def reduces(call: Call) -> AnyLabel:
     if not isinstance(label, Label):
         return label
     dim, keepdim = call.argument("dim", 1), call.argument("keepdim", 2) or False
-    dims = tuple(range(label.ids.ndim)) if dim is None else (dim,) if isinstance(dim, int) else tuple(dim)
-    ids = call.ledger.units.merge(label.ids, dims)
+    dims = tuple(range(label.ids.ndim)) if dim in (None, []) else (dim,) if isinstance(dim, int) else tuple(dim)
+    ids = tied_along(call, label, dims)
     made = call.labelled(ids.amax(dims, keepdim=keepdim))
     mixed = ids.shape != label.ids.shape or call.label is not label
-    return made if mixed else replace(made, sources=label.sources)
+    return made if mixed else replace(made, sources=label.sources or made.sources)
+
+
+def extremes(call: Call) -> Any:
+    """The largest or smallest: of two tensors, of all, or along a dimension with its place."""
+    if isinstance(call.value, Tensor):
+        return combines(call) if len(call.operands()) > 1 else reduces(call)
+    return (reduces(call), None) if isinstance(call.units, Label) else call.label
 
 
 def local_response_norm(call: Call) -> AnyLabel:
@@ -34,4 +44,8 @@ def local_response_norm(call: Call) -> AnyLabel:
 
 MODULES: dict[type[nn.Module], Rule] = {nn.LocalResponseNorm: local_response_norm}
 
-NAMES: dict[Rule, str] = {reduces: "mean sum amax amin", local_response_norm: "local_response_norm"}
+NAMES: dict[Rule, str] = {
+    reduces: "mean sum amax amin var std linalg_vector_norm logsumexp prod",
+    extremes: "max min",
+    local_response_norm: "local_response_norm",
+}

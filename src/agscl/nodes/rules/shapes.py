@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._ops import OpOverload
 from torch.nn import functional as F
 from torch.nn.modules import padding, pooling
 
@@ -34,15 +35,28 @@ def moves(call: Call) -> Any:
         return _each(_moved(call, lambda label, value: parameter.positions), lambda part: replace(parameter, view=part))
     moved = _moved(call, lambda label, value: call.lifted(label, value).expand(value.shape))
     sources = frozenset(source for label in labels if isinstance(label, Label) for source in label.sources)
-    if any(isinstance(label, ParameterLabel) for label in labels):
-        sources = frozenset({call.node})
-    return _each(moved, lambda part: replace(call.labelled(part), sources=sources))
+    mixed = any(isinstance(label, ParameterLabel) for label in labels)
+    scores = any(isinstance(label, Label) and label.scores for label in labels)
+
+    def labelled(part: Tensor) -> Label:
+        made = call.labelled(part)
+        return replace(made, sources=made.sources if mixed or not sources else sources, scores=scores)
+
+    return _each(moved, labelled)
+
+
+def no_nodes(call: Call) -> AnyLabel:
+    """Numbers that have nothing to do with the input but its shape."""
+    return None
 
 
 def item(call: Call) -> Any:
     """A part of a tensor, or one of several results."""
     several = isinstance(call.args[0], list | tuple) and call.label_args[0] is not None
-    return call.label_args[0][call.args[1]] if several else indexes(call)
+    if not several:
+        return indexes(call) if isinstance(call.args[0], Tensor) else moves(call)
+    label = call.label_args[0][call.args[1]]
+    return call.labelled(label.ids) if isinstance(label, Label) and not label.sources else label
 
 
 def indexes(call: Call) -> Any:
@@ -55,13 +69,15 @@ def indexes(call: Call) -> Any:
         return label
     if any(other is not None for other in labels_in(call.label_args[1:]) + labels_in(call.label_kwargs)):
         raise call.refusal("it chooses by what nodes say")
-    value: Tensor = call.args[0] if call.args else call.kwargs["input"]
+    value: Tensor = call.args[0] if call.args else next(iter(call.kwargs.values()))
     chosen = _chosen_by_input(call, value)
     if isinstance(label, ParameterLabel) and not chosen:
         return _each(_indexed(call, label.positions), lambda part: replace(label, view=part))
     ids = call.ledger.units.merge(call.lifted(label, value), chosen)
     made = call.labelled(_indexed(call, ids.expand(value.shape).contiguous()))
-    return replace(made, sources=label.sources) if isinstance(label, Label) else made
+    if isinstance(label, ParameterLabel):
+        return made
+    return replace(made, sources=label.sources or made.sources, scores=label.scores)
 
 
 def resizes(call: Call) -> AnyLabel:
@@ -95,7 +111,9 @@ def pads(call: Call) -> AnyLabel:
         constant_id = F.pad(whole, sizes, value=NO_UNIT) if mode == "constant" else None
         ids = F.pad(whole.double(), sizes, mode).long() if constant_id is None else constant_id  # torch mirrors floats
     constant_border = mode == "constant" and constant != 0
-    return replace(call.labelled(ids), sources=frozenset({call.node}) if constant_border else label.sources)
+    made = call.labelled(ids)
+    sources = made.sources if constant_border else label.sources or made.sources
+    return replace(made, sources=sources, scores=label.scores)
 
 
 def _moved(call: Call, ids_of: Callable[[AnyLabel, Tensor], Tensor]) -> Any:
@@ -139,7 +157,7 @@ def _chosen_by_input(call: Call, value: Tensor) -> list[int]:
             width = key.ndim if _is_mask(key) else 1
             dims += range(dim, dim + width)
             dim += width
-        elif key is not None:
+        elif key is not None or isinstance(call.operation, OpOverload):  # to ATen None is a whole dimension
             dim += 1
     return dims
 
@@ -174,12 +192,17 @@ MODULES: dict[type[nn.Module], Rule] = {
 NAMES: dict[Rule, str] = {
     moves: "flatten unflatten view reshape permute transpose swapaxes swapdims movedim moveaxis squeeze unsqueeze cat"
     " concat stack chunk split tensor_split unbind expand narrow select roll flip channel_shuffle repeat tile"
-    " repeat_interleave t ravel rot90 fliplr flipud expand_as view_as reshape_as pixel_shuffle pixel_unshuffle",
-    indexes: "index_select gather",
-    pads: "pad",
+    " repeat_interleave t ravel rot90 fliplr flipud expand_as view_as reshape_as pixel_shuffle pixel_unshuffle"
+    " diagonal slice alias split_with_sizes unsafe_split unsafe_chunk _unsafe_view numpy_T matrix_H mT adjoint"
+    " slice_scatter select_scatter",
+    no_nodes: "zero zeros_like ones_like full_like empty_like rand_like randn_like new_zeros new_ones new_full"
+    " new_empty",
+    indexes: "index index_select gather",
+    pads: "pad constant_pad_nd",
     resizes: "max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d lp_pool1d lp_pool2d"
     " adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d adaptive_avg_pool1d adaptive_avg_pool2d"
-    " adaptive_avg_pool3d interpolate",
+    " adaptive_avg_pool3d interpolate upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_linear1d"
+    " upsample_bilinear2d upsample_bicubic2d upsample_trilinear3d _upsample_bilinear2d_aa _upsample_bicubic2d_aa",
 }
 
 OPERATORS: dict[Any, Rule] = {operator.getitem: item}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map
 
 from agscl.nodes.graph import NodeGraph
 from agscl.nodes.layers import kind_of
@@ -152,7 +153,7 @@ def _agrees(model: nn.Module, graph: NodeGraph, drop: Nodes, example_inputs: Any
     generator = torch.Generator().manual_seed(0)
     whole = plain_copy(model).double()
     drawn = random_inputs(arguments(example_inputs), generator)
-    inputs = [x.double() if isinstance(x, Tensor) and x.is_floating_point() else x for x in drawn]
+    inputs, named = tree_map(lambda x: x.double() if isinstance(x, Tensor) and x.is_floating_point() else x, drawn)
     state = tensors_of(whole)
     for tensor in [tensor for tensor in state.values() if tensor.is_floating_point()]:
         if tensor.ndim > 1:  # a weight, of size one over the root of its inputs
@@ -162,9 +163,9 @@ def _agrees(model: nn.Module, graph: NodeGraph, drop: Nodes, example_inputs: Any
     for layer in [layer for layer in graph.layers if layer.name in drop]:
         fill(layer.outgoing, state, drop[layer.name], 0.0)
     with eval_mode(whole):
-        expected = _flat(whole(*inputs))
+        expected = _flat(whole(*inputs, **named))
         try:
-            actual = _flat(cut_out(whole, kept_positions(graph, drop, state))(*inputs))
+            actual = _flat(cut_out(whole, kept_positions(graph, drop, state))(*inputs, **named))
         except (RuntimeError, ValueError, TypeError, IndexError, AssertionError):
             return False
     return all(
@@ -175,7 +176,4 @@ def _agrees(model: nn.Module, graph: NodeGraph, drop: Nodes, example_inputs: Any
 
 def _flat(outputs: Any) -> list[Tensor]:
     """All tensors of nested outputs."""
-    if isinstance(outputs, Tensor):
-        return [outputs]
-    members: Iterable[Any] = outputs.values() if isinstance(outputs, Mapping) else outputs
-    return [tensor for member in members for tensor in _flat(member)]
+    return [leaf for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor)]

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from agscl.nodes.layers import kind_of
 from agscl.nodes.layers.widened import make_plain
 
 
-def random_inputs(inputs: Iterable[Any], generator: torch.Generator) -> tuple[Any, ...]:
-    """Inputs with random numbers in the place of a tensor's, where it holds numbers and not indices."""
-    return tuple(
-        torch.randn(value.shape, generator=generator, dtype=value.dtype).to(value.device)
-        if isinstance(value, Tensor) and value.is_floating_point()
-        else value
-        for value in inputs
-    )
+def random_inputs(inputs: Any, generator: torch.Generator) -> Any:
+    """Inputs, nested at will, with random numbers in the place of a tensor's where it holds numbers, not indices."""
+
+    def drawn(value: Any) -> Any:
+        if not isinstance(value, Tensor) or not value.is_floating_point():
+            return value
+        return torch.randn(value.shape, generator=generator, dtype=value.dtype).to(value.device)
+
+    return tree_map(drawn, inputs)
 
 
 def plain_copy(model: nn.Module) -> nn.Module:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 from agscl.nodes.graph import NodeGraph, NodeLayer
 from agscl.nodes.layers import GROWING, WIDENED, kind_of
@@ -83,20 +83,20 @@ def expand(
     if example_inputs is not None:
         given = arguments(example_inputs)
         inputs = random_inputs(given, torch.Generator().manual_seed(0))
-        inputs = tuple(
-            laid_out_like(x, new) if isinstance(x, Tensor) else new for x, new in zip(given, inputs, strict=True)
-        )
+        args, named = tree_map(lambda x, new: laid_out_like(x, new) if isinstance(x, Tensor) else new, given, inputs)
         trial = copy.deepcopy(model)
         with torch.random.fork_rng(), eval_mode(trial):
-            before = tree_leaves(trial(*inputs))
+            before = tree_leaves(trial(*args, **named))
             expand(trial, graph, layer, nodes, retrace)
-            after = tree_leaves(trial(*inputs))
+            after = tree_leaves(trial(*args, **named))
         if not all(torch.equal(*pair) for pair in zip(before, after, strict=True) if isinstance(pair[0], Tensor)):
             raise ValueError(
                 f"cannot add nodes to {layer!r}: the outputs would change, since the forward relies on the number of "
                 "nodes or sums over them in an order that depends on it"
             )
     chosen = _layer(graph, layer)
+    if chosen.kind == "stream":
+        raise ValueError(f"cannot add nodes to {layer!r}: it is a residual stream, which is one node")
     if nodes < 1:
         raise ValueError(f"nodes must be at least 1, not {nodes}")
     for path in _modules(piece.parameter for piece in chosen.incoming + chosen.outgoing):

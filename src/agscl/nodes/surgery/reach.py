@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from agscl.nodes.activity import Activity
 from agscl.nodes.graph import NodeGraph, Slice
 from agscl.nodes.slices import fill, mark
-from agscl.nodes.tracing.trace import arguments, eval_mode
+from agscl.nodes.tracing.trace import Arguments, arguments, eval_mode
 
 from .copies import plain_copy, random_inputs
 
@@ -106,11 +106,11 @@ def all_zero(slices: Sequence[Slice], state: Mapping[str, Tensor]) -> Tensor:
     return ~_touched(slices, {piece.parameter: state[piece.parameter].detach() != 0 for piece in slices})
 
 
-def zero_readings(model: nn.Module, graph: NodeGraph, inputs: tuple[Any, ...]) -> dict[str, Tensor]:
+def zero_readings(model: nn.Module, graph: NodeGraph, inputs: Arguments) -> dict[str, Tensor]:
     """Nodes whose activation is zero on all of these inputs, in eval mode: by layer, bool, shape ``(num_nodes,)``."""
     activity = Activity(model, graph)
     with eval_mode(model):
-        activity.observe(inputs, {})
+        activity.observe(*inputs)
     return {name: mean == 0 for name, mean in activity.means().items()}
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from agscl.nodes.graph import Head, NodeGraph, NodeLayer, Reading, Slice
 from agscl.nodes.slices import mark
@@ -33,6 +33,7 @@ def assemble(
     units = _collect(ledger)
     exposed = _exposed(ledger, units)
     makers = {unit for unit, entries in units.items() if {"incoming", "outgoing"} <= {role for role, _, _ in entries}}
+    _require_read_by_heads(ledger, units, makers)
     if head_names is None:
         apart = makers | exposed
         made = [entries for unit, entries in units.items() if unit not in apart]
@@ -48,12 +49,12 @@ def assemble(
         heads.append(Head(name, tuple(map(tuple, tasks)), whole))
     _require_own_weights(model, heads)
     called = {name for name, _ in ledger.outgoing}
-    nodes, device = [units[unit] for unit in sorted(makers - exposed)], next(model.parameters()).device
+    nodes, device = {unit: units[unit] for unit in sorted(makers - exposed)}, next(model.parameters()).device
     layers = [
         replace(layer, outgoing=_outgoing(model, layer, heads, called)) for layer in _layers(nodes, ledger, device)
     ]
     ignored = _ignored(model, ignore, layers) | {name for unit in exposed for _, name, _ in _received(units[unit])}
-    return _with_rest(
+    found = _with_rest(
         model,
         NodeGraph(
             layers=tuple(layers),
@@ -61,10 +62,49 @@ def assemble(
             shared=(),
             unreached=(),
             probe=_probe(graph, list(ledger.readings)),
+            users={name: _outermost(paths) for name, paths in sorted(ledger.users.items())},
         ),
         ledger,
         ignored,
     )
+    return replace(found, plastic=_plastic(model, layers, {*found.head_parameters, *found.unreached, *found.ignored}))
+
+
+def _plastic(model: nn.Module, layers: list[NodeLayer], apart: set[str]) -> float:
+    """The largest share of weights that can learn once a task is frozen, some parameters left apart."""
+    parameters = {name: p for name, p in model.named_parameters() if name not in apart}
+    nodes = [layer for layer in layers if layer.kind == "nodes"]
+    streams = [piece for layer in layers if layer.kind == "stream" for piece in layer.incoming]
+
+    def marked(pieces: Iterable[Slice]) -> dict[str, Tensor]:
+        masks = {piece.parameter: torch.zeros(parameters[piece.parameter].shape, dtype=torch.bool) for piece in pieces}
+        for piece in pieces:
+            masks[piece.parameter].index_fill_(piece.dim, piece.index.flatten().cpu(), True)
+        return masks
+
+    made = marked([piece for layer in nodes for piece in layer.incoming])
+    written, read = marked(streams), marked([p for n in nodes for p in n.outgoing if p.parameter in parameters])
+    for name in written.keys() & read.keys():
+        made[name] = made.get(name, torch.tensor(False)) | (written[name] & read[name])
+    learns = sum(int(mask.sum()) for mask in made.values())
+    return learns / max(1, sum(p.numel() for p in parameters.values()))
+
+
+def _require_read_by_heads(ledger: Ledger, units: dict[int, _Unit], makers: set[int]) -> None:
+    """Refuse nodes that are an output of the model: what leaves them for it cannot be cut."""
+    for unit in {unit for ids in ledger.outputs for unit in ledger.units.roots(ids).flatten().tolist()} & makers:
+        incoming, outgoing = (
+            [name for role, name, _ in units[unit] if role == wanted] for wanted in ("incoming", "outgoing")
+        )
+        raise TraceError(
+            f"nodes made by {incoming[0]!r} are an output of the model and {outgoing[0]!r} reads them as well: let the "
+            "forward return what heads make alone (no features, hidden states or cache: use_cache=False)"
+        )
+
+
+def _outermost(paths: set[str]) -> tuple[str, ...]:
+    """Those of the modules that are not inside another of them."""
+    return tuple(sorted(p for p in paths if not any(p != q and (not q or p.startswith(f"{q}.")) for q in paths)))
 
 
 def _require_own_weights(model: nn.Module, heads: list[Head]) -> None:
@@ -214,13 +254,14 @@ def _collect(ledger: Ledger) -> dict[int, _Unit]:
     return {unit: entries for unit, entries in units.items() if unit >= 0}
 
 
-def _layers(units: list[_Unit], ledger: Ledger, device: torch.device) -> Iterator[NodeLayer]:
+def _layers(units: dict[int, _Unit], ledger: Ledger, device: torch.device) -> Iterator[NodeLayer]:
     """Layers of units that occur alike, each named after the module of its first producer."""
+    streams = {unit for ids in ledger.streams for unit in ledger.units.roots(ids).tolist()}
     alike: dict[tuple[object, ...], list[_Unit]] = defaultdict(list)
-    for unit in units:
-        alike[tuple((entry, len(positions)) for entry, positions in unit.items())].append(unit)
+    for unit, places in units.items():
+        alike[unit in streams, *((entry, len(positions)) for entry, positions in places.items())].append(places)
     sources, layers_of = list(ledger.readings), Counter[str]()
-    for members in alike.values():
+    for (stream, *_), members in alike.items():
         entries: dict[str, list[Any]] = defaultdict(list)
         for role, source, dim in members[0]:
             index = torch.tensor([unit[role, source, dim] for unit in members], device=device)
@@ -231,6 +272,7 @@ def _layers(units: list[_Unit], ledger: Ledger, device: torch.device) -> Iterato
         yield NodeLayer(
             name=module if layers_of[module] == 1 else f"{module}#{layers_of[module]}",
             num_nodes=len(members),
+            kind="stream" if stream else "nodes",
             incoming=tuple(Slice(*entry) for entry in entries["incoming"]),
             outgoing=tuple(Slice(*entry) for entry in entries["outgoing"]),
             statistics=tuple(Slice(*entry) for entry in entries["statistics"]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,6 +15,10 @@ from .ledger import NO_UNIT, Ledger, Part, Place
 
 class TraceError(ValueError):
     """A model that cannot be traced; the message names the module, the operation and the way out."""
+
+
+class UnfollowedError(TraceError):
+    """A forward that a front end cannot follow at all."""
 
 
 @dataclass(frozen=True)
@@ -75,13 +79,21 @@ class Call:
 
     @property
     def name(self) -> str:
-        """The operation's name, such as ``"add"``."""
+        """The operation's name, without what tells its overloads apart: ``"add"`` for ``aten.add.Tensor``."""
+        if isinstance(self.operation, torch._ops.OpOverload):
+            return self.operation._schema.name.split("::")[1]
         return str(getattr(self.operation, "__name__", self.operation))
 
     def argument(self, name: str, position: int) -> Any:
-        """The value of an argument given by name or position; for a module, its attribute of that name."""
+        """The value of an argument given by name or position; for a module, its attribute of that name.
+
+        Operations of ATen know their arguments by name alone: their order is often another.
+        """
         if isinstance(self.operation, nn.Module):
             return getattr(self.operation, name, None)
+        if isinstance(self.operation, torch._ops.OpOverload):
+            schema = [argument.name for argument in self.operation._schema.arguments]
+            position = schema.index(name) if name in schema else len(self.args)
         return self.kwargs.get(name, self.args[position] if len(self.args) > position else None)
 
     def operands(self) -> list[tuple[Tensor, AnyLabel]]:
@@ -152,20 +164,37 @@ class Call:
         """
         ids = compress(self.ledger.units.roots(label.ids))
         others = [other for other in range(ids.ndim) if other != dim % ids.ndim]
-        if ids.shape[0] > 1 and 0 in others:
+        exported = isinstance(self.operation, torch._ops.OpOverload)  # there no weight can mix samples
+        if ids.shape[0] > 1 and 0 in others and not exported:
             raise self.refusal("the first dimension must be that of the samples")
         line = self.ledger.units.merge(ids, others)
+        if ids.shape != line.shape:
+            self.mark_stream(line)
         if ((ids == NO_UNIT) != (line == NO_UNIT)).any():
             raise self.refusal("one weight reads nodes and the model's input together")
         return line.flatten().expand(size)
 
+    def mark_stream(self, ids: Tensor) -> None:
+        """Note that a unit is all its layer, if the ids are of one unit alone."""
+        if ids.numel() == 1 and int(ids) >= 0:
+            self.ledger.streams.append(ids.flatten())
+
     def elementwise(self) -> AnyLabel:
         """The label of a result computed element by element: units pass, and their activation can be read here."""
-        return self.labelled(self.label.ids) if isinstance(self.label, Label) else self.label
+        label = self.label
+        if isinstance(label, ParameterLabel):
+            return replace(label, computed=True)
+        return replace(self.labelled(label.ids), scores=label.scores) if isinstance(label, Label) else label
 
     def labelled(self, ids: Tensor) -> Label:
-        """The label of a result that holds units in these places, whose activation can be read here."""
-        return Label(compress(self.ledger.units.roots(ids)), frozenset({self.node}))
+        """The label of a result that holds units in these places, whose activation can be read here.
+
+        It can where the first dimension is that of the samples. In attention, heads may be folded into it.
+        """
+        ids = compress(self.ledger.units.roots(ids))
+        floating = isinstance(self.value, Tensor) and self.value.is_floating_point()
+        readable = floating and ids.ndim > 0 and ids.shape[0] == 1
+        return Label(ids, frozenset({self.node} if readable else ()))
 
     def made(self, ids: Tensor, dim: int) -> AnyLabel:
         """The label of a result whose dimension `dim` holds the given new units; in a head there are none."""
@@ -203,6 +232,8 @@ class Call:
             if not self.in_head:
                 raise self.refusal("it works on a head's output without being part of a head")
             return
+        if isinstance(label, Label) and label.scores:
+            raise self.refusal("a weight reads what a softmax of nodes gives, which is not zero where they are")
         place, part = self.axis(weight, column_dim)
         if isinstance(label, Label):
             ids = self.along(label, input_dim, weight.shape[column_dim])
@@ -222,8 +253,14 @@ class Call:
         return self.made(ids, output_dim)
 
     def receive(self, vector: Tensor, ids: Tensor) -> None:
-        """Enter a vector, one entry a unit, as coming into these units; one that is fixed belongs to nobody."""
-        if not self.is_fixed(vector):
+        """Enter a vector, one entry a unit, as coming into these units; one that is fixed belongs to nobody.
+
+        One that is put together (of two learned thirds and zeros between, say) is entered position by position.
+        """
+        label = self.label_of(vector)
+        if isinstance(label, Label) or (isinstance(label, ParameterLabel) and label.axes() is None):
+            self.ledger.units.unify(self.lifted(label, vector).expand_as(ids), ids)
+        elif not self.is_fixed(vector):
             place, part = self.axis(vector, 0)
             self.ledger.enter(self.ledger.incoming, place, ids, part, use=self.node)
 
@@ -244,7 +281,7 @@ class Call:
 
     def watch(self, label: Label) -> None:
         """Note where the activation of the units that this operation reads can be measured."""
-        if label.ids.shape[0] != 1:
+        if compress(self.ledger.units.roots(label.ids)).shape[0] != 1:
             raise self.refusal("the first dimension must be that of the samples")
         for source in sorted(label.sources):  # in the graph's order, so that means over them keep their bits
             before = self.ledger.readings.get(source, label.ids.flatten()[:0])

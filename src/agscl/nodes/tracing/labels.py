@@ -23,10 +23,12 @@ class Label:
     Attributes:
         ids: Unit ids, as many dimensions as the value; size 1 where the unit does not depend on the position.
         sources: Operations whose outputs hold these units' activations, before any pooling or movement.
+        scores: Whether it is a softmax of units, which is not zero where they are: fit to weigh others, not to be read.
     """
 
     ids: Tensor
     sources: frozenset[fx.Node] = frozenset()
+    scores: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,13 @@ class ParameterLabel:
         name: Its name in the model.
         shape: The parameter's own shape.
         view: Which position of the flattened parameter stands where, shaped as the value; `None` for the whole.
+        computed: Whether the value is a function of the parameter, element by element: no weight that can be cut.
     """
 
     name: str
     shape: torch.Size
     view: Tensor | None = None
+    computed: bool = False
 
     @property
     def positions(self) -> Tensor:
@@ -58,6 +62,8 @@ class ParameterLabel:
         >>> ParameterLabel("weight", weight.shape, weight.T[1:]).axes()
         [(1, tensor([1, 2])), (0, tensor([0, 1]))]
         """
+        if self.computed:
+            return None
         if self.view is None:
             return [(dim, torch.arange(size)) for dim, size in enumerate(self.shape)]
         positions = self.view

@@ -79,6 +79,9 @@ class Ledger:
         labels: Ids at every position of such an output, shaped as its label.
         shared: Names in the state that no unit owns but every unit behind them depends on.
         exposed: Ids that flow into an ignored module and so cannot be cut off.
+        streams: Ids of units that all their layer is: what a norm, or a weight along positions, ties as a whole.
+        outputs: Ids that the model's outputs hold.
+        users: By parameter, the modules in whose forward it is used.
         elements: By parameter that is used by itself, one id for each of its positions.
         serving: By parameter whose positions each serve several units, their ids.
         uses: By parameter and operation, in which senses and along which dimensions its positions are used.
@@ -94,6 +97,9 @@ class Ledger:
         self.labels: dict[fx.Node, Tensor] = {}
         self.shared: set[str] = set()
         self.exposed: list[Tensor] = []
+        self.streams: list[Tensor] = []
+        self.outputs: list[Tensor] = []
+        self.users: dict[str, set[str]] = {}
         self.elements: dict[str, Tensor] = {}
         self.serving: dict[str, tuple[torch.Size, list[Tensor]]] = {}
         self.uses: dict[str, dict[fx.Node | None, set[tuple[str, int]]]] = {}
@@ -171,15 +177,18 @@ class Ledger:
                 self.shared.add(name)
         if mixed := ({name for name, _ in self.incoming} | self.elements.keys()) & self.shared:
             raise ValueError(f"positions of {min(mixed)!r} belong to a node in one place and serve several in another")
+        entered = [*self.incoming.values(), *self.outgoing.values()]
+        used = self.units.roots(torch.cat([*entered, torch.tensor([NO_UNIT])])).unique()
         for name, elements in self.elements.items():
             ids = self.units.roots(elements)
-            varying = [dim for dim in range(ids.ndim) if (ids != ids.narrow(dim, 0, 1)).any()]
-            if len(varying) > 1:
+            met = torch.where(torch.isin(ids, used), ids, NO_UNIT)
+            if (met >= 0).any():  # rows of a table that the example inputs do not look up may be without
+                ids = met
+            lines = [(dim, line) for dim in reversed(range(ids.ndim)) if (line := _line(ids, dim)) is not None]
+            if ids.ndim and not lines:
                 raise ValueError(f"it is not clear which node each position of {name!r} belongs to")
-            if ids.ndim:
-                dim = varying[0] if varying else ids.ndim - 1
-                line = ids[tuple(slice(None) if d == dim else 0 for d in range(ids.ndim))]
-                self.enter(self.incoming, (name, dim), line)
+            if lines:
+                self.enter(self.incoming, (name, lines[0][0]), lines[0][1])
         self._require_one_sense()
 
     def _note(self, entries: dict[Place, Tensor], place: Place, use: fx.Node | None) -> None:
@@ -204,3 +213,10 @@ class Ledger:
                     f"{name!r} is used in two places, where the same positions come into nodes in one and leave nodes, "
                     "or come into others, in the other (tied weights); give each place a weight of its own"
                 )
+
+
+def _line(ids: Tensor, dim: int) -> Tensor | None:
+    """The ids along a dimension, if all that are units agree along the others."""
+    others = [other for other in range(ids.ndim) if other != dim]
+    highest = ids.amax(others, keepdim=True) if others else ids
+    return highest.flatten() if ((ids == highest) | (ids < 0)).all() else None
