@@ -35,6 +35,9 @@ IN_HOOKS: list[Any] = [
 
 IN_FORWARD: list[Any] = [
     pytest.param(agscl.HAT(smax=50.0), 1.15, id="hat"),
+    pytest.param(agscl.GatedAGSCL(), 1.05, id="gated-ags-cl"),
+    pytest.param(agscl.PackNet(), 1.05, id="packnet"),
+    pytest.param(agscl.GPM(), 1.1, id="gpm"),
     pytest.param(agscl.LwF(), 1.5, id="lwf"),
     pytest.param(agscl.WSN(), 1.15, id="wsn"),
 ]

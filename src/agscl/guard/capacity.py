@@ -93,7 +93,7 @@ def capacity_of(network: Network, usage: Usage) -> Capacity:
 
 
 def warn_if_full(network: Network, usage: Usage, task: int, *, grows: bool) -> None:
-    """Warn, with what to do, of layers that have nothing free and of layers that were dead while a task was learned.
+    """Warn, with what to do, of layers that have nothing free or were dead for a task, and of a task cut short.
 
     Args:
         network: The network, with the task learned.
@@ -109,6 +109,8 @@ def warn_if_full(network: Network, usage: Usage, task: int, *, grows: bool) -> N
             f"no node of {_listed('layer', dead)} was active on the data of task {task}, so that nothing passes: begin "
             f"again with {usage.revival}, or with a lower learning rate"
         )
+    if usage.unfinished:
+        _warn(f"task {task} {usage.unfinished}")
     if full := [each.name for each in found if each.full and each.name not in dead]:
         more = f"add nodes with guard.expand(layer={full[0]!r}, nodes=...), or " if grows else ""
         part, whole = ("node", "layer") if usage.unit == "nodes" else ("weight", "parameter")

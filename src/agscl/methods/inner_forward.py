@@ -22,7 +22,10 @@ class InnerForward:
     Attributes:
         compute: What computes.
         held: Whether it computes; afterwards it is the plain forward, should somebody have kept it.
+        keeps_nodes: Tells a trace that the module's nodes are those of its plain forward.
     """
+
+    keeps_nodes = True
 
     def __init__(self, module: nn.Module, compute: Compute) -> None:
         self._module, self.compute, self._plain = module, compute, module.forward

@@ -193,6 +193,7 @@ class Usage:
         unit: What is counted, "nodes" or "weights".
         tasks: Of a method that gives each task its part, by task and layer (or parameter) how many of them it uses.
         idle: Layers none of whose nodes acted on the data of the task learned last.
+        unfinished: Why the task learned last takes more than it should, as the end of a sentence about it; or nothing.
         relief: What makes a task take less, such as "a larger mu".
         revival: What keeps a layer from dying, such as "a smaller mu".
     """
@@ -201,6 +202,7 @@ class Usage:
     unit: Literal["nodes", "weights"] = "nodes"
     tasks: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
     idle: Collection[str] = ()
+    unfinished: str = ""
     relief: str = "a sparser method"
     revival: str = "a less sparse method"
 

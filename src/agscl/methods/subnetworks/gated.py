@@ -6,12 +6,11 @@ forgets nothing, like AGS-CL with hard freezing, but holds far less still.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +18,6 @@ from torch import Tensor, nn
 from agscl.methods.agscl.importance import average_activation
 from agscl.methods.agscl.reinit import check_initialisers, initial_tensors
 from agscl.methods.freezing import freeze
-from agscl.methods.masks import frozen_between
 from agscl.methods.method import (
     Learned,
     Memory,
@@ -28,6 +26,7 @@ from agscl.methods.method import (
     RunningTask,
     Step,
     StepHooks,
+    Usage,
     check_range,
     restored,
 )
@@ -35,6 +34,7 @@ from agscl.nodes import NodeLayer
 from agscl.nodes.slices import gather, lay_out, scatter
 from agscl.processes import from_first
 
+from .gates import NodePlaces, frozen_by_each, used_by_any
 from .kept import TaskTensors, add_parameters, tasks_in
 from .replaced_tensors import replace_tensors_in_forward, require_no_ignored
 
@@ -65,7 +65,8 @@ class GatedAGSCL:
         first: Share of each layer's nodes that the first task may use.
         more: Share of each layer's nodes that every further task may use on top, while there are any.
         begin: The epoch of a task after which new nodes are first cut, from 1.
-        end: The epoch after which the budget is reached; a task that ends before keeps more.
+        end: The epoch after which the budget is reached; a task that ends before keeps more,
+            with an `agscl.CapacityWarning`.
     """
 
     name: ClassVar[str] = "gated-ags-cl"
@@ -106,20 +107,22 @@ class GatedNodes(Protection):
 
     def __init__(self, method: GatedAGSCL, network: Network) -> None:
         self._method, self._network = method, network
-        layers, heads = network.graph.layers, network.graph.head_parameters
+        layers = self._layers = [layer for layer in network.graph.layers if layer.kind == "nodes"]
+        heads = network.graph.head_parameters
         like = next(iter(network.parameters.values())).detach()
         ones = (torch.ones_like(like.new_empty(layer.num_nodes)) for layer in layers)
         self._added = add_parameters(network.model, PREFIX, ones)
         self._gain = {layer.name: p for layer, p in zip(layers, self._added.values(), strict=True)}
         weights = {n for n, p in network.common.items() if p.ndim > 1 and n not in heads}
-        self._own = {name for name in {**network.common, **network.buffers} if name not in weights}
+        self._own = [name for name in (*network.common, *network.buffers) if name not in weights]
         self._gains, self._small = TaskTensors("gain"), TaskTensors("kept")
         self._importance = {name: torch.zeros_like(gain.detach()) for name, gain in self._gain.items()}
-        self._begun, self._epoch = torch.tensor(True), 0
-        self._leaving = _places(layers, "outgoing", network.state)
-        self._entering = _places(layers, "incoming", network.state)
-        replaced = {*self._own, *self._leaving, *self._entering}
-        replace_tensors_in_forward(network.model, sorted(replaced), self._computed, network.graph.users)
+        self._shown_nodes: dict[str, Tensor] = {}
+        self._begun, self._epoch = torch.tensor(True), -1  # unknown until a task is learned
+        self._cut_short: int | None = None  # epochs of the task learned last, if they were too few; not saved
+        self._places = NodePlaces(network.graph, network.state)
+        replaced = sorted({*self._own, *self._places.names})
+        replace_tensors_in_forward(network.model, replaced, self._computed, network.graph.users)
 
     @property
     def unsettled(self) -> bool:
@@ -136,7 +139,7 @@ class GatedNodes(Protection):
                     gain.fill_(1.0)
             task.forget(self._gain.values())
             self._begun = torch.tensor(True)
-        used = self._used()
+        used = used_by_any(self._uses(), self._gain)
         opened = {name: (gain.detach() != 0).to(gain.dtype) for name, gain in self._gain.items()}
         budgets = {name: self._budget(name, old) for name, old in used.items()}
         self._gains.shown, self._small.shown = {}, {}
@@ -150,17 +153,24 @@ class GatedNodes(Protection):
             def after_epoch() -> None:
                 self._epoch += 1
                 if self._method.begin <= self._epoch <= self._method.end:
-                    for layer in self._network.graph.layers:
+                    for layer in self._layers:
                         keep = self._kept_nodes(layer, task.task, used[layer.name], *budgets[layer.name])
                         opened[layer.name].mul_(keep)
                         self._gain[layer.name].mul_(keep)
 
             yield StepHooks(held.before_step, torch.no_grad()(after_step), torch.no_grad()(after_epoch))
 
-    def _used(self) -> dict[str, Tensor]:
+    def _uses(self) -> list[dict[str, Tensor]]:
+        """For each learned task, by layer, which nodes it uses: the residual streams always."""
+        like = next(iter(self._gain.values()))
+        streams = {s.name: like.new_ones(s.num_nodes, dtype=torch.bool) for s in self._network.graph.streams}
+        return [{name: gain != 0 for name, gain in gains.items()} | streams for gains in self._gains.kept.values()]
+
+    def _taken(self) -> dict[str, Tensor]:
         """By layer, which nodes a learned task uses."""
-        kept = self._gains.kept.values()
-        return {name: _any((gains[name] != 0 for gains in kept), gain) for name, gain in self._gain.items()}
+        like = next(iter(self._gain.values())).detach()
+        streams = {stream.name: like.new_empty(stream.num_nodes) for stream in self._network.graph.streams}
+        return used_by_any(self._uses(), {**self._gain, **streams})
 
     def _budget(self, name: str, used: Tensor) -> tuple[int, int]:
         """How many nodes of a layer no task uses, and how many of them the task may."""
@@ -186,24 +196,26 @@ class GatedNodes(Protection):
         from_first(fresh)
         for name, gain in self._gain.items():
             alive = (activation[name] > 0) & (gain.detach() != 0)
-            self._importance[name] = torch.where(alive, activation[name].to(gain.dtype), 0.0)
+            new = torch.where(alive, activation[name].to(gain.dtype), 0.0)
+            self._importance[name] = torch.maximum(self._importance[name], new)
             gain.detach().mul_(alive)
         self._gains.keep(learned.task, {name: gain.detach() for name, gain in self._gain.items()})
         self._small.keep(learned.task, self._small_tensors())
         self._reinitialise(fresh)
-        self._begun, self._epoch = torch.tensor(False), 0
+        self._cut_short = self._epoch if 0 <= self._epoch < self._method.end else None
+        self._begun, self._epoch = torch.tensor(False), -1
 
     @torch.no_grad()
     def _reinitialise(self, fresh: Mapping[str, Tensor]) -> None:
         """Zero the free weights into nodes in use, and draw what comes into the others."""
         network, frozen = self._network, self._frozen()
         layers, state = network.graph.layers, network.state
-        used = self._used()
-        for layer in [layer for layer in layers if layer.kind == "nodes"]:  # every task uses the streams
+        used = self._taken()
+        for layer in self._layers:
             pieces = network.trained(layer.incoming)
             rows = gather(pieces, state)
             scatter(pieces, state, torch.where(used[layer.name][:, None], rows, gather(pieces, fresh)))
-        weights = {n: p for n, p in network.common.items() if p.ndim > 1 and n in self._entering}
+        weights = {n: p for n, p in network.common.items() if p.ndim > 1 and n in self._places.entering}
         into = lay_out(((p, used[layer.name]) for layer in layers for p in layer.incoming), network.parameters, False)
         for (name, _), rows in into.items():
             if name in weights:
@@ -212,17 +224,31 @@ class GatedNodes(Protection):
 
     def _frozen(self) -> dict[str, Tensor]:
         """Weights whose two ends one and the same task uses, by parameter name; no small tensor is among them."""
-        frozen: dict[str, Tensor] = {}
-        for gains in self._gains.kept.values():
-            for name, mask in frozen_between(self._network, {n: gain != 0 for n, gain in gains.items()}).items():
-                if name not in self._own:
-                    frozen[name] = frozen[name] | mask if name in frozen else mask
-        return frozen
+        frozen = frozen_by_each(self._network, self._uses())
+        return {name: mask for name, mask in frozen.items() if name not in self._own}
 
     def _small_tensors(self) -> dict[str, Tensor]:
-        """The current values of what each task keeps for itself."""
+        """The current values of what each task keeps for itself besides its gains."""
         state = self._network.state
-        return {name: state[name].detach() for name in sorted(self._own)}
+        return {name: state[name].detach() for name in self._own}
+
+    def usage(self) -> Usage:
+        """Nodes that a learned task uses are taken; weights into them still learn, from nodes of other tasks."""
+        uses = dict(zip(self._gains.kept, self._uses(), strict=True))
+        tasks = {task: {name: int(nodes.sum()) for name, nodes in used.items()} for task, used in uses.items()}
+        last = tasks[list(tasks)[-1]] if tasks else {}
+        idle = [name for name, count in last.items() if not count]
+        taken = self._taken()
+        unfinished = (
+            ""
+            if self._cut_short is None
+            else (
+                f"ended after epoch {self._cut_short}, before its nodes were cut to the budget "
+                f"(end={self._method.end}), and keeps more: take a smaller end, or train longer"
+            )
+        )
+        relief, revival = "a smaller first or more", "a larger first or more"
+        return Usage(taken, tasks=tasks, idle=idle, unfinished=unfinished, relief=relief, revival=revival)
 
     @property
     def exact(self) -> bool:
@@ -233,9 +259,10 @@ class GatedNodes(Protection):
         """Answer with a learned task's gains, or go on with the current ones."""
         self._gains.show(task, self._network)
         self._small.show(task, self._network)
+        self._shown_nodes = {name: gain != 0 for name, gain in self._gains.shown.items()}
 
     def importance(self) -> dict[str, Tensor]:
-        """Average activation on the task learned last, by layer: ``(num_nodes,)``; 0 for nodes that it does not use."""
+        """Largest average activation on a task that uses the node, by layer: ``(num_nodes,)``; 0 where none does."""
         return dict(self._importance)
 
     def tensors(self) -> dict[str, Tensor]:
@@ -262,55 +289,7 @@ class GatedNodes(Protection):
     def _computed(self, name: str, module: nn.Module, own: Tensor) -> Tensor:
         """What a module computes with in the place of its own tensor: times gains, nothing of nodes that are cut."""
         shown = self._gains.shown
-        result = self._small.in_place_of(name, module, own)
-        leaving, entering = self._leaving.get(name, ()), self._entering.get(name, ())
-        for place in leaving:
-            gain = shown.get(place.layer, self._gain[place.layer])
-            result = torch.mul(result, place.spread(gain, own.ndim).to(own.dtype))
-        if shown:
-            for place in (*leaving, *entering):
-                result = torch.where(place.spread(shown[place.layer], own.ndim) != 0, result, 0.0)
-        return result
-
-
-@dataclass(frozen=True)
-class Place:
-    """The nodes of a layer along a dimension of a tensor.
-
-    Attributes:
-        layer: Name of the layer.
-        dim: The dimension.
-        nodes: Which node each position belongs to, int64; one more than the last node stands for none of them.
-        in_order: Whether the positions are the nodes, one each.
-    """
-
-    layer: str
-    dim: int
-    nodes: Tensor
-    in_order: bool
-
-    def spread(self, values: Tensor, ndim: int) -> Tensor:
-        """One value a node over the positions, 1 elsewhere, of a shape that broadcasts to the tensor."""
-        if not self.in_order:
-            nodes = self.nodes.to(values.device, non_blocking=True)
-            values = torch.cat([values, values.new_ones(1)]).index_select(0, nodes)
-        return values.view([-1 if dim == self.dim else 1 for dim in range(ndim)])
-
-
-def _places(
-    layers: Iterable[NodeLayer], side: Literal["incoming", "outgoing"], state: Mapping[str, Tensor]
-) -> dict[str, list[Place]]:
-    """By tensor name, where the nodes of layers stand in the tensors on one side of them."""
-    places: dict[str, list[Place]] = defaultdict(list)
-    for layer in layers:
-        for piece in getattr(layer, side):
-            nodes = torch.full((state[piece.parameter].shape[piece.dim],), layer.num_nodes)
-            nodes[piece.index.cpu()] = torch.arange(layer.num_nodes).unsqueeze(1)
-            in_order = torch.equal(nodes, torch.arange(layer.num_nodes))
-            places[piece.parameter].append(Place(layer.name, piece.dim, nodes, in_order))
-    return places
-
-
-def _any(masks: Iterable[Tensor], like: Tensor) -> Tensor:
-    """Where any of the masks is true; nowhere if there are none."""
-    return reduce(torch.logical_or, masks, torch.zeros_like(like, dtype=torch.bool))
+        tensor = self._small.in_place_of(name, module, own)
+        if not shown:
+            return self._places.scaled(name, tensor, self._gain)
+        return self._places.switched_off(name, self._places.scaled(name, tensor, shown), self._shown_nodes)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import reduce
 from typing import ClassVar
 
 import torch
@@ -25,9 +24,9 @@ from agscl.methods.method import (
     check_range,
     restored,
 )
-from agscl.nodes import Slice
 from agscl.processes import from_first
 
+from .gates import NodePlaces, used_by_any
 from .kept import TaskTensors, add_parameters, tasks_in
 from .replaced_tensors import replace_tensors_in_forward
 
@@ -100,8 +99,8 @@ class HardAttention(Protection):
         self._gates = TaskTensors("gate")
         self._drawn = torch.tensor(True)
         self._scale: float | None = None
-        outgoing = {piece.parameter for layer in layers for piece in layer.outgoing}
-        replace_tensors_in_forward(network.model, sorted(outgoing), self._gated, network.graph.users)
+        self._places = NodePlaces(network.graph, network.state)
+        replace_tensors_in_forward(network.model, sorted(self._places.names), self._gated, network.graph.users)
 
     @contextmanager
     def holding(self, task: RunningTask) -> Iterator[StepHooks]:
@@ -193,18 +192,14 @@ class HardAttention(Protection):
         return Memory(size, size)
 
     def _gated(self, name: str, module: nn.Module, own: Tensor) -> Tensor:
-        """A weight times the gates of the nodes that it leaves: soft while training, hard otherwise."""
-        for layer in self._network.graph.layers:
-            for piece in [p for p in layer.outgoing if p.parameter == name and layer.name in self._embedding]:
-                embedding = self._embedding[layer.name]
-                if layer.name in self._gates.shown:
-                    gate = self._gates.shown[layer.name]
-                elif module.training and self._scale is not None:
-                    gate = torch.sigmoid(self._scale * embedding)
-                else:
-                    gate = embedding.detach() > 0
-                own = torch.mul(own, spread(gate.to(own.dtype), piece, own))
-        return own
+        """A tensor times the gates of nodes that it leaves while training; else without nodes whose gate is shut."""
+        if self._gates.shown:
+            return self._places.switched_off(name, own, self._gates.shown)
+        if module.training and self._scale is not None:
+            layers = {place.layer for place in self._places.leaving.get(name, ())}
+            soft = {layer: torch.sigmoid(self._scale * self._embedding[layer]) for layer in layers}
+            return self._places.scaled(name, own, soft)
+        return self._places.switched_off(name, own, self._hard())
 
     def _hard(self) -> dict[str, Tensor]:
         """The current gates, by layer."""
@@ -217,9 +212,7 @@ class HardAttention(Protection):
 
     def _used(self) -> dict[str, Tensor]:
         """By layer with gates, which nodes an earlier task uses."""
-        kept = self._gates.kept.values()
-        nobody = {name: torch.zeros_like(e, dtype=torch.bool) for name, e in self._embedding.items()}
-        return {name: reduce(torch.logical_or, [gates[name] for gates in kept], mask) for name, mask in nobody.items()}
+        return used_by_any(self._gates.kept.values(), self._embedding)
 
 
 def regularizer_gradient(embedding: Tensor, scale: float, gamma: float, capacity: float) -> Tensor:
@@ -246,13 +239,3 @@ def compensation(embedding: Tensor, scale: float, smax: float) -> Tensor:
     """
     annealed = torch.cosh((scale * embedding).clamp(-LARGEST_EXPONENT, LARGEST_EXPONENT)) + 1
     return (smax / scale) * annealed / (torch.cosh(embedding) + 1)
-
-
-def spread(gate: Tensor, piece: Slice, tensor: Tensor) -> Tensor:
-    """A layer's gates over the positions of a slice, of a shape that broadcasts to the tensor; 1 elsewhere."""
-    shape = [1] * tensor.ndim
-    shape[piece.dim] = -1
-    ones = gate.new_ones(tensor.shape[piece.dim])
-    repeated = gate.unsqueeze(1).expand_as(piece.index).flatten()
-    whole: Tensor = ones.index_put((piece.index.flatten(),), repeated)
-    return whole.view(shape)

@@ -27,7 +27,7 @@ from agscl.methods.method import (
 )
 
 from .kept import TaskTensors, tasks_in
-from .replaced_tensors import replace_tensors_in_forward
+from .replaced_tensors import replace_tensors_in_forward, require_no_ignored
 from .wsn import best, pack, unpack
 
 
@@ -62,7 +62,12 @@ class PackNet:
         check_range("train_epochs", self.train_epochs, low=1)
 
     def protect(self, network: Network) -> PackedWeights:
-        """A protection of the network, with nothing learned yet."""
+        """A protection of the network, with nothing learned yet.
+
+        Raises:
+            ValueError: If modules of it are ignored.
+        """
+        require_no_ignored(network)
         return PackedWeights(self, network)
 
 

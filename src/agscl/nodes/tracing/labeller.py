@@ -160,7 +160,10 @@ def module_rule(module: nn.Module, rules: Rules) -> Rule | None:
     """The rule of a module's class, or of a base of which it keeps all that computes."""
     if (own := rules.get(type(module))) is not None:
         return own
-    if any(name not in _HARMLESS and callable(getattr(type(module), name, None)) for name in vars(module)):
+    if any(
+        name not in _HARMLESS and callable(getattr(type(module), name, None)) and not getattr(own, "keeps_nodes", False)
+        for name, own in vars(module).items()
+    ):
         return None  # a method that was replaced on the instance
     for kind in type(module).__mro__:
         rule = rules.get(kind) or MODULES.get(kind) or QUALIFIED.get(_qualified(kind))
@@ -178,6 +181,7 @@ _HARMLESS = {
     "dump_patches",
     "T_destination",
     "call_super_init",
+    "_replicate_for_data_parallel",
 }
 
 
