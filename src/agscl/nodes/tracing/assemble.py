@@ -77,13 +77,14 @@ def _plastic(model: nn.Module, layers: list[NodeLayer], apart: set[str]) -> floa
     streams = [piece for layer in layers if layer.kind == "stream" for piece in layer.incoming]
 
     def marked(pieces: Iterable[Slice]) -> dict[str, Tensor]:
+        pieces = [piece for piece in pieces if piece.parameter in parameters]
         masks = {piece.parameter: torch.zeros(parameters[piece.parameter].shape, dtype=torch.bool) for piece in pieces}
         for piece in pieces:
             masks[piece.parameter].index_fill_(piece.dim, piece.index.flatten().cpu(), True)
         return masks
 
     made = marked([piece for layer in nodes for piece in layer.incoming])
-    written, read = marked(streams), marked([p for n in nodes for p in n.outgoing if p.parameter in parameters])
+    written, read = marked(streams), marked([piece for layer in nodes for piece in layer.outgoing])
     for name in written.keys() & read.keys():
         made[name] = made.get(name, torch.tensor(False)) | (written[name] & read[name])
     learns = sum(int(mask.sum()) for mask in made.values())
