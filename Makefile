@@ -21,7 +21,7 @@ lint: .venv/dev-ready
 
 # More than sixty models of torch, torchvision, timm and transformers, held to the law; writes the README's table.
 zoo: .venv/dev-ready
-	$(BIN)/pytest zoo $(if $(DATA_ROOT),--data-root $(DATA_ROOT))
+	$(BIN)/pytest zoo
 
 bench: .venv/bench-ready
 	$(BIN)/pytest bench --capture=no $(if $(DATA_ROOT),--data-root $(DATA_ROOT))
