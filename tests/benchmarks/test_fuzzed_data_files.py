@@ -176,8 +176,8 @@ def image(ending, **options):
     """A maker of a tree of images, one of which may be damaged."""
 
     def make(folder, originals):
-        originals.image_folders(folder / "tree", ("train", "test"), ("a", "b"), each=1)
-        victim = folder / f"tree/train/a/victim.{ending}"
+        originals.image_folders(folder / "tree", ("train", "test"), ("00000", "00001"), each=1)
+        victim = folder / f"tree/train/00000/victim.{ending}"
         Image.fromarray(originals.random_images(1, (9, 7, 3))[0]).save(victim, **options)
         return Target(files(victim), imports("gtsrb", folder / "tree"))
 
@@ -188,7 +188,7 @@ def archive(ending):
     """A maker of an archive of a tree of images."""
 
     def make(folder, originals):
-        tree = originals.image_folders(folder / "tree", ("train", "test"), ("a", "b"), each=1, size=(4, 4))
+        tree = originals.image_folders(folder / "tree", ("train", "test"), ("00000", "00001"), each=1, size=(4, 4))
         if ending == "zip":
             victim = originals.pack(tree, folder / "signs.zip")
         else:

@@ -29,9 +29,10 @@ PARSERS = dict(parsers())
 
 def test_every_command_is_there():
     assert {path[0] for path in PARSERS if path} == {
-        *("run", "runs", "compare", "list", "data", "figure", "report", "tables", "verify", "export")
+        *("run", "runs", "compare", "list", "completion", "data"),
+        *("figure", "report", "tables", "verify", "export"),
     }
-    assert {path[1] for path in PARSERS if len(path) > 1} == {"list", "download", "import", "verify", "where"}
+    assert {path[1] for path in PARSERS if len(path) > 1} == {"list", "download", "import", "remove", "verify", "where"}
 
 
 @pytest.mark.parametrize("path", PARSERS, ids=" ".join)
@@ -66,7 +67,7 @@ def test_every_command_has_a_module_that_runs_it():
     from importlib import import_module
 
     commands = {path[0] for path in PARSERS if path}
-    assert len(commands) == 10
+    assert len(commands) == 11
     for command in commands:
         assert callable(import_module(f"agscl.cli.{command}").run)
 

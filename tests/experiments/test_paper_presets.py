@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
+from agscl.benchmarks.names import FINE
 from agscl.benchmarks.options import LoadOptions
 from agscl.experiments import Experiment, run
 from agscl.experiments.many import run_many
@@ -113,7 +114,7 @@ def test_tasks_of_cifar100_are_consecutive_classes_in_drawn_order(name, size, li
     drawn = [
         SUPERVISED_PRESETS[name].sequence(s, LoadOptions(data_root=little_data)).record["task_classes"] for s in (0, 1)
     ]
-    groups = [[int(label.split()[1]) for label in group] for group in drawn[0]]
+    groups = [[FINE.split().index(label) for label in group] for group in drawn[0]]
     assert all(group == list(range(group[0], group[0] + size)) and group[0] % size == 0 for group in groups)
     assert sorted(drawn[0]) == sorted(drawn[1])
     assert drawn[0] != drawn[1]

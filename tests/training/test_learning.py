@@ -125,7 +125,7 @@ def test_a_term_that_a_method_adds_to_the_loss_is_trained(make_learner, sequence
     class PullToZero:
         """A guard whose method adds weight decay to the loss."""
 
-        has_extra_loss = True
+        has_extra_loss = settled = True
 
         def __init__(self, guard):
             self.attach, self.shapes = guard.attach, []
