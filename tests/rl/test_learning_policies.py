@@ -207,7 +207,7 @@ def test_a_trunk_that_cannot_be_traced_is_refused_with_a_way_out() -> None:
     from agscl.models.actor_critic import ActorCritic
 
     network = ActorCritic(Hidden(), 8, (2, 2))
-    with pytest.raises(ValueError, match=r"torch.fx cannot follow the forward of ActorCritic: .*; leave the part"):
+    with pytest.raises(ValueError, match=r"cannot follow the forward of ActorCritic: .*; leave the part"):
         guarded(network, agscl.FineTuning(), Shape((4,), (2, 2)))
 
 
