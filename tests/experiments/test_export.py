@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from agscl.cli import main
 from agscl.experiments import Experiment, run
 from agscl.experiments.export import Served, export
+from agscl.experiments.states import State
 from agscl.experiments.supervised.run import load_run
 from agscl.methods import AGSCL, HAT
 from agscl.runs import RunFolder
@@ -106,10 +107,20 @@ def test_a_missing_package_is_told_before_anything_is_written(package, finished,
     assert not (tmp_path / "out").exists()
 
 
-def test_a_method_that_answers_with_its_own_tensors_is_refused(tmp_path):
-    loaded = load_run(Experiment(preset="digits", method=HAT(smax=50.0), training=SHORT))
-    with pytest.raises(ValueError, match="cannot export a run of hat"):
-        export(loaded, [0], tmp_path / "out")
+def test_a_method_that_answers_with_its_own_tensors_exports_one_task(tmp_path):
+    folder = RunFolder(tmp_path / "hat")
+    experiment = Experiment(preset="digits", method=HAT(smax=50.0), training=Training(epochs=1), tasks=2)
+    run(experiment, folder)
+    with pytest.raises(ValueError, match=r"several tasks of hat as one network.* \(--task 0, say\)"):
+        export(load_run(experiment), [0, 1], tmp_path / "out")
+    assert main(["export", str(folder.path), "--task", "0", "--out", str(tmp_path / "out")]) == 0
+    loaded, x = load_run(experiment), torch.rand(3, 1, 8, 8)
+    State.read(folder.state).restore(loaded.learner.model, loaded.learner.guard)
+    loaded.learner.guard.use_task(0)
+    with torch.no_grad():
+        expected = loaded.learner.model.eval()(x)[0]
+    found = torch.export.load(tmp_path / "out" / "model.pt2").module()(x)
+    assert (found - expected).abs().max() <= 1e-5 * expected.abs().max().clamp_min(1)
 
 
 def test_a_network_of_one_task_answers_with_a_tensor_and_of_several_with_a_tuple():

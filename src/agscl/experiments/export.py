@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from agscl.guard.programs import Cost, cost, difference, programs, require_close, require_new
 from agscl.nodes import compact, inert_nodes, removable
+from agscl.nodes.surgery.copies import plain_copy
+from agscl.nodes.surgery.replaced import has_replaced_tensors
 from agscl.runs.files import write_bytes
 from agscl.training.evaluation import EVALUATION_BATCH
 
@@ -64,25 +66,26 @@ def export(loaded: LoadedRun, tasks: Sequence[int], out: Path) -> Exported:
         out: A new or empty folder.
 
     Raises:
-        ValueError: If packages are missing, the folder is not empty, the method answers with more than the model's
-            weights, or a file computes something else.
+        ValueError: If packages are missing, the folder is not empty, several tasks are asked of a method that answers
+            each with tensors of its own, or a file computes something else.
         OSError: If the folder cannot be written.
     """
     require_new(out, " with --out")
     model = loaded.learner.model.cpu().eval()
-    if any(module._forward_hooks or module._forward_pre_hooks for module in model.modules()):
-        raise ValueError(
-            f"cannot export a run of {loaded.experiment.method.name}: it answers each task with tensors of the method "
-            "and not with the model's weights alone"
-        )
+    if has_replaced_tensors(model):
+        if len(tasks) > 1:
+            raise ValueError(
+                f"cannot export several tasks of {loaded.experiment.method.name} as one network: it answers each with "
+                f"tensors of its own; export one of them (--task {tasks[0]}, say)"
+            )
+        loaded.learner.guard.use_task(tasks[0])
     x = torch.zeros(2, *loaded.sequence.input_shape)
     graph = loaded.learner.guard.graph
     drop = removable(model, graph, inert_nodes(model, graph, x, tasks), x)
-    small: Any = compact(model, graph, drop, x)
-    before = Served(model.trunk, [model.heads[task] for task in tasks]).eval()
-    after = Served(small.trunk, [small.heads[task] for task in tasks]).eval()
+    whole = _served(model, tasks)
+    before, after = _served(plain_copy(model), tasks), _served(compact(model, graph, drop, x), tasks)
     files = programs(after, (x,), ["x"], [f"task_{task}" for task in tasks])
-    differences = {name: _difference(loaded, before, answer, tasks) for name, (_, answer) in files.items()}
+    differences = {name: _difference(loaded, whole, answer, tasks) for name, (_, answer) in files.items()}
     layers = {name: (~nodes).nonzero().flatten().tolist() for name, nodes in drop.items()}
     exported = Exported(tuple(tasks), cost(before, (x,)), cost(after, (x,)), differences, layers)
     out.mkdir(parents=True, exist_ok=True)
@@ -90,6 +93,10 @@ def export(loaded: LoadedRun, tasks: Sequence[int], out: Path) -> Exported:
         write_bytes(out / name, content)
     write_bytes(out / "model.json", _description(exported, after, loaded))
     return exported
+
+
+def _served(model: Any, tasks: Sequence[int]) -> Served:
+    return Served(model.trunk, [model.heads[task] for task in tasks]).eval()
 
 
 @torch.no_grad()

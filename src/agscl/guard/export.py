@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -16,6 +15,9 @@ from agscl.methods.method import Network
 from agscl.methods.outputs.all_heads import outputs_of
 from agscl.nodes import compact, inert_nodes, removable
 from agscl.nodes.surgery.copies import plain_copy
+from agscl.nodes.tracing.calls import form_of
+from agscl.nodes.tracing.exported import two_samples
+from agscl.nodes.tracing.trace import arguments, eval_mode
 from agscl.runs.files import write_bytes
 
 from .programs import Cost, cost, difference, programs, require_close, require_new
@@ -47,7 +49,7 @@ class ExportedTask:
 
 
 class OneTask(nn.Module):
-    """A model's outputs for one task alone."""
+    """A model's outputs for one task alone, by the tensors among its arguments."""
 
     def __init__(self, model: nn.Module, choose: Callable[[nn.Module, tuple[Tensor, ...]], Tensor]) -> None:
         super().__init__()
@@ -59,44 +61,57 @@ class OneTask(nn.Module):
 
 
 def export_task(network: Network, task: int, out: Path, example_inputs: Any, forward: Forward | None) -> ExportedTask:
-    """Write the compact network of a task; see `agscl.Guard.export`."""
+    """Write the compact network of a task that the model answers now; see `agscl.Guard.export`."""
     require_new(out)
-    if any(module._forward_hooks or module._forward_pre_hooks for module in network.model.modules()):
-        raise ValueError("cannot export a model with hooks, such as HAT's and WSN's: its weights alone do not answer")
-    given = (example_inputs,) if isinstance(example_inputs, Tensor) else example_inputs
-    if not isinstance(given, tuple | list) or not all(isinstance(x, Tensor) for x in given):
-        raise ValueError("cannot export a model whose example inputs are not tensors by position")
-    x = tuple(
-        tensor.detach().cpu().expand(2, *tensor.shape[1:]) if len(tensor) == 1 else tensor.detach().cpu()
-        for tensor in given
-    )
-    names = list(inspect.signature(network.model.forward).parameters)[: len(x)]
+    model, graph = network.model, network.graph
+    form, values = form_of(model, *arguments(example_inputs))
+    if not all(isinstance(value, Tensor) and value.ndim for value in values):
+        raise ValueError("cannot export a model whose example inputs are more than tensors of samples and constants")
+    x = tuple(tensor.detach().cpu() for tensor in two_samples(values))
 
     def choose(model: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
         if forward is not None:
             return forward(model, *inputs)
+        args, named = form.arguments(inputs)
         try:
-            return outputs_of(network.graph, model(*inputs), task)
+            return outputs_of(graph, model(*args, **named), task)
         except ValueError as error:
             advice = f"say which are those of task {task}: forward=lambda model, *inputs: ..."
             raise ValueError(f"the model's outputs are not those of all heads in order; {advice}") from error
 
-    model, graph = network.model, network.graph
+    whole = OneTask(_plain(model), choose).eval()
+    with eval_mode(model), torch.no_grad():
+        expected = choose(model, tuple(tensor.to(values[0].device) for tensor in x)).cpu()
+    require_close(difference(expected, whole(*x).detach()))
     tasks = None if graph.num_tasks is None else [task]
-    drop = removable(model, graph, inert_nodes(model, graph, tuple(given), tasks), tuple(given))
-    small = compact(model, graph, drop, tuple(given)).cpu().eval()
-    before, after = (needed(OneTask(each, choose).eval(), x) for each in (plain_copy(model).cpu().eval(), small))
-    files = programs(after, x, names, [f"task_{task}"])
-    whole = OneTask(plain_copy(model).cpu().eval(), choose)
+    drop = removable(model, graph, inert_nodes(model, graph, example_inputs, tasks), example_inputs)
+    small = OneTask(compact(model, graph, drop, example_inputs).cpu(), choose).eval()
+    before, after = (needed(each, x) for each in (whole, small))
+    files = programs(after, x, form.names, [f"task_{task}"])
     differences = {name: require_close(_largest(whole, answer, x)) for name, (_, answer) in files.items()}
     layers = {name: (~nodes).nonzero().flatten().tolist() for name, nodes in drop.items()}
     exported = ExportedTask(task, _cost(before, x), _cost(after, x), differences, layers)
-    about = _description(exported, after, dict(zip(names, x, strict=True)))
+    about = _description(exported, after, dict(zip(form.names, x, strict=True)))
     out.mkdir(parents=True, exist_ok=True)
     for name, (written, _) in files.items():
         write_bytes(out / name, written)
     write_bytes(out / "model.json", about)
     return exported
+
+
+def _plain(model: nn.Module) -> nn.Module:
+    """The model on the CPU with ordinary layers alone.
+
+    Raises:
+        ValueError: If it has hooks, which no file would run.
+    """
+    plain = plain_copy(model)
+    for name, module in plain.named_modules():
+        if module._forward_hooks or module._forward_pre_hooks:
+            raise ValueError(
+                f"cannot export {name or 'the model'!r}: it has hooks, which no file would run; remove them"
+            )
+    return plain.cpu()
 
 
 def needed(model: nn.Module, inputs: tuple[Tensor, ...]) -> nn.Module:

@@ -156,8 +156,9 @@ class Persistent(ABC):
     def export(self, task: int, path: str | Path, *, forward: Forward | None = None) -> ExportedTask:
         """Write the compact network of one task into a folder: plain tensors, a `torch.export` program and ONNX.
 
-        Nodes on which the task's outputs do not depend are gone, and other tasks' heads. Every file is compared with
-        the full model, which stays as it is.
+        Nodes on which the task's outputs do not depend are gone, and other tasks' heads; gates, masks and tensors that
+        the method keeps for the task are put in. Every file is compared with the full model, which stays as it is.
+        Files take any number of samples; all other sizes are those of the example inputs.
 
         Args:
             task: Number of a learned task.
@@ -166,7 +167,7 @@ class Persistent(ABC):
 
         Raises:
             ValueError: If packages are missing (``pip install 'agscl[export]'``), the folder is not empty, the task is
-                not learned, the method answers with more than the model's weights, or a file computes something else.
+                not learned, the model has hooks of others, or a file computes something else.
             OSError: If the folder cannot be written.
         """
         if self._running:
@@ -174,7 +175,11 @@ class Persistent(ABC):
         if task not in self._progress.learned:
             raise ValueError(f"task {task} is not learned; learned are {self._progress.learned}")
         self._require_intact()
-        return export_task(self._network, task, Path(path), self._example_inputs, forward)
+        self._protection.use_task(task)
+        try:
+            return export_task(self._network, task, Path(path), self._example_inputs, forward)
+        finally:
+            self._show_again()
 
     def _take(self, saved: Saved, changed: Collection[str]) -> None:
         here = self._description()
