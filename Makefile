@@ -20,8 +20,9 @@ lint: .venv/dev-ready
 	$(BIN)/lint-imports
 
 # More than sixty models of torch, torchvision, timm and transformers, held to the law; writes the README's table.
+# With IMAGES=DIR (gtsrb.npz, fashion_mnist.npz, mnist.npz) three of them learn three tasks.
 zoo: .venv/dev-ready
-	$(BIN)/pytest zoo
+	$(BIN)/pytest zoo $(if $(IMAGES),--images $(IMAGES))
 
 bench: .venv/bench-ready
 	$(BIN)/pytest bench --capture=no $(if $(DATA_ROOT),--data-root $(DATA_ROOT))
