@@ -22,6 +22,7 @@ from torch.optim import Optimizer
 from agscl.methods.freezing import stays_at_zero
 from agscl.methods.inner_forward import InnerForward, computing_with
 from agscl.methods.method import Network, Protection, RunningTask
+from agscl.methods.subnetworks.replaced_tensors import has_replaced_tensors
 from agscl.nodes import Slice, removable
 from agscl.nodes.layers import kind_of
 from agscl.nodes.slices import mark
@@ -102,6 +103,11 @@ class ActiveNetwork:
             raise ValueError(
                 f"live=True is not for a model with a residual stream ({network.graph.streams[0].name!r}); "
                 "attach without it"
+            )
+        if has_replaced_tensors(network.model):
+            raise ValueError(
+                "live=True is not for a method that masks or gates weights in the forward, which computes with all of "
+                "them; attach without it"
             )
         for name, module in network.model.named_modules():
             if callable(own := vars(module).get("forward")) and not isinstance(own, InnerForward):

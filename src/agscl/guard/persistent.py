@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from agscl.methods.method import Expandable, Method, Network, Protection, RunningTask
 from agscl.tensors import prefixed, under
@@ -17,9 +17,10 @@ from agscl.tensors import prefixed, under
 from .active import ActiveNodes
 from .capacity import Capacity, capacity_of
 from .description import Description, Growth, describe, weights_digest
-from .export import ExportedTask, Forward, export_task
+from .export import ExportedTask, Forward, answering, compacted, export_task
 from .file import Saved, answer, modules_of, questions
 from .probe import Probe
+from .programs import require_new
 from .steps import Progress
 
 
@@ -166,15 +167,38 @@ class Persistent(ABC):
 
         Raises:
             ValueError: If packages are missing (``pip install 'agscl[export]'``), the folder is not empty, the task is
-                not learned, the method answers with more than the model's weights, or a file computes something else.
+                not learned, hooks change what the model computes, or a file computes something else.
             OSError: If the folder cannot be written.
         """
+        require_new(Path(path))
+        model = self.extract(task, compact=False)
+        return export_task(model, self._network.graph, task, Path(path), self._example_inputs, forward)
+
+    def extract(self, task: int, *, compact: bool = True) -> nn.Module:
+        """The network of one task as a module of its own, of which no guard and no method is a part.
+
+        What the method keeps for the task (gains, masks, biases, statistics) is in its weights and buffers. It has the
+        heads of other tasks, too, whose outputs mean nothing.
+
+        Args:
+            task: Number of a learned task.
+            compact: Leave out the nodes on which the task's outputs do not depend; else they are zeros, and outputs
+                are the guarded model's bit for bit.
+
+        Raises:
+            ValueError: If the task is not learned, or hooks change what the model computes.
+        """
         if self._running:
-            raise ValueError("export after the attach() block, not inside it")
+            raise ValueError("get a task's network after the attach() block, not inside it")
         if task not in self._progress.learned:
             raise ValueError(f"task {task} is not learned; learned are {self._progress.learned}")
         self._require_intact()
-        return export_task(self._network, task, Path(path), self._example_inputs, forward)
+        try:
+            self._protection.use_task(task)
+            model = answering(self._network, self._added, self._example_inputs)
+        finally:
+            self._show_again()
+        return compacted(model, self._network.graph, [task], self._example_inputs)[0] if compact else model
 
     def _take(self, saved: Saved, changed: Collection[str]) -> None:
         here = self._description()

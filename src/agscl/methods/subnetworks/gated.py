@@ -191,7 +191,7 @@ class GatedNodes(Protection):
 
     def finish(self, learned: Learned) -> None:
         """Cut the nodes that never fire, keep the task's gains and small tensors, and re-initialise what is free."""
-        activation = average_activation(self._network, learned)
+        activation = average_activation(self._network, learned, once=True)
         fresh = initial_tensors(self._network)
         from_first(fresh)
         for name, gain in self._gain.items():

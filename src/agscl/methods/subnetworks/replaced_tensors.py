@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from agscl.methods.method import Network
@@ -69,6 +71,39 @@ def replaced_tensors(model: nn.Module) -> Iterator[None]:
             back(module, (), None)
 
 
+@torch.no_grad()
+def folded(model: nn.Module, without: Iterable[str] = ()) -> nn.Module:
+    """A copy of a model whose own tensors are what it computes with now, so that nothing is replaced any more.
+
+    Args:
+        model: The model.
+        without: Names of its own parameters to leave out of the copy, such as gains, which are in the weights now.
+
+    >>> layer = nn.Linear(2, 1, bias=False)
+    >>> replace_tensors_in_forward(layer, ["weight"], lambda name, module, own: torch.tensor([[3.0, 4.0]]), {})
+    >>> folded(layer).weight, has_replaced_tensors(folded(layer))
+    (Parameter containing:
+    tensor([[3., 4.]], requires_grad=True), False)
+    """
+    copied = copy.deepcopy(model)
+    made: dict[str, tuple[Tensor, Tensor]] = {}
+    for module in copied.modules():
+        for hook in _of(module._forward_pre_hooks, _put):
+            names, owners, make, _ = hook.args
+            for name, path in names:
+                owner = owners.get(name) or module.get_submodule(path.rpartition(".")[0])
+                own = _tensors(owner, name)[_local(name)]
+                made[name] = own, make(name, owner, own)
+    for own, tensor in made.values():
+        own.copy_(tensor)
+    for module in copied.modules():
+        _remove(module._forward_pre_hooks, _put)
+        _remove(module._forward_hooks, _take_back)
+    for name in without:
+        delattr(copied, name)
+    return copied
+
+
 def require_no_ignored(network: Network) -> None:
     """Refuse a network with ignored modules to a method that replaces tensors.
 
@@ -99,6 +134,12 @@ def has_replaced_tensors(model: nn.Module) -> bool:
 
 def _of(hooks: Mapping[int, Any], function: Callable[..., None]) -> list[Any]:
     return [hook for hook in hooks.values() if isinstance(hook, partial) and hook.func is function]
+
+
+def _remove(hooks: dict[int, Any], function: Callable[..., None]) -> None:
+    ours = _of(hooks, function)
+    for number in [number for number, hook in hooks.items() if hook in ours]:
+        del hooks[number]
 
 
 Owners = dict[str, nn.Module]
