@@ -22,13 +22,13 @@ from torch.optim import Optimizer
 from agscl.methods.freezing import stays_at_zero
 from agscl.methods.inner_forward import InnerForward, computing_with
 from agscl.methods.method import Network, Protection, RunningTask
-from agscl.methods.subnetworks.replaced_tensors import has_replaced_tensors
 from agscl.nodes import Slice, removable
 from agscl.nodes.layers import kind_of
 from agscl.nodes.slices import mark
 from agscl.nodes.surgery.compact import Nodes, cut_out, kept_positions, part
 from agscl.nodes.surgery.copies import plain_copy, random_inputs
 from agscl.nodes.surgery.reach import all_zero, sealed_nodes, zero_readings
+from agscl.nodes.surgery.replaced import has_replaced_tensors
 
 from .sparse_backward import is_sparable, spared
 from .steps import Progress

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from agscl.methods.method import Expandable, Forward, Learned, Method, Network, Predict, RunningTask
-from agscl.methods.subnetworks.replaced_tensors import has_replaced_tensors
 from agscl.nodes import NodeGraph, expand, trace
 from agscl.nodes.ownership import require_held_statistics
 from agscl.nodes.selftest import require_lawful
 from agscl.nodes.surgery.expand import Retrace
+from agscl.nodes.surgery.replaced import has_replaced_tensors
 from agscl.nodes.tracing.trace import Rules
 from agscl.processes import Fact, are_many, count, from_first, require_same, together
 from agscl.tensors import prefixed

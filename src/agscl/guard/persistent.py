@@ -158,7 +158,8 @@ class Persistent(ABC):
         """Write the compact network of one task into a folder: plain tensors, a `torch.export` program and ONNX.
 
         Nodes on which the task's outputs do not depend are gone, and other tasks' heads. Every file is compared with
-        the full model, which stays as it is.
+        the full model, which stays as it is. Files take any number of samples; all other sizes are those of the
+        example inputs.
 
         Args:
             task: Number of a learned task.

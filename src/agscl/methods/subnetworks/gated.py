@@ -32,11 +32,11 @@ from agscl.methods.method import (
 )
 from agscl.nodes import NodeLayer
 from agscl.nodes.slices import gather, lay_out, scatter
+from agscl.nodes.surgery.replaced import replace_tensors_in_forward
 from agscl.processes import from_first
 
 from .gates import NodePlaces, frozen_by_each, used_by_any
-from .kept import TaskTensors, add_parameters, tasks_in
-from .replaced_tensors import replace_tensors_in_forward, require_no_ignored
+from .kept import TaskTensors, add_parameters, require_no_ignored, tasks_in
 
 PREFIX = "node_gain"
 """What the names of the gains' parameters begin with, one a layer."""

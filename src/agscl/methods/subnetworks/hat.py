@@ -24,11 +24,11 @@ from agscl.methods.method import (
     check_range,
     restored,
 )
+from agscl.nodes.surgery.replaced import replace_tensors_in_forward
 from agscl.processes import from_first
 
 from .gates import NodePlaces, used_by_any
 from .kept import TaskTensors, add_parameters, tasks_in
-from .replaced_tensors import replace_tensors_in_forward
 
 PREFIX = "hat_embedding"
 """What the names of the task embedding's parameters begin with, one a layer."""

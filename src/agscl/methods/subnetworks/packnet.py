@@ -25,9 +25,9 @@ from agscl.methods.method import (
     check_range,
     restored,
 )
+from agscl.nodes.surgery.replaced import replace_tensors_in_forward
 
-from .kept import TaskTensors, tasks_in
-from .replaced_tensors import replace_tensors_in_forward, require_no_ignored
+from .kept import TaskTensors, require_no_ignored, tasks_in
 from .wsn import best, pack, unpack
 
 

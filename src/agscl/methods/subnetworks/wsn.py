@@ -24,9 +24,9 @@ from agscl.methods.method import (
     check_range,
     restored,
 )
+from agscl.nodes.surgery.replaced import replace_tensors_in_forward
 
-from .kept import TaskTensors, add_parameters, tasks_in
-from .replaced_tensors import replace_tensors_in_forward, require_no_ignored
+from .kept import TaskTensors, add_parameters, require_no_ignored, tasks_in
 
 PREFIX = "wsn_scores"
 """What the names of the scores' parameters begin with, one a masked weight."""
