@@ -25,7 +25,7 @@ from agscl.runs.export import check_ending, export
 
 from .console import Output, table
 from .progress import run_all
-from .run import choice_of, folder_for, method_options_in, overrides_from
+from .run import choice_of, folder_for, method_options_in, overrides_from, require_no_data
 from .text import title
 
 STATISTICS = {"mean": "mean ± 95 % interval", "iqm": "interquartile mean [95 % bootstrap interval]"}
@@ -96,6 +96,8 @@ def _run_and_compare(arguments: argparse.Namespace) -> int:
     if arguments.seeds < 1:
         raise ValueError(f"--seeds must be at least 1, got {arguments.seeds}")
     choice = choice_of(arguments.what[0], arguments)
+    if arguments.export is not None:
+        require_no_data(arguments.export, [choice])
     folder = folder_for(arguments, choice.name)
 
     def folder_of(experiment: AnyExperiment) -> RunFolder:

@@ -13,6 +13,7 @@ from typing import Any
 
 from rich.table import Table
 
+from agscl.benchmarks.own.source import OwnSource
 from agscl.experiments import (
     Experiment,
     Overrides,
@@ -27,6 +28,7 @@ from agscl.experiments.fullness import fullness_of
 from agscl.experiments.kind import AnyExperiment, AnyResult, scale_of
 from agscl.experiments.kinds import Choice
 from agscl.experiments.supervised.comparison import compare
+from agscl.experiments.supervised.own import OwnData
 from agscl.experiments.words import number, percent
 from agscl.extras import MissingExtraError
 from agscl.figures.summary import picture
@@ -74,11 +76,30 @@ def folder_for(arguments: argparse.Namespace, preset: str) -> RunFolder:
     """
     if arguments.resume and arguments.out is None:
         raise ValueError("--resume needs --out: the folder of what is to go on")
-    plain = re.sub(r"[^\w.-]+", "-", preset).strip("-.") or "run"
-    folder = RunFolder(arguments.out or Path("runs") / f"{plain}-{datetime.now().astimezone():%Y%m%d-%H%M%S}")
+    folder = RunFolder(
+        arguments.out or Path("runs") / f"{file_name(preset)}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
+    )
     if not arguments.resume:
         folder.require_free()
     return folder
+
+
+def file_name(name: str) -> str:
+    """A name that is good for a folder, of any name.
+
+    >>> file_name("my photos/2024")
+    'my-photos-2024'
+    """
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run"
+
+
+def require_no_data(path: Path, choices: Sequence[Choice]) -> None:
+    """Refuse, with a `ValueError`, to write over own data that is being learned."""
+    for choice in choices:
+        if isinstance(choice.asked, OwnData):
+            source = OwnSource.parse(choice.asked.source)
+            if source.kind != "set" and path.resolve() == Path(source.place).resolve():
+                raise ValueError(f"{path} is the data itself: choose another file to write")
 
 
 def overrides_from(arguments: argparse.Namespace) -> Overrides:
