@@ -124,7 +124,7 @@ class Guard(Persistent):
         self._makes = Makes(self._network)
         self._probe, self._shown = Probe(self._network, example_inputs), -1
         self._growth: Growth = ()
-        self._weights, self._unchecked = "", False
+        self._weights, self._unchecked, self._middle = "", False, ""
 
     @property
     def settled(self) -> bool:
@@ -384,6 +384,7 @@ class Guard(Persistent):
         if most is not None and task >= most:
             raise ValueError(f"task {task} has no head: the model has heads for {most} tasks")
         self._check_model()
+        self._check_resumed()
         require_held(self._network, optimizers)
 
     def _require_agreement(self, where: str, advice: str, **more: Fact) -> None:
