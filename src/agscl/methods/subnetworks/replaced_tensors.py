@@ -85,8 +85,7 @@ def folded(model: nn.Module, without: Iterable[str] = ()) -> nn.Module:
     (Parameter containing:
     tensor([[3., 4.]], requires_grad=True), False)
     """
-    copied = copy.deepcopy(model)
-    made: dict[str, tuple[Tensor, Tensor]] = {}
+    copied, made = copy.deepcopy(model), dict[str, tuple[Tensor, Tensor]]()
     for module in copied.modules():
         for hook in _of(module._forward_pre_hooks, _put):
             names, owners, make, _ = hook.args
@@ -96,12 +95,21 @@ def folded(model: nn.Module, without: Iterable[str] = ()) -> nn.Module:
                 made[name] = own, make(name, owner, own)
     for own, tensor in made.values():
         own.copy_(tensor)
-    for module in copied.modules():
+    return _without_replacement(copied, without)
+
+
+def unreplaced(model: nn.Module, without: Iterable[str] = ()) -> nn.Module:
+    """A copy of a model that computes with its own tensors as they are; arguments as of `folded`."""
+    return _without_replacement(copy.deepcopy(model), without)
+
+
+def _without_replacement(model: nn.Module, without: Iterable[str]) -> nn.Module:
+    for name in without:
+        delattr(model, name)
+    for module in model.modules():
         _remove(module._forward_pre_hooks, _put)
         _remove(module._forward_hooks, _take_back)
-    for name in without:
-        delattr(copied, name)
-    return copied
+    return model
 
 
 def require_no_ignored(network: Network) -> None:
