@@ -34,7 +34,8 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.recorded and arguments.preset is None:
         raise ValueError("name run folders to draw, or --preset to make the runs first")
     made, failed = _make_runs(kind, arguments) if arguments.preset is not None else ([], 0)
-    figure = make(kind, read_runs([*arguments.recorded, *made]), out.suffix, arguments.data_root)
+    runs, looks = read_runs([*arguments.recorded, *made]), {"bands": not arguments.no_bands, "bare": arguments.bare}
+    figure = make(kind, runs, out.suffix, arguments.data_root, **looks)
     numbers = out.with_suffix(".csv")
     out.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(out, figure.image)
