@@ -267,7 +267,9 @@ def inactive_nodes(network: Network, optimizers: tuple[Optimizer, ...], inputs: 
     inactive = {}
     for layer in network.graph.layers:
         nodes = silent[layer.name] & still(layer.incoming) & all(map(stays_at_zero, optimizers))
-        behind_relu = all(_is_relu(network.model, sources[reading.output]) for reading in layer.readings)
+        behind_relu = bool(layer.readings) and all(
+            _is_relu(network.model, sources[reading.output]) for reading in layer.readings
+        )
         inactive[layer.name] = nodes if behind_relu else nodes & still(layer.outgoing)
     return inactive
 
