@@ -11,6 +11,7 @@ from agscl.methods import EWC, FineTuning
 from agscl.sweeps.engine import EngineOptions, Job, engine_named
 
 QUICK = Experiment.of_preset("digits", FineTuning(), 0, Overrides(epochs=1, tasks=2))
+QUICK = replace(QUICK, evaluated_on="validation")
 ENDLESS = Experiment.of_preset("digits", FineTuning(), 0, Overrides(epochs=100_000, tasks=2))
 ENDLESS = replace(ENDLESS, training=replace(ENDLESS.training, patience=100_000))
 
@@ -28,7 +29,7 @@ def test_a_run_is_done_one_that_fails_says_why_and_one_that_never_ends_is_given_
     jobs = {"quick": QUICK, "failing": failing, "endless": ENDLESS, "waiting": ENDLESS, "after": replace(QUICK, seed=1)}
     with engine_named("local", EngineOptions(jobs=1)) as engine:
         for key, experiment in jobs.items():
-            engine.submit(Job(key, experiment, tmp_path / key, keeps_states=False))
+            engine.submit(Job(key, experiment, tmp_path / key))
         found = {}
         engine.cancel("waiting")
         until((tmp_path / "endless" / "events.jsonl").exists, engine, found)

@@ -167,7 +167,6 @@ def run(
     data_root: Path | None = None,
     resume: bool = False,
     every: Every = EVERY,
-    keeps_states: bool = True,
 ) -> AnyResult:
     """Run an experiment of any kind and write all of it into a folder.
 
@@ -182,8 +181,6 @@ def run(
         data_root: Folder of the data sets; default: the platform's cache folder.
         resume: Go on where a run in the folder stopped; begin if there is none; only read the result if it finished.
         every: How often a checkpoint is written; steps are optimizer steps, or updates of a policy.
-        keeps_states: Whether weights and the guard's state are kept after each task; without them the folder holds
-            numbers alone, and nothing can be verified, drawn node by node or exported.
 
     Raises:
         ValueError: If the folder holds something else, data or a package is missing, or the experiment cannot be run.
@@ -199,11 +196,11 @@ def run(
         ready = kind.load(experiment, data_root)
         with folder.claimed(experiment.to_json(), resume=resume):
             checkpointer = Checkpointer(ready.progress, folder, every)
-            states = [TaskStates(folder, ready.model, ready.guard)] if keeps_states else []
+            states = [TaskStates(folder, ready.model, ready.guard)] if experiment.keeps_states else []
             own: list[Logger[Any]] = [*states, JsonLines(folder.events)]
             with checkpointer.interruption.watching():
                 result = ready.learn((*own, *loggers), checkpointer)
-            if keeps_states:
+            if experiment.keeps_states:
                 write_state(folder.state, ready.model, ready.guard)
             write_table(folder.evaluations, result.table())
             write_bytes(folder.result, sealed(folder, result.to_json()))

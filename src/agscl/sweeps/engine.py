@@ -1,14 +1,14 @@
 """Engines: what does many runs, each an experiment and the folder that it is written into.
 
-An engine gets runs one after the other, does some at once, and says which have ended; what a run found is read from its
-folder, its result as well as its events while it goes on, so that an engine carries nothing but the end. A new engine is
-an `Engine`, and a line in `ENGINES`.
+An engine gets runs one after the other, does some at once, and says which have ended; what a run found is read from
+its folder, its result as well as its events while it goes on, so that an engine carries nothing but the end. A new
+engine is an `Engine`, and a line in `ENGINES`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -29,13 +29,11 @@ class Job:
         key: Its name, which no other job of the engine has.
         experiment: What to run.
         folder: Where it is written; what is there of it goes on.
-        keeps_states: Whether the weights after each task are kept, as `agscl verify` needs them.
     """
 
     key: str
     experiment: AnyExperiment
     folder: Path
-    keeps_states: bool = True
 
 
 @dataclass(frozen=True)
@@ -77,6 +75,63 @@ class Engine(ABC):
             Stopped: If a signal asked for the end; every run has saved a checkpoint then.
             OSError: If a run could not be written: no other could.
         """
+
+
+class Work(ABC):
+    """Jobs of which new ones may follow from those that end."""
+
+    @abstractmethod
+    def jobs(self) -> Sequence[Job]:
+        """All jobs that have not ended and can be begun, or are at work, the most urgent first."""
+
+    @abstractmethod
+    def take(self, ended: Ended) -> None:
+        """Take the end of a job."""
+
+    def hopeless(self, running: Iterable[str]) -> Iterable[str]:
+        """Keys of those of the running jobs that are not worth their end."""
+        return ()
+
+
+def do_all(work: Work, engine: Engine) -> None:
+    """Do jobs until there are none; those whose folder has their result already are not done again.
+
+    Raises:
+        ValueError: If a folder holds another run.
+        Stopped: As `Engine.wait` does.
+        OSError: As `Engine.wait` does.
+    """
+    running: set[str] = set()
+    while True:
+        waiting = [job for job in work.jobs() if job.key not in running]
+        if not waiting and not running:
+            return
+        if done := [job for job in waiting if is_done(job)]:
+            for job in done:
+                work.take(Ended(job.key))
+            continue
+        for job in waiting[: max(0, engine.slots - len(running))]:
+            engine.submit(job)
+            running.add(job.key)
+        for ended in engine.wait():
+            running.remove(ended.key)
+            work.take(ended)
+        for key in work.hopeless(running):
+            engine.cancel(key)
+
+
+def is_done(job: Job) -> bool:
+    """Whether the folder of a job holds its finished run.
+
+    Raises:
+        ValueError: If it holds another one.
+    """
+    folder = RunFolder(job.folder)
+    if not folder.result.exists():
+        return False
+    if job.experiment.from_json(folder.experiment.read_bytes()) != job.experiment:
+        raise ValueError(f"{folder.path} holds another run than this one: choose a new folder with --out")
+    return True
 
 
 @dataclass(frozen=True)
@@ -151,7 +206,7 @@ def failure_of(outcome: object) -> str | None:
 
 def _do(job: Job, data_root: Path | None, again: bool) -> None:
     """Do a run in this process; what there is of it goes on."""
-    run(job.experiment, RunFolder(job.folder), data_root=data_root, resume=True, keeps_states=job.keeps_states)
+    run(job.experiment, RunFolder(job.folder), data_root=data_root, resume=True)
 
 
 @contextmanager

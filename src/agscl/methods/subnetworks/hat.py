@@ -24,6 +24,7 @@ from agscl.methods.method import (
     check_range,
     restored,
 )
+from agscl.methods.space import LogUniform, Space
 from agscl.nodes import Expansion
 from agscl.nodes.surgery.replaced import replace_tensors_in_forward
 from agscl.processes import from_first
@@ -64,6 +65,7 @@ class HAT:
     """
 
     name: ClassVar[str] = "hat"
+    space: ClassVar[Space] = {"gamma": LogUniform(0.1, 2.5), "smax": LogUniform(25.0, 800.0)}  # the paper's ranges
     gamma: float = 0.75
     smax: float = 400.0
 
