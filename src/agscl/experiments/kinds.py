@@ -195,7 +195,7 @@ def run(
         warnings.simplefilter("ignore", CapacityWarning)  # the record says it, see `fullness`
         ready = kind.load(experiment, data_root)
         with folder.claimed(experiment.to_json(), resume=resume):
-            checkpointer = Checkpointer(ready.progress, folder, every)
+            checkpointer = Checkpointer(ready.progress, folder, every, ready.conditions)
             own = (TaskStates(folder, ready.model, ready.guard), JsonLines(folder.events))
             with checkpointer.interruption.watching():
                 result = ready.learn((*own, *loggers), checkpointer)

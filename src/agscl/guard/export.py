@@ -16,9 +16,8 @@ from agscl.methods.method import Network
 from agscl.methods.outputs.all_heads import outputs_of
 from agscl.nodes import compact, inert_nodes, removable
 from agscl.nodes.surgery.copies import plain_copy
-from agscl.runs.files import write_bytes
 
-from .programs import Cost, cost, difference, programs, require_close, require_new
+from .programs import Cost, cost, difference, programs, require_close, require_new, write_programs
 
 TRIALS = (1, 7)
 """Sizes of the random batches on which every file is compared with the full model."""
@@ -92,10 +91,7 @@ def export_task(network: Network, task: int, out: Path, example_inputs: Any, for
     layers = {name: (~nodes).nonzero().flatten().tolist() for name, nodes in drop.items()}
     exported = ExportedTask(task, _cost(before, x), _cost(after, x), differences, layers)
     about = _description(exported, after, dict(zip(names, x, strict=True)))
-    out.mkdir(parents=True, exist_ok=True)
-    for name, (written, _) in files.items():
-        write_bytes(out / name, written)
-    write_bytes(out / "model.json", about)
+    write_programs(out, {name: content for name, (content, _) in files.items()}, about)
     return exported
 
 
