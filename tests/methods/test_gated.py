@@ -230,6 +230,10 @@ def test_capacity_says_which_nodes_are_taken_and_what_each_task_uses() -> None:
         assert capacity[name].free == 20 - capacity[name].frozen
         assert torch.equal(guard.importance[name] > 0, used[0] | used[1])
         assert [capacity.tasks[task][name] for task in range(2)] == [int(nodes.sum()) for nodes in used]
+        assert [capacity.new[task][name] for task in range(2)] == [int(used[0].sum()), int((used[1] & ~used[0]).sum())]
+        assert all(torch.equal(guard.uses[task][name], used[task]) for task in range(2))
+    assert f"task 1 uses {sum(capacity.tasks[1].values())} of them" in str(capacity)
+    assert f", {sum(capacity.new[1].values())} new" in str(capacity)
 
 
 def test_a_task_that_ends_before_its_budget_is_reached_says_so() -> None:

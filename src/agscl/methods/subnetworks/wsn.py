@@ -126,9 +126,11 @@ class WinningSubnetworks(Expandable):
     def usage(self) -> Usage:
         """Weights that a learned task computes with are taken."""
         taken = {name: torch.zeros_like(scores, dtype=torch.bool) for name, scores in self._scores.items()}
-        share = {name: int(best(scores.detach(), self._method.c).sum()) for name, scores in self._scores.items()}
-        tasks = dict.fromkeys(self._masks.kept, share)
-        return Usage(taken | self._used(), "weights", tasks, relief="a smaller c")
+        uses = {
+            task: {name: unpack(bits, self._scores[name].shape) for name, bits in masks.items()}
+            for task, masks in self._masks.kept.items()
+        }
+        return Usage(taken | self._used(), "weights", uses, relief="a smaller c")
 
     def tensors(self) -> dict[str, Tensor]:
         """The masks of each learned task, packed, and its small tensors."""
