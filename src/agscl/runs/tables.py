@@ -65,7 +65,7 @@ def evaluations(accuracy: Sequence[Sequence[float]], names: Sequence[str]) -> Da
 
 
 def nodes(ratings: Iterable[Rating]) -> DataFrame:
-    """One row per node and task: ``after``, ``layer``, ``node``, ``importance``, ``state``, and ``used`` if it is known.
+    """One row per node and task: ``after``, ``layer``, ``node``, ``importance``, ``state``, ``used`` if it is known.
 
     Raises:
         ValueError: If a layer has not as many states as nodes, or a state is unknown.
@@ -77,12 +77,11 @@ def nodes(ratings: Iterable[Rating]) -> DataFrame:
             raise ValueError(f"layer {rating.layer!r} has {counts}: one of each a node")
         if odd := set(rating.states) - set(STATES):
             raise ValueError(f"unknown state {min(odd)!r} of a node; there are: {', '.join(STATES)}")
-        rated = enumerate(
-            zip(rating.importance, rating.states, rating.used or [None] * len(rating.states), strict=True)
-        )
+        used: Sequence[bool | None] = rating.used or [None] * len(rating.states)
+        rated = enumerate(zip(rating.importance, rating.states, used, strict=True))
         rows += [
-            {"after": rating.after, "layer": rating.layer, "node": n, "importance": omega, "state": state, "used": used}
-            for n, (omega, state, used) in rated
+            {"after": rating.after, "layer": rating.layer, "node": n, "importance": omega, "state": state, "used": uses}
+            for n, (omega, state, uses) in rated
         ]
     table = frame(rows, _USED_NODES)
     return table.drop("used") if table["used"].is_null().all() else table
