@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from agscl.guard.export import compacted
 from agscl.guard.programs import Cost, cost, difference, programs, require_close, require_new
-from agscl.methods.subnetworks.replaced_tensors import has_replaced_tensors
+from agscl.nodes.surgery.replaced import has_replaced_tensors
 from agscl.runs.files import write_bytes
 from agscl.training.evaluation import EVALUATION_BATCH
 

@@ -22,13 +22,13 @@ from torch.optim import Optimizer
 from agscl.methods.freezing import stays_at_zero
 from agscl.methods.inner_forward import InnerForward, computing_with
 from agscl.methods.method import Network, Protection, RunningTask
-from agscl.methods.subnetworks.replaced_tensors import has_replaced_tensors
 from agscl.nodes import Slice, removable
 from agscl.nodes.layers import kind_of
 from agscl.nodes.slices import mark
 from agscl.nodes.surgery.compact import Nodes, cut_out, kept_positions, part
 from agscl.nodes.surgery.copies import plain_copy, random_inputs
 from agscl.nodes.surgery.reach import all_zero, sealed_nodes, zero_readings
+from agscl.nodes.surgery.replaced import has_replaced_tensors
 
 from .sparse_backward import is_sparable, spared
 from .steps import Progress
@@ -267,7 +267,9 @@ def inactive_nodes(network: Network, optimizers: tuple[Optimizer, ...], inputs: 
     inactive = {}
     for layer in network.graph.layers:
         nodes = silent[layer.name] & still(layer.incoming) & all(map(stays_at_zero, optimizers))
-        behind_relu = all(_is_relu(network.model, sources[reading.output]) for reading in layer.readings)
+        behind_relu = bool(layer.readings) and all(
+            _is_relu(network.model, sources[reading.output]) for reading in layer.readings
+        )
         inactive[layer.name] = nodes if behind_relu else nodes & still(layer.outgoing)
     return inactive
 

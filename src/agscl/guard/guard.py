@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from agscl.methods.method import Expandable, Forward, Learned, Method, Network, Predict, RunningTask
-from agscl.methods.subnetworks.replaced_tensors import has_replaced_tensors, unreplaced
 from agscl.nodes import NodeGraph, expand, trace
 from agscl.nodes.ownership import require_held_statistics
 from agscl.nodes.selftest import require_lawful
 from agscl.nodes.surgery.expand import Retrace, require_expandable
+from agscl.nodes.surgery.replaced import has_replaced_tensors, unreplaced
 from agscl.nodes.tracing.trace import Rules
 from agscl.processes import Fact, are_many, count, from_first, require_same, together
 from agscl.tensors import prefixed
@@ -127,7 +127,7 @@ class Guard(Persistent):
         self._makes = Makes(self._network)
         self._probe, self._shown = Probe(self._network, example_inputs), -1
         self._growth: Growth = ()
-        self._weights, self._unchecked = "", False
+        self._weights, self._unchecked, self._middle = "", False, ""
 
     @property
     def settled(self) -> bool:
@@ -391,6 +391,7 @@ class Guard(Persistent):
         if most is not None and task >= most:
             raise ValueError(f"task {task} has no head: the model has heads for {most} tasks")
         self._check_model()
+        self._check_resumed()
         require_held(self._network, optimizers)
 
     def _require_agreement(self, where: str, advice: str, **more: Fact) -> None:

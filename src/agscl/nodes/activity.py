@@ -307,9 +307,12 @@ class _Trace:
     def total(self, name: str) -> tuple[Tensor, int]:
         """Sum over samples of the activation of a layer's nodes, shape ``(num_nodes,)``, and how many there were.
 
-        Each reading is divided by its own number of samples: one may see every sample several times.
+        Each reading is divided by its own number of samples: one may see every sample several times. Nodes without a
+        reading are learned constants, the same for every sample: they count as active.
         """
         layer = self._layers[name]
+        if not layer.readings:
+            return torch.full_like(layer.incoming[0].index[:, 0], self.calls, dtype=torch.float64), self.calls
         rows = self._rows.get(layer.readings[0].output, 0)
         if self.calls == 0:
             return torch.zeros(layer.num_nodes, dtype=torch.float64, device=layer.readings[0].index.device), 0

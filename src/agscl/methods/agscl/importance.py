@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from agscl.methods.method import Learned, Network
-from agscl.methods.subnetworks.replaced_tensors import replaced_tensors
 from agscl.nodes import Activity
+from agscl.nodes.surgery.replaced import replaced_tensors
 from agscl.processes import sum_with_counts
 
 

@@ -30,13 +30,14 @@ from agscl.methods.method import (
     check_range,
     restored,
 )
+from agscl.methods.space import LogUniform, Space, Uniform
 from agscl.nodes import Expansion, NodeLayer
 from agscl.nodes.slices import gather, lay_out, scatter
+from agscl.nodes.surgery.replaced import replace_tensors_in_forward
 from agscl.processes import from_first
 
 from .gates import NodePlaces, frozen_by_each, gated_layers, used_by_any
-from .kept import TaskTensors, add_parameters, grow_parameters, tasks_in
-from .replaced_tensors import replace_tensors_in_forward, require_no_ignored
+from .kept import TaskTensors, add_parameters, grow_parameters, require_no_ignored, tasks_in
 
 PREFIX = "node_gain"
 """What the names of the gains' parameters begin with, one a layer."""
@@ -70,6 +71,11 @@ class GatedAGSCL:
     """
 
     name: ClassVar[str] = "gated-ags-cl"
+    # the presets have 0.4 and 0.5, and 0.055 to 0.15
+    space: ClassVar[Space] = {
+        "first": Uniform(0.2, 0.7),
+        "more": LogUniform(0.02, 0.3),
+    }
     first: float = 0.5
     more: float = 0.1
     begin: int = 2

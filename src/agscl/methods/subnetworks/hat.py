@@ -24,12 +24,13 @@ from agscl.methods.method import (
     check_range,
     restored,
 )
+from agscl.methods.space import LogUniform, Space
 from agscl.nodes import Expansion
+from agscl.nodes.surgery.replaced import replace_tensors_in_forward
 from agscl.processes import from_first
 
 from .gates import NodePlaces, gated_layers, used_by_any
 from .kept import TaskTensors, add_parameters, grow_parameters, tasks_in
-from .replaced_tensors import replace_tensors_in_forward
 
 PREFIX = "hat_embedding"
 """What the names of the task embedding's parameters begin with, one a layer."""
@@ -64,6 +65,7 @@ class HAT:
     """
 
     name: ClassVar[str] = "hat"
+    space: ClassVar[Space] = {"gamma": LogUniform(0.1, 2.5), "smax": LogUniform(25.0, 800.0)}  # the paper's ranges
     gamma: float = 0.75
     smax: float = 400.0
 

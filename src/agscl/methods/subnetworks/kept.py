@@ -95,6 +95,22 @@ class TaskTensors:
         return num_bytes(self.tensors().values())
 
 
+def require_no_ignored(network: Network) -> None:
+    """Refuse a network with ignored modules to a method that replaces tensors.
+
+    What such a module does is not known; it may read its parts' tensors past their forward, as torch's transformer
+    layers do in eval mode, and so not get the replacement.
+
+    Raises:
+        ValueError: If there are any.
+    """
+    if network.graph.ignored:
+        raise ValueError(
+            f"this method gives each task tensors of its own, and the ignored {network.graph.ignored[0]!r} may be read "
+            "past them; leave ignore= out, or use AGS-CL or HAT"
+        )
+
+
 def tasks_in(tensors: Mapping[str, Tensor], group: str) -> set[int]:
     """Numbers of the tasks that a saved state has something of.
 

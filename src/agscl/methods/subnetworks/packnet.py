@@ -25,10 +25,11 @@ from agscl.methods.method import (
     check_range,
     restored,
 )
+from agscl.methods.space import Space, Uniform
 from agscl.nodes import Expansion
+from agscl.nodes.surgery.replaced import replace_tensors_in_forward
 
-from .kept import TaskTensors, tasks_in
-from .replaced_tensors import replace_tensors_in_forward, require_no_ignored
+from .kept import TaskTensors, require_no_ignored, tasks_in
 from .wsn import best, pack, unpack
 
 
@@ -54,6 +55,7 @@ class PackNet:
     """
 
     name: ClassVar[str] = "packnet"
+    space: ClassVar[Space] = {"prune": Uniform(0.4, 0.9)}  # 0.5 and 0.75 in the paper
     prune: float = 0.75
     train_epochs: int = 10
 

@@ -24,11 +24,12 @@ from agscl.methods.method import (
     check_range,
     restored,
 )
+from agscl.methods.space import LogUniform, Space
 from agscl.nodes import Expansion
+from agscl.nodes.surgery.replaced import replace_tensors_in_forward
 from agscl.processes import from_first
 
-from .kept import TaskTensors, add_parameters, grow_parameters, tasks_in
-from .replaced_tensors import replace_tensors_in_forward, require_no_ignored
+from .kept import TaskTensors, add_parameters, grow_parameters, require_no_ignored, tasks_in
 
 PREFIX = "wsn_scores"
 """What the names of the scores' parameters begin with, one a masked weight."""
@@ -55,6 +56,7 @@ class WSN:
     """
 
     name: ClassVar[str] = "wsn"
+    space: ClassVar[Space] = {"c": LogUniform(0.03, 0.7)}  # the paper's range
     c: float = 0.5
 
     def __post_init__(self) -> None:
