@@ -157,7 +157,7 @@ class WinningSubnetworks(Expandable):
         if name not in self._scores:
             return self._small.in_place_of(name, module, own)
         if name in self._shown:
-            return own * self._shown[name].to(own.dtype)
+            return torch.where(self._shown[name], own, 0.0)
         scores = self._scores[name]
         straight = scores - scores.detach()  # zero, with the gradient of the scores
         return torch.mul(own, best(scores.detach(), self._method.c).to(own.dtype) + straight)
