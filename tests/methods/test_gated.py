@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 import agscl
 from agscl.methods import Method
+from agscl.methods.subnetworks.wsn import pack
 from laws.isolation import answers, fill_moved, push_all
 from laws.node_law import awake
 from laws.random_nets import Net, nets
@@ -27,19 +28,23 @@ def with_three_heads(net: Net) -> nn.Module:
 
 
 def with_random_gates(net: nn.Module, method: Method, seed: int) -> agscl.Guard:
-    """A guard that has learned two tasks, each with random nodes, and gains and small tensors if it keeps some."""
+    """A guard that has learned two tasks with random nodes or weights, and gains and small tensors if it keeps any."""
     generator = torch.Generator().manual_seed(seed)
     guard = agscl.protect(net, method, example_inputs=X[:2], heads="heads")
     state = guard.state_dict()
+    by_weight = isinstance(method, agscl.PackNet | agscl.WSN)
+    weights = weights_of(guard, net) if by_weight else {}
     for task in range(2):
-        for layer in guard.graph.layers:
+        for name, weight in weights.items():
+            state[f"method.mask.{task}.{name}"] = pack(torch.rand(weight.shape, generator=generator) < 0.5)
+        for layer in guard.graph.layers if not by_weight else ():
             used = torch.rand(layer.num_nodes, generator=generator) < 0.6
             if isinstance(method, agscl.HAT):
                 state[f"method.gate.{task}.{layer.name}"] = used
             else:
                 gain = torch.rand(layer.num_nodes, generator=generator) + 0.5
                 state[f"method.gain.{task}.{layer.name}"] = torch.where(used, gain, 0.0).double()
-        for name in small_tensors(guard, net) if isinstance(method, agscl.GatedAGSCL) else []:
+        for name in small_tensors(guard, net) if isinstance(method, agscl.GatedAGSCL | agscl.WSN) else []:
             own = net.state_dict()[name]
             noise = torch.rand(own.shape, generator=generator).to(own.dtype)
             state[f"method.kept.{task}.{name}"] = own + noise if own.is_floating_point() else own.clone()
@@ -55,7 +60,16 @@ def small_tensors(guard: agscl.Guard, net: nn.Module) -> list[str]:
     return [n for n, t in net.state_dict().items() if t.ndim < 2 and n not in others and not n.startswith("node_gain")]
 
 
-@pytest.mark.parametrize("method", [agscl.GatedAGSCL(begin=1, end=1), agscl.HAT()], ids=["gated-ags-cl", "hat"])
+def weights_of(guard: agscl.Guard, net: nn.Module) -> dict[str, Tensor]:
+    """The weights that PackNet and WSN mask: parameters of two dimensions and more outside the heads."""
+    heads = guard.graph.head_parameters
+    named = [(name, p) for name, p in net.named_parameters() if p.ndim > 1 and not name.startswith("wsn_scores")]
+    return {name: p for name, p in named if name not in heads}
+
+
+@pytest.mark.parametrize(
+    "method", [agscl.GatedAGSCL(begin=1, end=1), agscl.HAT(), PACKED, agscl.WSN()], ids=lambda method: method.name
+)
 @settings(max_examples=15, deadline=None)
 @given(net=nets(), seed=st.integers(0, 2**16))
 def test_answers_do_not_change_under_any_change_of_what_is_not_frozen(net: Net, method: Method, seed: int) -> None:
@@ -230,6 +244,10 @@ def test_capacity_says_which_nodes_are_taken_and_what_each_task_uses() -> None:
         assert capacity[name].free == 20 - capacity[name].frozen
         assert torch.equal(guard.importance[name] > 0, used[0] | used[1])
         assert [capacity.tasks[task][name] for task in range(2)] == [int(nodes.sum()) for nodes in used]
+        assert [capacity.new[task][name] for task in range(2)] == [int(used[0].sum()), int((used[1] & ~used[0]).sum())]
+        assert all(torch.equal(guard.uses[task][name], used[task]) for task in range(2))
+    assert f"task 1 uses {sum(capacity.tasks[1].values())} of them" in str(capacity)
+    assert f", {sum(capacity.new[1].values())} new" in str(capacity)
 
 
 def test_a_task_that_ends_before_its_budget_is_reached_says_so() -> None:

@@ -68,6 +68,14 @@ class Persistent(ABC):
         usage = self._protection.usage()
         return None if usage is None else capacity_of(self._network, usage)
 
+    @property
+    def uses(self) -> dict[int, dict[str, Tensor]]:
+        """By learned task and layer, which nodes it uses: bool, ``(num_nodes,)``; empty for methods without gates."""
+        usage = self._protection.usage()
+        if usage is None or usage.unit != "nodes":
+            return {}
+        return {task: dict(uses) for task, uses in usage.uses.items()}
+
     def __repr__(self) -> str:
         learned, task = len(self._progress.learned), self._progress.task
         return f"<Guard of {self._method}: {learned} tasks learned, task {task} is next>"

@@ -244,10 +244,9 @@ class GatedNodes(Expandable):
 
     def usage(self) -> Usage:
         """Nodes that a learned task uses are taken; weights into them still learn, from nodes of other tasks."""
-        uses = dict(zip(self._gains.kept, self._uses(), strict=True))
-        tasks = {task: {name: int(nodes.sum()) for name, nodes in used.items()} for task, used in uses.items()}
-        last = tasks[list(tasks)[-1]] if tasks else {}
-        idle = [name for name, count in last.items() if not count]
+        uses = {t: {name: gain != 0 for name, gain in gains.items()} for t, gains in self._gains.kept.items()}
+        last = uses[list(uses)[-1]] if uses else {}
+        idle = [name for name, nodes in last.items() if not nodes.any()]
         taken = self._taken()
         unfinished = (
             ""
@@ -258,7 +257,7 @@ class GatedNodes(Expandable):
             )
         )
         relief, revival = "a smaller first or more", "a larger first or more"
-        return Usage(taken, tasks=tasks, idle=idle, unfinished=unfinished, relief=relief, revival=revival)
+        return Usage(taken, uses=uses, idle=idle, unfinished=unfinished, relief=relief, revival=revival)
 
     @property
     def exact(self) -> bool:

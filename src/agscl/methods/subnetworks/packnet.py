@@ -169,11 +169,11 @@ class PackedWeights(Expandable):
         """Weights that a learned task computes with are taken."""
         taken = {name: torch.zeros_like(weight, dtype=torch.bool) for name, weight in self._weights.items()}
         shapes = {name: weight.shape for name, weight in self._weights.items()}
-        tasks = {
-            task: {name: int(unpack(bits, shapes[name]).sum()) for name, bits in masks.items()}
+        uses = {
+            task: {name: unpack(bits, shapes[name]) for name, bits in masks.items()}
             for task, masks in self._masks.kept.items()
         }
-        return Usage(taken | self._taken(), "weights", tasks, relief="a larger prune")
+        return Usage(taken | self._taken(), "weights", uses, relief="a larger prune")
 
     def tensors(self) -> dict[str, Tensor]:
         """Which weights each learned task computes with, packed, its shared head, and what a pruned task has left."""

@@ -128,9 +128,11 @@ class WinningSubnetworks(Expandable):
     def usage(self) -> Usage:
         """Weights that a learned task computes with are taken."""
         taken = {name: torch.zeros_like(scores, dtype=torch.bool) for name, scores in self._scores.items()}
-        share = {name: int(best(scores.detach(), self._method.c).sum()) for name, scores in self._scores.items()}
-        tasks = dict.fromkeys(self._masks.kept, share)
-        return Usage(taken | self._used(), "weights", tasks, relief="a smaller c")
+        uses = {
+            task: {name: unpack(bits, self._scores[name].shape) for name, bits in masks.items()}
+            for task, masks in self._masks.kept.items()
+        }
+        return Usage(taken | self._used(), "weights", uses, relief="a smaller c")
 
     def tensors(self) -> dict[str, Tensor]:
         """The masks of each learned task, packed, and its small tensors."""
@@ -155,7 +157,7 @@ class WinningSubnetworks(Expandable):
         if name not in self._scores:
             return self._small.in_place_of(name, module, own)
         if name in self._shown:
-            return own * self._shown[name].to(own.dtype)
+            return torch.where(self._shown[name], own, 0.0)
         scores = self._scores[name]
         straight = scores - scores.detach()  # zero, with the gradient of the scores
         return torch.mul(own, best(scores.detach(), self._method.c).to(own.dtype) + straight)
