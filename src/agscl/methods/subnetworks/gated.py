@@ -122,7 +122,7 @@ class GatedNodes(Protection):
         like = next(iter(network.parameters.values())).detach()
         gains = (like.new_full((layer.num_nodes,), method.gain) for layer in layers)
         self._added = add_parameters(network.model, PREFIX, gains)
-        self.average = WeightAverage({**network.parameters, **self._added})
+        self.average: WeightAverage = WeightAverage({**network.parameters, **self._added})
         self._gain = {layer.name: p for layer, p in zip(layers, self._added.values(), strict=True)}
         weights = {n for n, p in network.common.items() if p.ndim > 1 and n not in heads}
         self._own = [name for name in (*network.common, *network.buffers) if name not in weights]
