@@ -1,7 +1,7 @@
 """A text classifier learns three tasks one after the other, and forgets none.
 
 The text is Python's own documentation: which part of the standard library does a sentence come from? Nothing is
-downloaded, and the small BERT begins with random weights. Needs `pip install transformers`; takes ten seconds:
+downloaded, and the small BERT begins with random weights. Needs `pip install transformers`; takes half a minute:
 
     python examples/text.py
 """
@@ -23,9 +23,7 @@ from torch.nn import functional as F
 import agscl
 
 TASKS = (("email", "http", "xml"), ("unittest", "asyncio", "logging"), ("_pydecimal", "importlib", "typing"))
-WORDS, LENGTH, SENTENCES = 2000, 16, 360
-SHORT = 3
-"""Sentences of so few words are left out."""
+WORDS, SHORTEST, LENGTH, SENTENCES = 2000, 4, 16, 360
 LIBRARY = Path(ast.__file__).parent
 
 
@@ -37,7 +35,7 @@ def sentences(module: str) -> list[str]:
     texts = [ast.get_docstring(node) or "" for tree in trees for node in tree if isinstance(node, documented)]
     paragraphs = [" ".join(part.split()) for text in texts for part in text.split("\n\n") if ">>>" not in part]
     found = [sentence for part in paragraphs for sentence in re.split(r"(?<=[.!?]) ", part)]
-    return [sentence for sentence in dict.fromkeys(found) if len(sentence.split()) > SHORT]
+    return [sentence for sentence in dict.fromkeys(found) if len(sentence.split()) >= SHORTEST]
 
 
 def ids(sentence: str) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -92,6 +93,24 @@ def put_in(model: nn.Module) -> None:
                 made.append((own, make(name, owner, own)))
     for own, tensor in made:
         own.data.copy_(tensor)
+    _replace_no_more(model)
+
+
+def unreplaced(model: nn.Module, without: Iterable[str] = ()) -> nn.Module:
+    """A copy of a model that computes with its own tensors as they are.
+
+    Args:
+        model: The model.
+        without: Names of its own parameters to leave out of the copy, such as gains.
+    """
+    copied = copy.deepcopy(model)
+    for name in without:
+        delattr(copied, name)
+    _replace_no_more(copied)
+    return copied
+
+
+def _replace_no_more(model: nn.Module) -> None:
     for module in model.modules():
         for hooks, function in ((module._forward_pre_hooks, _put), (module._forward_hooks, _take_back)):
             for key in _of(hooks, function):
