@@ -16,7 +16,7 @@ from agscl.experiments.policies.comparison import not_measured
 from agscl.experiments.records import StoredRun
 from agscl.extras import require
 
-from . import ablation, capacity, curves, memory, pruning, rewards, runs_needed, tradeoff
+from . import ablation, capacity, curves, filling, memory, pruning, rewards, runs_needed, tradeoff
 from .selection import finished, left_out, provenance
 from .style import SETTINGS, SOFT
 
@@ -241,6 +241,15 @@ FIGURES: Mapping[str, Kind] = {
         select=rewards.select,
         remarks=not_measured,
         note="Rewards are relative: random actions 0, fine-tuning 1.",
+    ),
+    "nodes": Kind(
+        "Nodes fill up, task after task",
+        lambda runs, data_root: filling.data(runs),
+        filling.draw,
+        "",
+        runs_needed.ags_cl_alone,
+        select=filling.select,
+        note="Of each layer, in percent; of several seeds the mean. Dead nodes are zero, and learn only if drawn anew.",
     ),
     "rho": ablation_of("rho", "share rho of the free nodes re-initialised", runs_needed.rhos),
     "proximal": ablation_of("proximal", "proximal step every epoch or step, or gradient", runs_needed.proximal_steps),

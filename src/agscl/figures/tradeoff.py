@@ -95,10 +95,13 @@ def draw(table: DataFrame, axes: Axes) -> None:
         labels += [(a, b, f"{s:g}", look.color) for a, b, s in zip(x, y, rows["strength"], strict=True)]
     axes.set_xlabel("plasticity (1: learns as well as fine-tuning)")
     axes.set_ylabel("stability (1: forgets nothing)")
-    for measure, set_ends in {"plasticity": axes.set_xlim, "stability": axes.set_ylim}.items():
+    limits: dict[str, tuple[float, float]] = {}
+    for measure, axis in {"plasticity": "xlim", "stability": "ylim"}.items():
         mean, half = table[measure], table[f"{measure}_half_width"].fill_nan(0.0)
         low, high = ends_of_axis(mean, [*(mean - half), *(mean + half)], least=0.04)
-        set_ends(low - 0.05 * (high - low), high + 0.05 * (high - low))
+        room = 0.05 * (high - low)
+        limits[axis] = low - room, high + room
+    axes.set(xlim=limits["xlim"], ylim=limits["ylim"])
     label_points(axes, labels)
 
 
