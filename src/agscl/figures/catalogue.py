@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agscl.experiments.fullness import fullness_of
+from agscl.experiments.kind import AnyPreset
 from agscl.experiments.policies.comparison import not_measured
+from agscl.experiments.policies.presets import PolicyPreset
 from agscl.experiments.records import StoredRun
+from agscl.experiments.supervised.presets import Preset
 from agscl.extras import require
 
 from . import ablation, capacity, curves, filling, memory, pruning, rewards, runs_needed, tradeoff
@@ -48,6 +51,7 @@ class Kind:
         select: Takes those of the given runs that it can use.
         remarks: More lines of small print about the results that it used.
         note: What else helps to read it.
+        shows: Class of the presets whose runs it can use.
     """
 
     title: str
@@ -59,6 +63,7 @@ class Kind:
     select: Callable[[Sequence[StoredRun]], Sequence[Any]] = finished
     remarks: Callable[[Sequence[Any]], Iterable[str]] = lambda results: ()
     note: str = ""
+    shows: type[AnyPreset] = Preset
 
 
 @dataclass(frozen=True)
@@ -241,6 +246,7 @@ FIGURES: Mapping[str, Kind] = {
         select=rewards.select,
         remarks=not_measured,
         note="Rewards are relative: random actions 0, fine-tuning 1.",
+        shows=PolicyPreset,
     ),
     "nodes": Kind(
         "Nodes fill up, task after task",

@@ -95,13 +95,10 @@ def draw(table: DataFrame, axes: Axes) -> None:
         labels += [(a, b, f"{s:g}", look.color) for a, b, s in zip(x, y, rows["strength"], strict=True)]
     axes.set_xlabel("plasticity (1: learns as well as fine-tuning)")
     axes.set_ylabel("stability (1: forgets nothing)")
-    limits: dict[str, tuple[float, float]] = {}
-    for measure, axis in {"plasticity": "xlim", "stability": "ylim"}.items():
+    for measure, axis in {"plasticity": "x", "stability": "y"}.items():
         mean, half = table[measure], table[f"{measure}_half_width"].fill_nan(0.0)
         low, high = ends_of_axis(mean, [*(mean - half), *(mean + half)], least=0.04)
-        room = 0.05 * (high - low)
-        limits[axis] = low - room, high + room
-    axes.set(xlim=limits["xlim"], ylim=limits["ylim"])
+        axes.set(**{f"{axis}lim": (low - 0.05 * (high - low), high + 0.05 * (high - low))})
     label_points(axes, labels)
 
 
