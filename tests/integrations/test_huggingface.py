@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, IterableDataset, SequentialSampler, TensorDataset
 
 import agscl
-from laws.bridges import BATCH, DATA, EPOCHS, HARD, Net, assert_same_bits, by_hand, consolidate, fresh, learn_in
+from laws.bridges import BATCH, DATA, EPOCHS, Net, assert_same_bits, by_hand, consolidate, fresh, learn_in
 from laws.bridges import optimizer as adamw
 
 transformers = pytest.importorskip("transformers")
