@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 import agscl
 from agscl.methods import Method
-from agscl.methods.subnetworks.wsn import pack
+from agscl.methods.subnetworks.weight_masks import pack
 from laws.isolation import answers, fill_moved, push_all
 from laws.node_law import awake
 from laws.random_nets import Net, nets
