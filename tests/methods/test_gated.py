@@ -18,6 +18,8 @@ from laws.node_law import awake
 from laws.random_nets import Net, nets
 from laws.sequences import MLP, OPTIMIZERS, MobileNet, learn, logits, protected, tasks
 
+OUT = {"fc2.weight", *(f"heads.{task}.weight" for task in range(4))}
+"""What leaves the nodes of the MLP of these tests."""
 PACKED = agscl.PackNet(train_epochs=2)
 X = torch.randn(3, 2, 6, 6, generator=torch.Generator().manual_seed(1)).double()
 
@@ -195,6 +197,150 @@ def test_new_connections_into_used_nodes_begin_at_zero_and_unused_nodes_are_draw
     assert drawn.std() > 0.8 * bound / 3**0.5
 
 
+def test_every_task_begins_with_gains_of_the_given_size_and_they_speed_its_weights_up() -> None:
+    """By the chain rule: the same function of weights times a gain has gradients times the gain."""
+    torch.manual_seed(0)
+    model, data = MLP(width=10), tasks((12,))
+    guard = protected(model, agscl.GatedAGSCL(first=0.5, begin=1, end=1, gain=1.5), (12,))
+    plain = MLP(width=10)
+    plain.load_state_dict({n: t * (1.5 if n in OUT else 1.0) for n, t in model.state_dict().items() if "gain" not in n})
+    x, y = data[0]
+    torch.testing.assert_close(model(x)[0], plain(x)[0])
+    for each in (model, plain):
+        F.cross_entropy(each(x)[0], y).backward()
+    for name in ("fc2.weight", "heads.0.weight"):
+        torch.testing.assert_close(model.get_parameter(name).grad, 1.5 * plain.get_parameter(name).grad)
+    Watched(model, guard, 2, 0, data[0])
+    guard.use_task(1)
+    with guard.attach(torch.optim.Adam(model.parameters()), steps_per_epoch=1):
+        assert all((p == 1.5).all() for name, p in model.named_parameters() if "node_gain" in name)
+
+
+def one_epoch(model: nn.Module, optimizer: torch.optim.Optimizer, data: tuple[Tensor, Tensor], task: int) -> Any:
+    """Train three steps; yields after each."""
+    for part in torch.arange(48).split(16):
+        optimizer.zero_grad()
+        F.cross_entropy(model(data[0][part])[task], data[1][part]).backward()
+        optimizer.step()
+        yield
+
+
+def weights_of(model: nn.Module) -> dict[str, Tensor]:
+    return {name: p.detach().clone() for name, p in model.named_parameters()}
+
+
+def test_averaged_weights_are_those_of_the_last_epoch_once_the_budget_is_reached() -> None:
+    """Against the sum written out: all alike at first, then the last one counts a third, an epoch's length."""
+    torch.manual_seed(0)
+    model, data = MLP(width=10), tasks((12,))[0]
+    guard = protected(model, agscl.GatedAGSCL(first=0.5, begin=1, end=2), (12,))
+    optimizer, seen = torch.optim.Adam(model.parameters(), lr=1e-2), []
+    with guard.attach(optimizer, steps_per_epoch=3):
+        for epoch in range(4):
+            for _ in one_epoch(model, optimizer, data, 0):
+                seen.append(weights_of(model))
+                with guard.averaged(), guard.averaged():
+                    shown = weights_of(model)
+                assert same(weights_of(model), seen[-1])
+                assert epoch >= 2 or same(shown, seen[-1])
+    shares = [(2 / 3) ** 3 / 3] * 3 + [(2 / 3) ** 2 / 3, 2 / 3 / 3, 1 / 3]
+    for name, average in shown.items():
+        expected = sum(share * each[name] for share, each in zip(shares, seen[6:], strict=True))
+        torch.testing.assert_close(average, expected)
+    guard.consolidate([data], lambda batch: model(batch[0])[0])
+    after = weights_of(model)
+    with guard.averaged():
+        assert same(weights_of(model), after)
+
+
+def test_averages_leave_the_bits_of_frozen_weights_alone() -> None:
+    """Signs of zeros, too: what a loop copies there and loads later is what learned tasks compute with."""
+    torch.manual_seed(0)
+    model, data = MLP(width=10), tasks((12,))
+    with torch.no_grad():
+        model.fc1.weight[:, 0] = -0.0
+    blank = [(x * (torch.arange(12) > 0), y) for x, y in data]  # so that it learns nothing there
+    guard = protected(model, agscl.GatedAGSCL(first=0.5, begin=1, end=1), (12,))
+    for task in range(2):
+        guard.use_task(task)
+        before, optimizer = weights_of(model), torch.optim.SGD(model.parameters(), lr=0.1)
+        with guard.attach(optimizer, steps_per_epoch=3):
+            for _ in range(3):
+                for _ in one_epoch(model, optimizer, blank[task], task):
+                    pass
+            with guard.averaged():
+                best = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        model.load_state_dict(best)
+        if task == 0:
+            guard.consolidate([blank[task]], lambda batch: model(batch[0])[0])
+    gains = guard.state_dict()
+    frozen = [gains[f"method.gain.0.{name}"] != 0 for name in ("fc1", "fc2")]
+    assert same_bits(best["fc1.weight"][frozen[0]], before["fc1.weight"][frozen[0]])
+    assert best["fc1.weight"][frozen[0]][:, 0].signbit().all()
+    both = frozen[1][:, None] & frozen[0]
+    assert same_bits(best["fc2.weight"][both], before["fc2.weight"][both])
+    assert not torch.equal(best["fc2.weight"], before["fc2.weight"])
+
+
+def same_bits(left: Tensor, right: Tensor) -> bool:
+    return torch.equal(left.view(torch.int32), right.view(torch.int32))
+
+
+def same(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
+    return all(torch.equal(left[name], right[name]) for name in left | right)
+
+
+def test_an_average_goes_on_from_a_saved_state() -> None:
+    shown, state, weights = [], None, {}
+    for epochs in (4, 3, 1):  # in one go, and with a stop after the third
+        torch.manual_seed(0)
+        model, data = MLP(width=10), tasks((12,))[0]
+        guard = protected(model, agscl.GatedAGSCL(first=0.5, begin=1, end=1), (12,))
+        if epochs == 1:
+            assert any(".average." in name for name in state)
+            model.load_state_dict(weights)
+            guard.load_state_dict(state)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        with guard.attach(optimizer, steps_per_epoch=3):
+            for _ in range(epochs):
+                for _ in one_epoch(model, optimizer, data, 0):
+                    pass
+            with guard.averaged():
+                shown.append(weights_of(model))
+        state, weights = guard.state_dict(), model.state_dict()
+    assert same(shown[0], shown[2])
+    assert not same(shown[0], shown[1])
+
+
+def test_what_averaged_would_undo_is_refused_inside_it() -> None:
+    torch.manual_seed(0)
+    model, data = MLP(width=10), tasks((12,))[0]
+    guard = protected(model, agscl.GatedAGSCL(first=0.5, begin=1, end=1), (12,))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with guard.attach(optimizer, steps_per_epoch=3):
+        for _ in range(2):
+            for _ in one_epoch(model, optimizer, data, 0):
+                pass
+        with guard.averaged(), pytest.raises(ValueError, match=r"train after the averaged\(\) block"):
+            next(one_epoch(model, optimizer, data, 0))
+    with guard.averaged():
+        with pytest.raises(ValueError, match=r"consolidate after the averaged\(\) block"):
+            guard.consolidate([data], lambda batch: model(batch[0])[0])
+        with pytest.raises(ValueError, match=r"save the guard after the averaged\(\) block"):
+            guard.state_dict()
+        with pytest.raises(ValueError, match=r"save the guard after the averaged\(\) block"):
+            guard.save("nowhere")
+        with pytest.raises(ValueError, match=r"load a state after the averaged\(\) block"):
+            guard.load_state_dict({})
+        with pytest.raises(ValueError, match=r"expand after the averaged\(\) block"):
+            guard.expand(layer="fc1", nodes=1)
+        with (
+            pytest.raises(ValueError, match=r"attach after the averaged\(\) block"),
+            guard.attach(optimizer, steps_per_epoch=3),
+        ):
+            pass
+
+
 def test_a_learned_task_answers_from_the_intact_features_when_the_next_one_begins() -> None:
     """Gains are ones again, so what an old head reads is what it was up to gains and biases: nothing new flows in."""
     torch.manual_seed(0)
@@ -279,6 +425,8 @@ def test_a_gated_model_refuses_live_training_by_name() -> None:
         ({"more": 1.5}, r"more must be in \[0, 1\]"),
         ({"begin": 0}, "begin must be in"),
         ({"begin": 4, "end": 3}, "end must be in"),
+        ({"gain": 0.0}, r"gain must be in \(0, 100\]"),
+        ({"gain": float("inf")}, r"gain must be in \(0, 100\]"),
     ],
 )
 def test_values_out_of_range_are_refused(values: dict[str, Any], message: str) -> None:

@@ -14,6 +14,8 @@ from torch.optim import Optimizer
 
 from agscl.nodes import Expansion, NodeGraph, Slice
 
+from .average import WeightAverage
+
 Predict = Callable[[Any], Tensor]
 """Maps a batch to the outputs of the task that was just learned."""
 
@@ -232,9 +234,11 @@ class Protection(ABC):
 
     Attributes:
         loss_terms: What the loop adds to its loss; a method around another, such as CPR, appends its own.
+        average: Of the weights over the last steps, if the protection keeps one.
     """
 
     loss_terms: tuple[LossTerm, ...] = ()
+    average: WeightAverage | None = None
 
     @property
     def unsettled(self) -> bool:
