@@ -76,6 +76,8 @@ class GatedAGSCL:
             initialisation lets fade from layer to layer: with :math:`\sqrt6` it would keep its variance (He et al.,
             2015). On CIFAR-100 2 is worth five points, and 3 too much (docs: gated AGS-CL). Leave it at 1 for a
             pretrained network, whose features it would change.
+        left: Let `more` be a share of those nodes of each layer that no task uses yet, rounded down. Below 1 it never
+            takes the last one, so that the number of tasks need not be known.
     """
 
     name: ClassVar[str] = "gated-ags-cl"
@@ -90,6 +92,7 @@ class GatedAGSCL:
     begin: int = 2
     end: int = 8
     gain: float = 1.0
+    left: bool = False
 
     def __post_init__(self) -> None:
         check_range("first", self.first, low=0, high=1, open_low=True)
@@ -209,8 +212,10 @@ class GatedNodes(Expandable):
 
     def _budget(self, name: str, used: Tensor) -> tuple[int, int]:
         """How many nodes of a layer no task uses, and how many of them the task may."""
-        free = int((~used).sum())
-        share = self._method.more if self._gains.kept else self._method.first
+        free, method = int((~used).sum()), self._method
+        if free < used.numel() and method.left:
+            return free, int(method.more * free)
+        share = method.more if self._gains.kept else method.first
         return free, min(free, max(round(share * used.numel()), int(free == used.numel())))
 
     def _kept_nodes(self, layer: NodeLayer, task: int, used: Tensor, free: int, budget: int) -> Tensor:
