@@ -261,13 +261,18 @@ With --preset, the runs that it needs and that are not in --runs yet are made fi
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="the drawing: .svg, .png or .pdf (default: figure-FIGURE.svg)"
     )
+    parser.add_argument("--no-bands", action="store_true", help="draw no intervals; the CSV still has them")
+    parser.add_argument("--bare", action="store_true", help="draw no title and no small print, as for a paper")
     made = parser.add_argument_group("making the runs")
-    made.add_argument("--preset", metavar="A,B,...", help="what to learn, such as cifar100,cifar10-100")
+    made.add_argument(
+        "--preset", metavar="A,B,...", help="what to learn, such as cifar100,cifar10-100 or folder:photos"
+    )
     made.add_argument(
         "--runs", type=Path, default=Path("runs/figures"), metavar="DIR", help="where they are (default: runs/figures)"
     )
     _add_many(made)
     _add_overrides(parser)
+    _add_own_data(parser)
 
 
 def _add_uses_of_runs(commands: Commands) -> None:

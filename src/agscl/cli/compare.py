@@ -10,7 +10,7 @@ from pathlib import Path
 
 from agscl.experiments import PolicyResult, Result, experiment_of, method_from_options
 from agscl.experiments.codec import method_class
-from agscl.experiments.groups import by_seed, environments, groups
+from agscl.experiments.groups import by_seed, environment_in_words, environments, groups
 from agscl.experiments.kind import AnyExperiment, AnyResult, scale_of
 from agscl.experiments.kinds import Choice, preset_names
 from agscl.experiments.policies.comparison import not_measured, summary
@@ -25,7 +25,16 @@ from agscl.runs.export import check_ending, export
 
 from .console import Output, table
 from .progress import run_all
-from .run import apart_from_tuning, choice_of, folder_for, method_options_in, overrides_from, tuned_by
+from .run import (
+    apart_from_tuning,
+    choice_of,
+    folder_for,
+    held,
+    method_options_in,
+    overrides_from,
+    require_no_data,
+    tuned_by,
+)
 from .text import title
 
 STATISTICS = {"mean": "mean ± 95 % interval", "iqm": "interquartile mean [95 % bootstrap interval]"}
@@ -96,12 +105,15 @@ def _run_and_compare(arguments: argparse.Namespace) -> int:
     if arguments.seeds < 1:
         raise ValueError(f"--seeds must be at least 1, got {arguments.seeds}")
     choice = choice_of(arguments.what[0], arguments)
-    folder = folder_for(arguments, choice.name)
+    if arguments.export is not None:
+        require_no_data(arguments.export, [choice])
+    experiments, folder = _experiments(choice, arguments), folder_for(arguments, choice.name)
 
     def folder_of(experiment: AnyExperiment) -> RunFolder:
         return RunFolder(folder.path / experiment.method_name / f"seed-{experiment.seed}")
 
-    results, failures = run_all(_experiments(choice, arguments), folder_of, arguments, resume=arguments.resume)
+    with held(folder):
+        results, failures = run_all(experiments, folder_of, arguments, resume=arguments.resume)
     output, finished = Output(), {result.method for result in results}
     remarks = [
         *(f"FAILED {one.experiment.method_name} seed {one.experiment.seed}: {one.reason}" for one in failures),
@@ -206,7 +218,9 @@ def _show(
 
         numbers = polars.DataFrame(shown.records, infer_schema_length=None)
         scale, against = polars.lit(scale_of(results)), polars.lit(baseline, polars.String)
-        numbers = numbers.with_columns(scale=scale, baseline=against)
+        computed = {group.label: environment_in_words(group.results) for group in groups(results)}
+        environment = polars.Series([computed[str(record["method"])] for record in shown.records])
+        numbers = numbers.with_columns(scale=scale, baseline=against, environment=environment)
         export(arguments.export, numbers, shown.heads, shown.cells, [shown.title, *notes])
 
 

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from agscl.methods.freezing import freeze, freeze_statistics
 from agscl.methods.masks import all_channels, small_parameters
 from agscl.methods.method import (
+    Expandable,
     Learned,
     Memory,
     Network,
-    Protection,
     RunningTask,
     Step,
     StepHooks,
@@ -26,9 +26,10 @@ from agscl.methods.method import (
     restored,
 )
 from agscl.methods.space import Space, Uniform
+from agscl.nodes import Expansion
+from agscl.nodes.surgery.replaced import replace_tensors_in_forward
 
-from .kept import TaskTensors, tasks_in
-from .replaced_tensors import replace_tensors_in_forward, require_no_ignored
+from .kept import TaskTensors, require_no_ignored, tasks_in
 from .wsn import best, pack, unpack
 
 
@@ -73,7 +74,7 @@ class PackNet:
         return PackedWeights(self, network)
 
 
-class PackedWeights(Protection):
+class PackedWeights(Expandable):
     """PackNet on one network. It keeps which weights each learned task computes with."""
 
     def __init__(self, method: PackNet, network: Network) -> None:
@@ -155,15 +156,24 @@ class PackedWeights(Protection):
         self._small.show(task, self._network)
         self._shown = {name: unpack(bits, self._weights[name].shape) for name, bits in self._masks.shown.items()}
 
+    def expand(self, network: Network, expansion: Expansion, learned: tuple[int, ...]) -> None:
+        """New weights are free; a task in progress that is pruned already goes on without them."""
+        self._masks.grow(lambda name, bits: pack(expansion.grown(name, unpack(bits, self._weights[name].shape))))
+        self._small.grow(expansion.grown)
+        self._chosen = {name: expansion.grown(name, mask) for name, mask in self._chosen.items()}
+        self._network, self._shown = network, {}
+        self._weights = {name: network.parameters[name] for name in self._weights}
+        self._own = {name: network.parameters[name] for name in self._own}
+
     def usage(self) -> Usage:
         """Weights that a learned task computes with are taken."""
         taken = {name: torch.zeros_like(weight, dtype=torch.bool) for name, weight in self._weights.items()}
         shapes = {name: weight.shape for name, weight in self._weights.items()}
-        tasks = {
-            task: {name: int(unpack(bits, shapes[name]).sum()) for name, bits in masks.items()}
+        uses = {
+            task: {name: unpack(bits, shapes[name]) for name, bits in masks.items()}
             for task, masks in self._masks.kept.items()
         }
-        return Usage(taken | self._taken(), "weights", tasks, relief="a larger prune")
+        return Usage(taken | self._taken(), "weights", uses, relief="a larger prune")
 
     def tensors(self) -> dict[str, Tensor]:
         """Which weights each learned task computes with, packed, its shared head, and what a pruned task has left."""
