@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -24,8 +26,28 @@ def require(module: str, *, extra: str) -> Any:
         >>> require("math", extra="demo").sqrt(4.0)
         2.0
     """
-    try:
+    with needing(extra):
         return importlib.import_module(module)
+
+
+@contextmanager
+def needing(extra: str) -> Iterator[None]:
+    """Import optional packages in the block.
+
+    Args:
+        extra: Name of the extra that brings them.
+
+    Raises:
+        MissingExtraError: If one is not installed; says which extra to install.
+
+    Example:
+        >>> with needing("demo"):
+        ...     import no_such_package
+        Traceback (most recent call last):
+        agscl.extras.MissingExtraError: no_such_package is needed here: pip install 'agscl[demo]'
+    """
+    try:
+        yield
     except ModuleNotFoundError as error:
-        package = module.partition(".")[0]
+        package = (error.name or "a package").partition(".")[0]
         raise MissingExtraError(f"{package} is needed here: pip install 'agscl[{extra}]'") from error

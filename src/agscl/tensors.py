@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 
@@ -26,3 +27,12 @@ def under(group: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     prefix = f"{group}."
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def text_tensor(text: str) -> Tensor:
+    """A text as a tensor of its bytes, uint8.
+
+    >>> bytes(text_tensor("ab").tolist()).decode()
+    'ab'
+    """
+    return torch.tensor(list(text.encode()), dtype=torch.uint8)

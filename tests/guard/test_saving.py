@@ -170,6 +170,43 @@ def test_a_state_saved_within_a_task_goes_on_within_it(tmp_path: Path) -> None:
     assert_unchanged(dict(ends[0]), dict(ends[1]))
 
 
+@pytest.mark.parametrize("method", METHODS, ids=str)
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_state_from_the_middle_of_a_task_goes_on_with_the_weights_of_its_moment_alone(
+    method: Method, before: int
+) -> None:
+    model, guard = learned(method, before)
+    x, y = DATA[FLAT][before]
+
+    def steps(net: nn.Module, each: agscl.Guard, optimizer: torch.optim.Optimizer, number: int) -> None:
+        for _ in range(number):
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(net(x)[before], y)
+            extra = each.extra_loss((x, y), lambda batch: net(batch[0]))
+            (loss if extra is None else loss + extra).backward()
+            optimizer.step()
+
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
+    with guard.attach(optimizer, steps_per_epoch=5):
+        steps(model, guard, optimizer, 2)
+        state, weights = guard.state_dict(), copy.deepcopy(model.state_dict())
+        steps(model, guard, optimizer, 1)
+        later = copy.deepcopy(model.state_dict())
+    for moment, fits in ((later, False), (weights, True)):
+        net, other = fresh(method, seed=7)
+        net.load_state_dict(moment)
+        other.load_state_dict(state)
+        assert not other.unconsolidated
+        again = torch.optim.Adam(net.parameters(), lr=0.05)
+        if fits:
+            with other.attach(again, steps_per_epoch=5):
+                steps(net, other, again, 3)
+            assert other.unconsolidated
+        else:
+            with pytest.raises(ValueError, match="not those that the guard's state was saved with"):
+                other.attach(again, steps_per_epoch=5).__enter__()
+
+
 class Tanh(MLP):
     def forward(self, x: Tensor) -> list[Tensor]:
         h = torch.relu(self.fc2(torch.tanh(self.fc1(x.flatten(1)))))

@@ -18,6 +18,7 @@ from agscl.experiments import Result
 from agscl.experiments.records import read_runs
 from agscl.methods import AGSCL, EWC
 from agscl.report import page
+from agscl.report.charts.nodemap import LayerStates
 from agscl.runs.tables import read_nodes
 from agscl.training import History, TaskFinished
 from figures.played import FINE_TUNING, PROTECTED, stored
@@ -129,6 +130,29 @@ def test_one_seed_has_no_interval_and_the_page_says_so(tmp_path):
     outline = report(tmp_path)
     assert not any("±" in cell for row in headline(outline).values() for cell in row.values())
     assert "One seed, so no interval: AGS-CL." in outline.text
+
+
+def test_a_page_of_one_seed_speaks_of_no_mean(tmp_path):
+    write_run(tmp_path / "one")
+    write_run(tmp_path / "plain", experiment(PLAIN))
+    text = report(tmp_path).text.lower()
+    assert "mean over" not in text
+    assert "interval" not in text.replace("so no interval", "")
+
+
+def test_every_matrix_names_its_rows_and_columns(three):
+    drawings = re.findall(r"<svg[^>]*Accuracy \(%\) on each task.*?</svg>", page(read_runs([three])).decode())
+    assert len(drawings) == 2
+    assert all("after task" in drawing and "accuracy on task" in drawing for drawing in drawings)
+
+
+@pytest.mark.parametrize(
+    ("frozen", "words"),
+    [([1, 3, 4], "all frozen since task 3"), ([1, 2, 3], "half of them frozen since task 2"), ([0, 0, 1], "")],
+)
+def test_a_layer_says_since_when_it_is_full(frozen, words):
+    states = [["frozen"] * count + ["free"] * (4 - count) for count in frozen]
+    assert LayerStates("fc", states, [0.0] * 4).filled == words
 
 
 def test_a_missing_reference_is_said_plainly(tmp_path):

@@ -41,7 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
         for file in (out, numbers):
             require_no_data(file, choices)
         made, failed = _make_runs(kind, choices, arguments)
-    figure = make(kind, read_runs([*arguments.recorded, *made]), out.suffix, arguments.data_root)
+    runs, looks = read_runs([*arguments.recorded, *made]), {"bands": not arguments.no_bands, "bare": arguments.bare}
+    figure = make(kind, runs, out.suffix, arguments.data_root, **looks)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_files({numbers: plain_texts(figure.table).write_csv().encode(), out: figure.image})
     output = Output()

@@ -6,7 +6,7 @@ import argparse
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -37,6 +37,7 @@ from agscl.runs import RunFolder
 from agscl.runs.files import write_bytes
 from agscl.runs.lock import LOCK, locked
 from agscl.runs.machine import Compute
+from agscl.sweeps.best import Best
 from agscl.training import Every, tensorboard
 
 from .arguments import OPTION
@@ -52,7 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
         Stopped: If a signal asked for the end; what ran is saved then.
     """
     choice = choice_of(arguments.preset, arguments)
-    experiments = experiments_of(choice, arguments)
+    tuned = tuned_by(arguments)
+    experiments = experiments_of(choice, arguments, tuned)
     if arguments.tensorboard and not all(isinstance(experiment, Experiment) for experiment in experiments):
         raise ValueError("--tensorboard knows supervised presets alone: see events.jsonl in the run folder")
     folder = folder_for(arguments, choice.name)
@@ -170,15 +172,37 @@ def method_options_in(arguments: argparse.Namespace) -> dict[str, str]:
     return {name.removeprefix(prefix): value for name, value in given.items() if name.startswith(prefix)}
 
 
-def experiments_of(choice: Choice, arguments: argparse.Namespace) -> list[AnyExperiment]:
+def tuned_by(arguments: argparse.Namespace) -> Best | None:
+    """The values of the file that ``--tuned`` names, if it is there."""
+    return None if arguments.tuned is None else Best.read(arguments.tuned)
+
+
+def apart_from_tuning(
+    overrides: Overrides, tuned: Best | None, asked: str | OwnData, seeds: Sequence[int]
+) -> Overrides:
+    """Overrides for values that were chosen by a sweep: no test example is among those that they were chosen by.
+
+    Raises:
+        ValueError: If a seed is one that they were chosen on.
+    """
+    if tuned is None:
+        return overrides
+    tuned.require_unused(asked, seeds)
+    return overrides if overrides.test_seed is not None else replace(overrides, test_seed=tuned.test_seed_of(asked))
+
+
+def experiments_of(choice: Choice, arguments: argparse.Namespace, tuned: Best | None) -> list[AnyExperiment]:
     """The experiments that the command runs, one a method."""
     options, preset = method_options_in(arguments), choice.preset
-    methods = list(preset.methods.values())
+    known = {**preset.tuned, **(tuned.methods if tuned else {})}
+    methods = [known[name] for name in (tuned.methods if tuned else preset.methods)]
     if arguments.method is not None:
-        methods = [method_from_options(arguments.method, options, preset.tuned)]
+        if tuned and arguments.method not in tuned.methods:
+            raise ValueError(f"{arguments.tuned} has no values of {arguments.method!r}: {', '.join(tuned.methods)}")
+        methods = [method_from_options(arguments.method, options, known)]
     elif options:
         raise ValueError(f"option {next(iter(options))!r} belongs to a method: name it with --method")
-    overrides = overrides_from(arguments)
+    overrides = apart_from_tuning(overrides_from(arguments), tuned, choice.asked, [arguments.seed])
     return [experiment_of(choice.asked, method, arguments.seed, overrides) for method in methods]
 
 

@@ -140,6 +140,19 @@ def weights_digest(network: Network, learned: Iterable[int], without: Collection
     return f"{kinds} {bytes(digest_of(chosen).tolist()).hex()}"
 
 
+def require_same_weights(found: str, expected: str) -> None:
+    """Refuse weights of another digest, unless they are of another type, where nothing can be said.
+
+    Raises:
+        ValueError: If they are others.
+    """
+    if found.partition(" ")[0] == expected.partition(" ")[0] and found != expected:
+        raise ValueError(
+            "the model's weights are not those that the guard's state was saved with: load the weights of the "
+            "same moment as well, or use guard.save() and guard.load(), which keep them together"
+        )
+
+
 def _text(value: object) -> str:
     """A hyper-parameter as text; 10 and 10.0 are the same."""
     return repr(float(value)) if isinstance(value, int | float) and not isinstance(value, bool) else repr(value)

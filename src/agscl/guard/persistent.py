@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from agscl.methods.method import Expandable, Method, Network, Protection, RunningTask
-from agscl.tensors import prefixed, under
+from agscl.tensors import prefixed, text_tensor, under
 
 from .active import ActiveNodes
 from .capacity import Capacity, capacity_of
-from .description import Description, Growth, describe, weights_digest
-from .export import ExportedTask, Forward, export_task
+from .description import Description, Growth, describe, require_same_weights, weights_digest
+from .export import ExportedTask, Forward, answering, compacted, export_task
 from .file import Saved, answer, modules_of, questions
 from .probe import Probe
+from .programs import require_new
 from .steps import Progress
 
 
@@ -42,6 +43,8 @@ class Persistent(ABC):
     """Digest of the weights right after the last task was consolidated."""
     _unchecked: bool
     """Whether a state was loaded, and it is not known yet whether the model's weights are those that belong to it."""
+    _middle: str
+    """Digest of the weights that belong to a state loaded in the middle of a task, until it is known; or nothing."""
 
     @abstractmethod
     def expand(self, *, layer: str, nodes: int) -> None:
@@ -54,6 +57,11 @@ class Persistent(ABC):
     @abstractmethod
     def _check_model(self) -> None:
         """Refuse a model that was changed in a way that no guard can follow."""
+
+    @property
+    def unconsolidated(self) -> bool:
+        """Whether the current task was trained in an `attach` block that is over, and was not consolidated since."""
+        return self._progress.steps > 0 and not self._progress.resumed and self._running is None
 
     def capacity(self) -> Capacity | None:
         """How full each layer is; `None` for methods that have no notion of it, whose weights all go on learning."""
@@ -78,8 +86,9 @@ class Persistent(ABC):
         progress = self._progress
         own = {"task": torch.tensor(progress.task), "steps": torch.tensor(progress.steps)}
         own["learned"] = torch.tensor(progress.learned, dtype=torch.int64)
-        own["about"] = torch.tensor(list(self._description().to_json().encode()), dtype=torch.uint8)
+        own["about"] = text_tensor(self._description().to_json())
         own |= {"running": torch.tensor(True)} if self._running else {}
+        own |= {"weights": text_tensor(self._weights_now())} if progress.steps else {}
         parts = prefixed(method=self._protection.tensors(), live=self._active.tensors(), probe=self._probe.tensors())
         return {**own, **parts}
 
@@ -94,7 +103,8 @@ class Persistent(ABC):
 
         Raises:
             ValueError: If the state belongs to another model or method; nothing is changed then. If the model's weights
-                are not those that it belongs to, the next `attach`, `consolidate` or `expand` raises it.
+                are not those that it belongs to, the next `attach`, `consolidate` or `expand` raises it; in the middle
+                of a task, the next `attach`.
         """
         if self._running:
             raise ValueError("cannot load a state while the guard is attached")
@@ -109,6 +119,7 @@ class Persistent(ABC):
         self._progress, self._weights = progress, about.weights
         self._unchecked = bool(progress.learned) and not progress.resumed and "running" not in state
         self._unchecked &= "about" in state  # older states do not say which weights they belong to
+        self._middle = bytes(state["weights"].tolist()).decode() if "weights" in state else ""
         self._active.load(under("live", state))
 
     def save(self, path: str | Path) -> None:
@@ -126,7 +137,8 @@ class Persistent(ABC):
         """
         self._require_intact()
         state, inputs = self._state(), questions(self._example_inputs)
-        del state["about"]
+        for name in {"about", "weights"} & state.keys():
+            del state[name]  # the file has both
         modules, model = modules_of(self._network), self._network.model.state_dict()
         Saved(Path(path), self._description(), modules, model, state, inputs, self._answers(inputs)).write()
 
@@ -157,7 +169,8 @@ class Persistent(ABC):
         """Write the compact network of one task into a folder: plain tensors, a `torch.export` program and ONNX.
 
         Nodes on which the task's outputs do not depend are gone, and other tasks' heads. Every file is compared with
-        the full model, which stays as it is.
+        the full model, which stays as it is. Files take any number of samples; all other sizes are those of the
+        example inputs.
 
         Args:
             task: Number of a learned task.
@@ -166,15 +179,38 @@ class Persistent(ABC):
 
         Raises:
             ValueError: If packages are missing (``pip install 'agscl[export]'``), the folder is not empty, the task is
-                not learned, the method answers with more than the model's weights, or a file computes something else.
+                not learned, hooks change what the model computes, or a file computes something else.
             OSError: If the folder cannot be written.
         """
+        require_new(Path(path))
+        model = self.extract(task, compact=False)
+        return export_task(model, self._network.graph, task, Path(path), self._example_inputs, forward)
+
+    def extract(self, task: int, *, compact: bool = True) -> nn.Module:
+        """The network of one task as a module of its own, of which no guard and no method is a part.
+
+        What the method keeps for the task (gains, masks, biases, statistics) is in its weights and buffers. It has the
+        heads of other tasks, too, whose outputs mean nothing.
+
+        Args:
+            task: Number of a learned task.
+            compact: Leave out the nodes on which the task's outputs do not depend; else they are zeros, and outputs
+                are the guarded model's bit for bit.
+
+        Raises:
+            ValueError: If the task is not learned, or hooks change what the model computes.
+        """
         if self._running:
-            raise ValueError("export after the attach() block, not inside it")
+            raise ValueError("get a task's network after the attach() block, not inside it")
         if task not in self._progress.learned:
             raise ValueError(f"task {task} is not learned; learned are {self._progress.learned}")
         self._require_intact()
-        return export_task(self._network, task, Path(path), self._example_inputs, forward)
+        try:
+            self._protection.use_task(task)
+            model = answering(self._network, self._added, self._example_inputs)
+        finally:
+            self._show_again()
+        return compacted(model, self._network.graph, [task], self._example_inputs)[0] if compact else model
 
     def _take(self, saved: Saved, changed: Collection[str]) -> None:
         here = self._description()
@@ -217,9 +253,14 @@ class Persistent(ABC):
         """Refuse weights that do not belong to the state that was loaded, if they can be told apart."""
         if self._unchecked and self._weights:
             found = weights_digest(self._network, self._progress.learned, self._added)
-            if found.split()[0] == self._weights.split()[0] and found != self._weights:
-                raise ValueError(
-                    "the model's weights are not those that the guard's state was saved with: load the weights of the "
-                    "same moment as well, or use guard.save() and guard.load(), which keep them together"
-                )
+            require_same_weights(found, self._weights)
             self._unchecked = False
+
+    def _check_resumed(self) -> None:
+        """Refuse to go on in the middle of a task with the weights of another moment, if they can be told apart."""
+        if self._middle and self._progress.resumed:
+            require_same_weights(self._weights_now(), self._middle)
+        self._middle = ""
+
+    def _weights_now(self) -> str:
+        return weights_digest(self._network, self._progress.begun, self._added)

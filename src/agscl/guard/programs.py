@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import timeit
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -104,15 +105,17 @@ def programs(
     program = torch.export.export(model, inputs, dynamic_shapes=shapes)
     saved = io.BytesIO()
     torch.export.save(program, saved)
-    converted = torch.onnx.export(
-        program,
-        inputs,
-        dynamo=True,
-        dynamic_shapes=shapes,
-        input_names=list(names),
-        output_names=list(outputs),
-        verbose=False,
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="# The axis name")  # of several inputs: they share the batch
+        converted = torch.onnx.export(
+            program,
+            inputs,
+            dynamo=True,
+            dynamic_shapes=shapes,
+            input_names=list(names),
+            output_names=list(outputs),
+            verbose=False,
+        )
     assert converted is not None
     onnx: bytes = converted.model_proto.SerializeToString()
     options = onnxruntime.SessionOptions()

@@ -308,7 +308,6 @@ class Protection(ABC):
 class Expandable(Protection):
     """A protection of a network that can get new nodes."""
 
-    @abstractmethod
     def require_intact(self, learned: tuple[int, ...]) -> None:
         """Refuse a network that is not as the protection left it.
 
@@ -324,7 +323,7 @@ class Expandable(Protection):
         """Take over a network with new nodes, of which no task has learned anything yet.
 
         Args:
-            network: The network in its new shape.
+            network: The network in its new shape; parameters that the method has added are as they were.
             expansion: How it grew.
             learned: Numbers of the tasks learned.
         """

@@ -81,6 +81,8 @@ class PolicyExperiment(AnyExperiment):
     ) -> PolicyExperiment:
         """The preset with a method, scaled; raises as `AnyExperiment.of_preset` does."""
         overrides.require_preset()
+        if overrides.test_seed is not None or overrides.order_seed is not None:
+            raise ValueError("--test-seed and --order-seed are for data sets: policies have no test examples")
         if overrides.cpr:
             raise ValueError("--cpr adds a term to the loss, which Stable-Baselines3 does not open")
         if overrides.epochs is not None or overrides.fraction != 1 or overrides.width != 1:

@@ -19,10 +19,10 @@ from agscl.methods.agscl.importance import average_activation
 from agscl.methods.agscl.reinit import check_initialisers, initial_tensors
 from agscl.methods.freezing import freeze
 from agscl.methods.method import (
+    Expandable,
     Learned,
     Memory,
     Network,
-    Protection,
     RunningTask,
     Step,
     StepHooks,
@@ -30,13 +30,14 @@ from agscl.methods.method import (
     check_range,
     restored,
 )
-from agscl.nodes import NodeLayer
+from agscl.methods.space import LogUniform, Space, Uniform
+from agscl.nodes import Expansion, NodeLayer
 from agscl.nodes.slices import gather, lay_out, scatter
+from agscl.nodes.surgery.replaced import replace_tensors_in_forward
 from agscl.processes import from_first
 
-from .gates import NodePlaces, frozen_by_each, used_by_any
-from .kept import TaskTensors, add_parameters, tasks_in
-from .replaced_tensors import replace_tensors_in_forward, require_no_ignored
+from .gates import NodePlaces, frozen_by_each, gated_layers, used_by_any
+from .kept import TaskTensors, add_parameters, grow_parameters, require_no_ignored, tasks_in
 
 PREFIX = "node_gain"
 """What the names of the gains' parameters begin with, one a layer."""
@@ -70,6 +71,11 @@ class GatedAGSCL:
     """
 
     name: ClassVar[str] = "gated-ags-cl"
+    # the presets have 0.4 and 0.5, and 0.055 to 0.15
+    space: ClassVar[Space] = {
+        "first": Uniform(0.2, 0.7),
+        "more": LogUniform(0.02, 0.3),
+    }
     first: float = 0.5
     more: float = 0.1
     begin: int = 2
@@ -102,17 +108,16 @@ class GatedAGSCL:
         return (1 - min(max(done, 0.0), 1.0)) ** 3
 
 
-class GatedNodes(Protection):
+class GatedNodes(Expandable):
     """Gated AGS-CL on one network. It keeps each learned task's gains and its own small tensors."""
 
     def __init__(self, method: GatedAGSCL, network: Network) -> None:
-        self._method, self._network = method, network
-        layers = self._layers = [layer for layer in network.graph.layers if layer.kind == "nodes"]
+        self._method = method
         heads = network.graph.head_parameters
         like = next(iter(network.parameters.values())).detach()
-        ones = (torch.ones_like(like.new_empty(layer.num_nodes)) for layer in layers)
+        ones = (torch.ones_like(like.new_empty(layer.num_nodes)) for layer in gated_layers(network.graph))
         self._added = add_parameters(network.model, PREFIX, ones)
-        self._gain = {layer.name: p for layer, p in zip(layers, self._added.values(), strict=True)}
+        self._look_at(network)
         weights = {n for n, p in network.common.items() if p.ndim > 1 and n not in heads}
         self._own = [name for name in (*network.common, *network.buffers) if name not in weights]
         self._gains, self._small = TaskTensors("gain"), TaskTensors("kept")
@@ -120,9 +125,14 @@ class GatedNodes(Protection):
         self._shown_nodes: dict[str, Tensor] = {}
         self._begun, self._epoch = torch.tensor(True), -1  # unknown until a task is learned
         self._cut_short: int | None = None  # epochs of the task learned last, if they were too few; not saved
-        self._places = NodePlaces(network.graph, network.state)
         replaced = sorted({*self._own, *self._places.names})
         replace_tensors_in_forward(network.model, replaced, self._computed, network.graph.users)
+
+    def _look_at(self, network: Network) -> None:
+        """Take over a network and the gains that it has."""
+        self._network, self._layers = network, gated_layers(network.graph)
+        self._gain = {layer.name: p for layer, p in zip(self._layers, self._added.values(), strict=True)}
+        self._places = NodePlaces(network.graph, network.state)
 
     @property
     def unsettled(self) -> bool:
@@ -191,7 +201,7 @@ class GatedNodes(Protection):
 
     def finish(self, learned: Learned) -> None:
         """Cut the nodes that never fire, keep the task's gains and small tensors, and re-initialise what is free."""
-        activation = average_activation(self._network, learned)
+        activation = average_activation(self._network, learned, once=True)
         fresh = initial_tensors(self._network)
         from_first(fresh)
         for name, gain in self._gain.items():
@@ -260,6 +270,16 @@ class GatedNodes(Protection):
         self._gains.show(task, self._network)
         self._small.show(task, self._network)
         self._shown_nodes = {name: gain != 0 for name, gain in self._gains.shown.items()}
+
+    def expand(self, network: Network, expansion: Expansion, learned: tuple[int, ...]) -> None:
+        """No learned task uses the new nodes; one in progress that has cut nodes already goes on without them."""
+        gains = {name: gain.detach() for name, gain in self._gain.items()}
+        grown = [expansion.of_nodes(name, gain, float((gain != 0).all())) for name, gain in gains.items()]
+        grow_parameters(network.model, self._added, grown)
+        self._look_at(network)
+        self._gains.grow(lambda name, gain: expansion.of_nodes(name, gain, 0.0))
+        self._small.grow(expansion.grown)
+        self._importance = {name: expansion.of_nodes(name, omega, 0.0) for name, omega in self._importance.items()}
 
     def importance(self) -> dict[str, Tensor]:
         """Largest average activation on a task that uses the node, by layer: ``(num_nodes,)``; 0 where none does."""

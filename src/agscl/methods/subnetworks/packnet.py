@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from agscl.methods.freezing import freeze, freeze_statistics
 from agscl.methods.masks import all_channels, small_parameters
 from agscl.methods.method import (
+    Expandable,
     Learned,
     Memory,
     Network,
-    Protection,
     RunningTask,
     Step,
     StepHooks,
@@ -25,9 +25,11 @@ from agscl.methods.method import (
     check_range,
     restored,
 )
+from agscl.methods.space import Space, Uniform
+from agscl.nodes import Expansion
+from agscl.nodes.surgery.replaced import replace_tensors_in_forward
 
-from .kept import TaskTensors, tasks_in
-from .replaced_tensors import replace_tensors_in_forward, require_no_ignored
+from .kept import TaskTensors, require_no_ignored, tasks_in
 from .wsn import best, pack, unpack
 
 
@@ -53,6 +55,7 @@ class PackNet:
     """
 
     name: ClassVar[str] = "packnet"
+    space: ClassVar[Space] = {"prune": Uniform(0.4, 0.9)}  # 0.5 and 0.75 in the paper
     prune: float = 0.75
     train_epochs: int = 10
 
@@ -71,7 +74,7 @@ class PackNet:
         return PackedWeights(self, network)
 
 
-class PackedWeights(Protection):
+class PackedWeights(Expandable):
     """PackNet on one network. It keeps which weights each learned task computes with."""
 
     def __init__(self, method: PackNet, network: Network) -> None:
@@ -152,6 +155,15 @@ class PackedWeights(Protection):
         self._masks.show(task, self._network)
         self._small.show(task, self._network)
         self._shown = {name: unpack(bits, self._weights[name].shape) for name, bits in self._masks.shown.items()}
+
+    def expand(self, network: Network, expansion: Expansion, learned: tuple[int, ...]) -> None:
+        """New weights are free; a task in progress that is pruned already goes on without them."""
+        self._masks.grow(lambda name, bits: pack(expansion.grown(name, unpack(bits, self._weights[name].shape))))
+        self._small.grow(expansion.grown)
+        self._chosen = {name: expansion.grown(name, mask) for name, mask in self._chosen.items()}
+        self._network, self._shown = network, {}
+        self._weights = {name: network.parameters[name] for name in self._weights}
+        self._own = {name: network.parameters[name] for name in self._own}
 
     def usage(self) -> Usage:
         """Weights that a learned task computes with are taken."""

@@ -14,19 +14,22 @@ from torch import Tensor, nn
 
 from agscl.methods.freezing import freeze
 from agscl.methods.method import (
+    Expandable,
     Learned,
     Memory,
     Network,
-    Protection,
     RunningTask,
     StepHooks,
     Usage,
     check_range,
     restored,
 )
+from agscl.methods.space import LogUniform, Space
+from agscl.nodes import Expansion
+from agscl.nodes.surgery.replaced import replace_tensors_in_forward
+from agscl.processes import from_first
 
-from .kept import TaskTensors, add_parameters, tasks_in
-from .replaced_tensors import replace_tensors_in_forward, require_no_ignored
+from .kept import TaskTensors, add_parameters, grow_parameters, require_no_ignored, tasks_in
 
 PREFIX = "wsn_scores"
 """What the names of the scores' parameters begin with, one a masked weight."""
@@ -53,6 +56,7 @@ class WSN:
     """
 
     name: ClassVar[str] = "wsn"
+    space: ClassVar[Space] = {"c": LogUniform(0.03, 0.7)}  # the paper's range
     c: float = 0.5
 
     def __post_init__(self) -> None:
@@ -68,14 +72,14 @@ class WSN:
         return WinningSubnetworks(self, network)
 
 
-class WinningSubnetworks(Protection):
+class WinningSubnetworks(Expandable):
     """WSN on one network. It keeps each learned task's mask, and its own small tensors."""
 
     def __init__(self, method: WSN, network: Network) -> None:
         self._method, self._network = method, network
         heads = network.graph.head_parameters
         weights = {n: p.detach() for n, p in network.common.items() if p.ndim > 1 and n not in heads}
-        first = (nn.init.kaiming_uniform_(torch.empty_like(w), a=math.sqrt(5)) for w in weights.values())
+        first = (_drawn(weight) for weight in weights.values())
         self._added = add_parameters(network.model, PREFIX, first)
         self._scores = dict(zip(weights, self._added.values(), strict=True))
         self._names = [name for name in {**network.common, **network.buffers} if name not in weights]
@@ -109,6 +113,17 @@ class WinningSubnetworks(Protection):
         self._masks.show(task, self._network)
         self._small.show(task, self._network)
         self._shown = {name: unpack(bits, self._scores[name].shape) for name, bits in self._masks.shown.items()}
+
+    def expand(self, network: Network, expansion: Expansion, learned: tuple[int, ...]) -> None:
+        """New weights have scores of their own, drawn as the others were; no learned task computes with them."""
+        self._masks.grow(lambda name, bits: pack(expansion.grown(name, unpack(bits, self._scores[name].shape))))
+        self._small.grow(expansion.grown)
+        drawn = {n: _drawn(network.parameters[n]) for n in self._scores if n in expansion.places}
+        from_first(drawn)
+        scores = [expansion.grown(name, s.detach(), drawn.get(name)) for name, s in self._scores.items()]
+        grow_parameters(network.model, self._added, scores)
+        self._scores = dict(zip(self._scores, self._added.values(), strict=True))
+        self._network, self._shown = network, {}
 
     def usage(self) -> Usage:
         """Weights that a learned task computes with are taken."""
@@ -158,6 +173,11 @@ class WinningSubnetworks(Protection):
             for name, scores in self._scores.items()
             if kept
         }
+
+
+def _drawn(weight: Tensor) -> Tensor:
+    """First scores of a weight."""
+    return nn.init.kaiming_uniform_(torch.empty_like(weight.detach()), a=math.sqrt(5))
 
 
 def best(scores: Tensor, share: float) -> Tensor:

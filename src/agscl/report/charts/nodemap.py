@@ -54,6 +54,15 @@ class LayerStates:
         return ", ".join(f"{number} {state}" for state, number in self.counts(-1).items())
 
     @property
+    def filled(self) -> str:
+        """Since which task all, or else half, of the nodes are frozen; nothing if fewer are."""
+        frozen = [self.counts(task)["frozen"] / len(self.importance) for task in range(len(self.states))]
+        for share, words in ((1.0, "all"), (0.5, "half of them")):
+            if frozen[-1] >= share:
+                return f"{words} frozen since task {min(n for n, each in enumerate(frozen, 1) if each >= share)}"
+        return ""
+
+    @property
     def importance_in_words(self) -> list[str]:
         """The importance of each node with three digits, which the page's script shows."""
         return [f"{value:.3g}" for value in self.importance]

@@ -32,15 +32,12 @@ def section(benchmark: Benchmark[Result]) -> Section | None:
         if others := list(mapped)[1:]:
             left = f"The map is of one run. Other seeds ({spans(others)}) have maps when they are reported alone."
             parts.append(Note(left))
-    parts += [
-        Note(f"{line}.") for line in fullness_of([result for entry in benchmark.entries for result in entry.results])
-    ]
-    if parts:
-        parts.insert(0, Note(_HOW_TO_READ))
+    found = [Note(f"{line}.") for line in fullness_of(benchmark.results)]
+    parts = [*([Note(_HOW_TO_READ)] if parts else []), *found, *parts]
     for measure in SHARES:
         curves = [(entry.look, share_curve(entry.results, measure)) for entry in benchmark.entries]
         lines = [Line(look, list(curve.items())) for look, curve in curves if curve]
         if lines:
             title = f"{_MEANING[measure]} ({MEASURES[measure].title}, %)"
-            parts.append(over_tasks(title, lines, "Mean over the seeds; bands are 95 % intervals."))
+            parts.append(over_tasks(title, lines, benchmark.over_seeds("bands are 95 % intervals")))
     return Section("nodes", "Nodes", parts, wide=True) if parts else None
