@@ -23,7 +23,7 @@ lint: .venv/dev-ready
 docs: .venv/docs-ready
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
-# More than sixty models of torch, torchvision, timm and transformers, held to the law; writes the README's table.
+# More than sixty models of torch, torchvision, timm and transformers, held to the law; writes the table in docs/node-graph.md.
 # With IMAGES=DIR (gtsrb.npz, fashion_mnist.npz, mnist.npz) three of them learn three tasks.
 zoo: .venv/dev-ready
 	$(BIN)/pytest zoo $(if $(IMAGES),--images $(IMAGES))

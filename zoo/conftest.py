@@ -1,4 +1,4 @@
-"""The zoo: `make zoo` holds more than sixty models to the law, and writes the table of the README from it."""
+"""The zoo: `make zoo` holds more than sixty models to the law, and writes the table in docs/node-graph.md from it."""
 
 from __future__ import annotations
 
