@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 import agscl
 from agscl.methods import Method
-from agscl.methods.subnetworks.wsn import pack
+from agscl.methods.subnetworks.weight_masks import pack
 from laws.isolation import answers, fill_moved, push_all
 from laws.node_law import awake
 from laws.random_nets import Net, nets
@@ -35,7 +35,7 @@ def with_random_gates(net: nn.Module, method: Method, seed: int) -> agscl.Guard:
     guard = agscl.protect(net, method, example_inputs=X[:2], heads="heads")
     state = guard.state_dict()
     by_weight = isinstance(method, agscl.PackNet | agscl.WSN)
-    weights = weights_of(guard, net) if by_weight else {}
+    weights = masked_weights(guard, net) if by_weight else {}
     for task in range(2):
         for name, weight in weights.items():
             state[f"method.mask.{task}.{name}"] = pack(torch.rand(weight.shape, generator=generator) < 0.5)
@@ -62,7 +62,7 @@ def small_tensors(guard: agscl.Guard, net: nn.Module) -> list[str]:
     return [n for n, t in net.state_dict().items() if t.ndim < 2 and n not in others and not n.startswith("node_gain")]
 
 
-def weights_of(guard: agscl.Guard, net: nn.Module) -> dict[str, Tensor]:
+def masked_weights(guard: agscl.Guard, net: nn.Module) -> dict[str, Tensor]:
     """The weights that PackNet and WSN mask: parameters of two dimensions and more outside the heads."""
     heads = guard.graph.head_parameters
     named = [(name, p) for name, p in net.named_parameters() if p.ndim > 1 and not name.startswith("wsn_scores")]
@@ -160,6 +160,20 @@ def test_a_task_takes_what_is_left_when_less_than_its_budget_is() -> None:
         guard.use_task(task)
         opened = Watched(model, guard, 2, task, data[task]).open[-1]
         assert opened == [6, 6] if task == 0 else all(6 <= count <= 8 for count in opened)
+
+
+def test_a_share_of_what_is_left_never_takes_the_last_node() -> None:
+    torch.manual_seed(0)
+    model, data = MLP(width=12), tasks((12,))
+    guard = protected(model, agscl.GatedAGSCL(first=0.75, more=0.6, begin=1, end=1, left=True), (12,))
+    used = {name: torch.zeros(12, dtype=torch.bool) for name in ("fc1", "fc2")}
+    for task in range(4):
+        guard.use_task(task)
+        opened = Watched(model, guard, 2, task, data[task]).open[-1]
+        taken = [int(nodes.sum()) for nodes in used.values()]
+        assert opened == ([9, 9] if task == 0 else [count + 6 * (12 - count) // 10 for count in taken])
+        used = {name: nodes | guard.uses[task][name] for name, nodes in used.items()}
+        assert not any(nodes.all() for nodes in used.values())
 
 
 def test_the_nodes_that_stay_have_the_largest_products_of_norms_and_gain() -> None:
@@ -326,6 +340,12 @@ def test_what_averaged_would_undo_is_refused_inside_it() -> None:
     with guard.averaged():
         with pytest.raises(ValueError, match=r"consolidate after the averaged\(\) block"):
             guard.consolidate([data], lambda batch: model(batch[0])[0])
+        with pytest.raises(ValueError, match=r"save the guard after the averaged\(\) block"):
+            guard.state_dict()
+        with pytest.raises(ValueError, match=r"save the guard after the averaged\(\) block"):
+            guard.save("nowhere")
+        with pytest.raises(ValueError, match=r"load a state after the averaged\(\) block"):
+            guard.load_state_dict({})
         with pytest.raises(ValueError, match=r"expand after the averaged\(\) block"):
             guard.expand(layer="fc1", nodes=1)
         with (

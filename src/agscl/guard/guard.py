@@ -305,9 +305,9 @@ class Guard(Persistent):
         """
         progress = self._progress
         with together("consolidate"), computing_bare():
-            if self._running or self._averaged:
-                block = "attach" if self._running else "averaged"
-                raise ValueError(f"consolidate after the {block}() block, not inside it")
+            self._require_own_weights("consolidate")
+            if self._running:
+                raise ValueError("consolidate after the attach() block, not inside it")
             if progress.steps == 0:
                 raise ValueError(
                     "nothing was learned yet: train inside attach(), with its optimizer, before consolidate()"
@@ -354,9 +354,9 @@ class Guard(Persistent):
             ValueError: If the layer cannot grow or the method cannot take new nodes; nothing is changed then.
         """
         with together("expand"):
-            if self._running or self._averaged:
-                block = "attach" if self._running else "averaged"
-                raise ValueError(f"expand after the {block}() block, not inside it")
+            self._require_own_weights("expand")
+            if self._running:
+                raise ValueError("expand after the attach() block, not inside it")
             self._check_model()
             protection, learned = self._protection, tuple(self._progress.learned)
             if not isinstance(protection, Expandable):
@@ -411,8 +411,7 @@ class Guard(Persistent):
     def _check_attachable(self, optimizers: tuple[Optimizer, ...], steps_per_epoch: int) -> None:
         if self._running:
             raise ValueError("the guard is attached already; leave the first attach() block before the second")
-        if self._averaged:
-            raise ValueError("attach after the averaged() block, not inside it: it ends with the weights before")
+        self._require_own_weights("attach")
         if steps_per_epoch < 1:
             raise ValueError(f"steps_per_epoch must be at least 1, not {steps_per_epoch}: is the loader empty?")
         task, most = self.task, self.graph.num_tasks

@@ -76,19 +76,23 @@ class GatedAGSCL:
             initialisation lets fade from layer to layer: with :math:`\sqrt6` it would keep its variance (He et al.,
             2015). On CIFAR-100 2 is worth five points, and 3 too much (docs: gated AGS-CL). Leave it at 1 for a
             pretrained network, whose features it would change.
+        left: Let `more` be a share of those nodes of each layer that no task uses yet, rounded down. Below 1 it never
+            takes the last one, so that the number of tasks need not be known.
     """
 
     name: ClassVar[str] = "gated-ags-cl"
-    # the presets have 0.4 and 0.5, and 0.055 to 0.15
+    # the presets have 0.4 and 0.5, 0.055 to 0.15, and 1 and 1.6
     space: ClassVar[Space] = {
         "first": Uniform(0.2, 0.7),
         "more": LogUniform(0.02, 0.3),
+        "gain": Uniform(1.0, 2.0),
     }
     first: float = 0.5
     more: float = 0.1
     begin: int = 2
     end: int = 8
     gain: float = 1.0
+    left: bool = False
 
     def __post_init__(self) -> None:
         check_range("first", self.first, low=0, high=1, open_low=True)
@@ -208,8 +212,10 @@ class GatedNodes(Expandable):
 
     def _budget(self, name: str, used: Tensor) -> tuple[int, int]:
         """How many nodes of a layer no task uses, and how many of them the task may."""
-        free = int((~used).sum())
-        share = self._method.more if self._gains.kept else self._method.first
+        free, method = int((~used).sum()), self._method
+        if free < used.numel() and method.left:
+            return free, int(method.more * free)
+        share = method.more if self._gains.kept else method.first
         return free, min(free, max(round(share * used.numel()), int(free == used.numel())))
 
     def _kept_nodes(self, layer: NodeLayer, task: int, used: Tensor, free: int, budget: int) -> Tensor:
@@ -298,7 +304,7 @@ class GatedNodes(Expandable):
     def expand(self, network: Network, expansion: Expansion, learned: tuple[int, ...]) -> None:
         """No learned task uses the new nodes; a task in progress that has cut already goes on without them."""
         gains = {name: gain.detach() for name, gain in self._gain.items()}
-        grown = [expansion.of_nodes(name, gain, float((gain != 0).all())) for name, gain in gains.items()]
+        grown = [expansion.of_nodes(n, gain, self._method.gain * float(gain.all())) for n, gain in gains.items()]
         grow_parameters(network.model, self._added, grown)
         self._look_at(network)
         self._gains.grow(lambda name, gain: expansion.of_nodes(name, gain, 0.0))
