@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, IterableDataset, SequentialSampler, TensorDataset
 
 import agscl
-from laws.bridges import BATCH, DATA, EPOCHS, HARD, Net, assert_same_bits, by_hand, consolidate, fresh, learn_in
+from laws.bridges import BATCH, DATA, EPOCHS, Net, assert_same_bits, by_hand, consolidate, fresh, learn_in
 from laws.bridges import optimizer as adamw
 
 transformers = pytest.importorskip("transformers")
@@ -150,7 +150,7 @@ def test_what_does_not_belong_to_a_checkpoint_is_refused(tmp_path: Path) -> None
     state = moved / "guard.safetensors"
     state.write_bytes(state.read_bytes()[:-1] + b"?")
     other, second = fresh()
-    with pytest.raises(ValueError, match="guard.safetensors is damaged"):
+    with pytest.raises(ValueError, match="safetensors is damaged"):
         trainer(other, second, 0, two, options={"checkpoint": moved}).train(resume_from_checkpoint=str(moved))
 
 

@@ -55,9 +55,8 @@ def test_fine_tuning_forgets_the_first_pole_and_ags_cl_does_not() -> None:
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 def test_every_method_learns_tasks_with_different_actions_by_convolutions(method) -> None:
     memory = Remember()
-    isolated = isinstance(method, WSN | SingleTask)
     training = replace(QUICK, evaluations=2)
-    learner = boards(method, training=training, loggers=[memory], checkpointer=memory, isolated=isolated)
+    learner = boards(method, training=training, loggers=[memory], checkpointer=memory)
     progress = learn_sequence(learner)
     assert [task.name for task in progress.tasks] == ["catch", "dodge", "reach"]
     assert [e for e in memory.events if isinstance(e, Evaluation)] == progress.evaluations

@@ -36,7 +36,7 @@ class Still:
 
 
 def learner_of(method, memory):
-    learner = poles(method, tasks=2, isolated=isinstance(method, WSN | SingleTask), checkpointer=memory)
+    learner = poles(method, tasks=2, checkpointer=memory)
     return replace(learner, tasks=[Still(task) for task in learner.tasks])
 
 

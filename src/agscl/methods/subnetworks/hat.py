@@ -155,6 +155,11 @@ class HardAttention(Protection):
         """Each task has a network of its own."""
         return True
 
+    @property
+    def by_task(self) -> bool:
+        """It is: each task has a part of its own."""
+        return True
+
     def use_task(self, task: int) -> None:
         """Answer with a learned task's gates, or go on with the current ones."""
         self._gates.show(task, self._network)
