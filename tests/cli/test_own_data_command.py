@@ -93,6 +93,49 @@ def test_a_run_is_verified_in_another_process(hard, data):
     assert "Certificate granted" in done.stdout
 
 
+def test_a_figure_makes_its_runs_from_own_data_once_wherever_the_data_lies(data, tmp_path, monkeypatch, capsys):
+    shutil.copytree(data / "photos", tmp_path / "photos")
+    shutil.copy(data / "photos.csv", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    made = ["--task-file", data / "tasks.json", *QUICK, "--seeds", "1", "--processes", "1", "--data-root", "d"]
+    words = ["figure", "3", "--runs", "runs", "--out", "f.svg", *made]
+    assert agscl(*words, "--preset", "folder:photos,csv:photos.csv") == 0
+    captured = capsys.readouterr()
+    assert "[2/2]" in captured.err
+    assert {"folder:photos", "csv:photos"} <= {line.partition(": scaled")[0] for line in captured.out.splitlines()}
+    (tmp_path / "else,where").mkdir()
+    shutil.move(tmp_path / "photos", tmp_path / "else,where")
+    assert agscl(*words, "--preset", "folder:else,where/photos") == 0
+    assert "finished" not in capsys.readouterr().err
+
+
+def test_no_figure_or_table_is_written_over_the_data(data, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(data / "photos", tmp_path / "photos")
+    shutil.copy(data / "photos.csv", tmp_path)
+    before = (tmp_path / "photos.csv").read_bytes()
+    made = ["--tasks", "2", *QUICK, "--seeds", "1", "--data-root", "d"]
+    for words in (
+        ["figure", "4", "--preset", "csv:photos.csv", "--out", "photos.svg"],
+        ["compare", "csv:photos.csv", "--export", "photos.csv"],
+    ):
+        assert agscl(*words, *made) == 2
+        assert "photos.csv is the data itself" in capsys.readouterr().err
+    assert (tmp_path / "photos.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize(("number", "preset"), [("7", "digits"), ("4", "cartpole3")])
+def test_a_figure_makes_no_runs_that_it_cannot_show(number, preset, tmp_path, capsys):
+    assert agscl("figure", number, "--preset", preset, "--runs", tmp_path / "runs", "--out", tmp_path / "f.svg") == 2
+    assert f"{preset} is none" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_runs_of_own_data_are_found_by_what_asked_for_them(made, data, capsys):
+    assert agscl("runs", made, "--preset", f"folder:{data / 'photos'}", "--json") == 0
+    assert len(json.loads(capsys.readouterr().out)) == 2
+
+
 def test_a_run_holds_what_repeats_it(made, data):
     text = (made / "ags-cl" / "experiment.json").read_text()
     experiment = Experiment.from_json(text)

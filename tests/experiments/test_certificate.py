@@ -165,9 +165,9 @@ def lifted(tensors):
 
 
 def alone(folder):
-    """A result without what follows from its tasks."""
+    """The test accuracies of the tasks, without all else that says something of them."""
     result = json.loads(folder.result.read_text())
-    return {key: value for key, value in result.items() if key not in ("accuracy", "measures")}
+    return {key: value for key, value in result.items() if key not in ("accuracy", "measures", "validation")}
 
 
 def accuracy(folder, after, task, precision):
@@ -208,6 +208,15 @@ def test_one_answer_of_a_few_may_fall_otherwise_on_another_machine_below_float32
         folder.result.write_text(json.dumps(result))
         with nullcontext() if accepted else pytest.raises(ValueError, match="the run recorded"):
             certificate(folder)
+
+
+def test_validation_accuracies_are_held_against_the_states_too(copy):
+    folder = copy("fine-tuning")
+    result = json.loads(folder.result.read_text())
+    result["validation"][1][0] -= 0.5
+    folder.result.write_text(json.dumps(result))
+    with pytest.raises(ValueError, match=r"task 0's validation examples correctly, the run recorded"):
+        certificate(folder)
 
 
 def test_the_command_writes_the_certificate_and_says_what_it_found(runs, capsys):

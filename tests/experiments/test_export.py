@@ -9,9 +9,10 @@ from safetensors.torch import load_file
 
 from agscl.cli import main
 from agscl.experiments import Experiment, run
-from agscl.experiments.export import Served, export
+from agscl.experiments.export import Served
+from agscl.experiments.states import State
 from agscl.experiments.supervised.run import load_run
-from agscl.methods import AGSCL, HAT
+from agscl.methods import AGSCL, GatedAGSCL
 from agscl.runs import RunFolder
 from agscl.training import Compute, Training
 
@@ -106,10 +107,25 @@ def test_a_missing_package_is_told_before_anything_is_written(package, finished,
     assert not (tmp_path / "out").exists()
 
 
-def test_a_method_that_answers_with_its_own_tensors_is_refused(tmp_path):
-    loaded = load_run(Experiment(preset="digits", method=HAT(smax=50.0), training=SHORT))
-    with pytest.raises(ValueError, match="cannot export a run of hat"):
-        export(loaded, [0], tmp_path / "out")
+def test_a_method_with_a_network_for_each_task_exports_one_at_a_time(tmp_path, capsys):
+    experiment = Experiment(preset="digits", method=GatedAGSCL(begin=1, end=2), training=SHORT, tasks=2)
+    folder = RunFolder(tmp_path / "run")
+    run(experiment, folder)
+    assert main(["export", str(folder.path), "--task", "all", "--out", str(tmp_path / "all")]) == 2
+    assert "gated-ags-cl answers each task with a network of its own: export one" in capsys.readouterr().err
+    loaded, sizes = load_run(experiment), []
+    State.read(folder.state).restore(loaded.learner.model, loaded.learner.guard)
+    x = torch.rand(3, 1, 8, 8)
+    for task in (0, 1):
+        assert main(["export", str(folder.path), "--task", str(task), "--out", str(tmp_path / str(task))]) == 0
+        loaded.learner.guard.use_task(task)
+        with torch.no_grad():
+            expected = loaded.learner.model.eval()(x)[task]
+        found = torch.export.load(tmp_path / str(task) / "model.pt2").module()(x)
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+        about = json.loads((tmp_path / str(task) / "model.json").read_text())
+        sizes.append(about["after"]["parameters"] / about["before"]["parameters"])
+    assert sizes[0] < sizes[1] < 1  # the second task uses nodes of the first, and more
 
 
 def test_a_network_of_one_task_answers_with_a_tensor_and_of_several_with_a_tuple():

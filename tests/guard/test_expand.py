@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import agscl
+from agscl.methods import Method
 from agscl.models import ConvNet, MultiHead, OmniglotNet
 from laws.sequences import MLP, OPTIMIZERS, MobileNet, learn, logits, protected, tasks
 
@@ -186,6 +188,85 @@ def test_soft_anchors_and_a_saved_state_survive_an_expansion() -> None:
         assert torch.equal(twin.state_dict()[name], tensor)
 
 
+BY_TASK: dict[str, Method] = {
+    "gated-ags-cl": agscl.GatedAGSCL(first=0.5, more=0.25, begin=1, end=2), "hat": agscl.HAT(gamma=1.0, smax=20.0),
+    "packnet": agscl.PackNet(train_epochs=2), "wsn": agscl.WSN(c=0.5),
+}  # fmt: skip
+NETS_GROWN = ("MLP", "channels last")
+
+
+@pytest.mark.parametrize("net", NETS_GROWN)
+@pytest.mark.parametrize("name", BY_TASK)
+def test_tasks_with_networks_of_their_own_keep_every_bit_when_layers_grow(name: str, net: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    (make, shape), method = NETS[net], BY_TASK[name]
+    model, data = make(), tasks(shape)
+    guard = protected(model, method, shape)
+    growing = [layer.name for layer in guard.graph.layers if layer.kind == "nodes"][-2:]
+    x, old = torch.randn(5, *shape), list[Tensor]()
+    for task in range(2):
+        guard.use_task(task)
+        learn(guard, model, task, data[task], OPTIMIZERS["adamw with weight decay"], epochs=4)
+        for layer in growing[task % 2 :][:1]:
+            before = logits(model, task + 1, x)
+            guard.expand(layer=layer, nodes=3)
+            # a task that WSN has not learned computes with the best share of all weights
+            assert torch.equal(logits(model, task + 1, x), before) or name == "wsn"
+        guard.use_task(task)
+        old.append(logits(model, task, x))
+        for earlier in range(task + 1):
+            guard.use_task(earlier)
+            assert torch.equal(logits(model, earlier, x), old[earlier])
+    assert guard.verify().identical
+    guard.save(tmp_path / "guard")
+    twin = make()
+    other = protected(twin, method, shape)
+    other.load(tmp_path / "guard")
+    for task in range(2):
+        other.use_task(task)
+        assert torch.equal(logits(twin, task, x), old[task])
+    for each, of in ((guard, model), (other, twin)):
+        each.use_task(2)
+        torch.manual_seed(1)
+        learn(each, of, 2, data[2], OPTIMIZERS["adam"], epochs=4)
+    assert all(torch.equal(tensor, twin.state_dict()[name]) for name, tensor in model.state_dict().items())
+    assert all(torch.equal(tensor, other.state_dict()[name]) for name, tensor in guard.state_dict().items())
+
+
+def test_budgets_refer_to_the_new_width_and_later_tasks_use_the_new_nodes() -> None:
+    torch.manual_seed(0)
+    model, data = MLP(width=8), tasks((12,))
+    guard = protected(model, agscl.GatedAGSCL(first=1.0, more=0.5, begin=1, end=2), (12,))
+    learn(guard, model, 0, data[0], OPTIMIZERS["adam"])
+    guard.expand(layer="fc2", nodes=24)
+    capacity = guard.capacity()
+    assert capacity is not None
+    assert (capacity["fc2"].nodes, capacity["fc2"].free >= 24, capacity.tasks[0]["fc2"] <= 8) == (32, True, True)
+    learn(guard, model, 1, data[1], OPTIMIZERS["adam"])
+    used = guard.state_dict()["method.gain.1.fc2"] != 0
+    assert used[8:].any()
+    assert int(used.sum()) <= 8 + 16
+    assert not (guard.state_dict()["method.gain.0.fc2"] != 0)[8:].any()
+
+
+def test_a_task_in_progress_goes_on_without_the_new_nodes_once_it_has_cut() -> None:
+    torch.manual_seed(0)
+    model, data = MLP(width=8), tasks((12,))
+    guard = protected(model, agscl.GatedAGSCL(first=0.5, begin=1, end=1), (12,))
+    for _ in range(2):
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+        with guard.attach(optimizer, steps_per_epoch=1):
+            for _ in range(2):
+                optimizer.zero_grad()
+                F.cross_entropy(model(data[0][0])[0], data[0][1]).backward()
+                optimizer.step()
+        before = logits(model, 0, data[0][0])
+        guard.expand(layer="fc1", nodes=4)
+        assert torch.equal(logits(model, 0, data[0][0]), before)
+    guard.consolidate([data[0]], lambda batch: model(batch[0])[0])
+    assert int((guard.state_dict()["method.gain.0.fc1"] != 0).sum()) <= 4
+
+
 def test_what_cannot_grow_is_refused_and_nothing_changes() -> None:
     model = MLP()
     guard = protected(model, agscl.AGSCL(mu=1, lam=1), (12,))
@@ -193,7 +274,7 @@ def test_what_cannot_grow_is_refused_and_nothing_changes() -> None:
         guard.expand(layer="fc9", nodes=1)
     with pytest.raises(ValueError, match="nodes must be at least 1, not 0"):
         guard.expand(layer="fc1", nodes=0)
-    with pytest.raises(ValueError, match="cannot take new nodes; AGS-CL and fine-tuning can"):
+    with pytest.raises(ValueError, match=r"cannot take new nodes; AGS-CL, .*WSN and fine-tuning can"):
         protected(model, agscl.EWC(lam=1.0), (12,)).expand(layer="fc1", nodes=1)
     normed = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.ReLU(), nn.Linear(4, 2))
     guard = agscl.protect(normed, agscl.AGSCL(mu=1, lam=1), example_inputs=torch.zeros(2, 3))

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 import torch
+import transformers as hf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from timm.models import VisionTransformer
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations
@@ -204,6 +206,47 @@ def convolutions(draw: st.DrawFn) -> nn.Conv2d:
         padding_mode=draw(st.sampled_from(["zeros", "circular", "reflect", "replicate"])),
         bias=draw(st.booleans()),
     )
+
+
+def encoder() -> nn.Module:
+    layer = nn.TransformerEncoderLayer(8, 2, 12, batch_first=True, activation="gelu", norm_first=True)
+    trunk = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+    return nn.Sequential(nn.Linear(3, 8), trunk, nn.Flatten(), nn.Linear(8 * 4, 3))
+
+
+def vit() -> nn.Module:
+    sizes = {"img_size": 8, "patch_size": 4, "in_chans": 1, "embed_dim": 8, "depth": 1, "num_heads": 2}
+    return VisionTransformer(**sizes, num_classes=3, init_values=0.5, qkv_bias=True)
+
+
+class Reads(nn.Module):
+    """A transformer on ids, made of the input's numbers."""
+
+    def __init__(self, trunk: nn.Module) -> None:
+        super().__init__()
+        self.trunk, self.out = trunk, nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        ids = (x * 3).long().clamp(0, 8)
+        mask = torch.ones_like(ids)
+        mask[:, -1] = x[:, 0] > 0
+        return self.out(self.trunk(ids, attention_mask=mask).last_hidden_state[:, 0])
+
+
+def bert() -> nn.Module:
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 12}
+    return Reads(hf.BertModel(hf.BertConfig(vocab_size=9, **sizes), add_pooling_layer=False))
+
+
+def gpt() -> nn.Module:
+    sizes = {"n_positions": 8, "n_embd": 8, "n_layer": 1, "n_head": 2, "bos_token_id": 1, "eos_token_id": 2}
+    return Reads(hf.GPT2Model(hf.GPT2Config(vocab_size=9, use_cache=False, **sizes)))
+
+
+@pytest.mark.parametrize(("make", "shape"), [(encoder, (4, 3)), (vit, (1, 8, 8)), (bert, (4,)), (gpt, (4,))])
+def test_transformers_agree_with_one_sample_at_a_time(make: Callable[[], nn.Module], shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    agree(make(), shape)
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")  # only slower, says torch

@@ -15,27 +15,12 @@ from torch.nn import functional as F
 import agscl
 from agscl.methods.masks import frozen_into_streams
 from agscl.methods.method import Method, Network
-from agscl.methods.subnetworks.replaced_tensors import replace_tensors_in_forward
 from agscl.nodes import compact, removable
 from agscl.nodes.slices import fill
+from agscl.nodes.surgery.replaced import replace_tensors_in_forward
 from laws import zoo
-
-Task = tuple[Tensor, Tensor]
-
-
-class Heads(nn.Module):
-    """A trunk with a head for each of three tasks."""
-
-    def __init__(self, trunk: nn.Module, width: int) -> None:
-        super().__init__()
-        self.trunk = trunk
-        self.heads = nn.ModuleList(nn.Linear(width, classes) for classes in (3, 3, 4))
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        features = self.trunk(x)
-        if isinstance(self.trunk, hf.PreTrainedModel):
-            features = features.last_hidden_state.mean(1)
-        return [head(features) for head in self.heads]
+from laws.encoders import EXACT, Encoder, X, logits, step, trained
+from laws.three_tasks import Heads, Task, accuracies
 
 
 def vit() -> nn.Module:
@@ -79,102 +64,16 @@ def digits(encode: Callable[[Tensor], Tensor]) -> list[tuple[Task, Task]]:
     return tasks
 
 
-def learn(net: nn.Module, optimizer: torch.optim.Optimizer, task: int, data: Task, epochs: int) -> None:
-    net.train()
-    generator = torch.Generator().manual_seed(task)
-    for _ in range(epochs):
-        for batch in torch.randperm(len(data[0]), generator=generator).split(32):
-            optimizer.zero_grad()
-            F.cross_entropy(net(data[0][batch])[task], data[1][batch]).backward()
-            optimizer.step()
-
-
-@torch.no_grad()
-def logits(net: nn.Module, task: int, x: Tensor) -> Tensor:
-    net.eval()
-    return net(x)[task]
-
-
-def accuracies(net: nn.Module, method: Method, tasks: list[tuple[Task, Task]], epochs: int) -> list[float]:
-    """Test accuracy on each task when it was learned; every earlier task must keep its logits, bit for bit."""
-    guard = agscl.protect(net, method, example_inputs=tasks[0][0][0][:2], heads="heads")
-    kept, reached = [], []
-    for task, (train, (x, y)) in enumerate(tasks):
-        optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
-        with guard.attach(optimizer, steps_per_epoch=10):
-            learn(net, optimizer, task, train, epochs)
-        guard.consolidate([train[0]], predict=lambda batch, task=task: net(batch)[task])
-        guard.use_task(task)
-        kept.append(logits(net, task, x))
-        reached.append(float((kept[-1].argmax(1) == y).float().mean()))
-        for earlier, answers in enumerate(kept):
-            guard.use_task(earlier)
-            assert torch.equal(logits(net, earlier, tasks[earlier][1][0]), answers)
-        if task + 1 < len(tasks):
-            guard.use_task(task + 1)
-    return reached
-
-
 @pytest.mark.parametrize(("make", "encode"), [(vit, pixels), (bert, words), (gpt, words)])
 def test_transformers_learn_three_tasks_and_forget_no_bit(
     make: Callable[[], nn.Module], encode: Callable[[Tensor], Tensor]
 ) -> None:
     tasks = digits(encode)
     torch.manual_seed(0)
-    plastic = accuracies(make(), agscl.AGSCL(mu=60, lam=math.inf, rho=0.5), tasks, epochs=8)
+    plastic, _ = accuracies(make(), agscl.AGSCL(mu=60, lam=math.inf, rho=0.5), tasks, epochs=8)
     torch.manual_seed(0)
-    rigid = accuracies(make(), agscl.AGSCL(mu=0, lam=math.inf, rho=0), tasks, epochs=8)
+    rigid, _ = accuracies(make(), agscl.AGSCL(mu=0, lam=math.inf, rho=0), tasks, epochs=8)
     assert sum(plastic[1:]) > sum(rigid[1:]) + 0.1
-
-
-class Encoder(nn.Module):
-    """torch's own encoder, whose attention reads a weight of a module that is never called."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        layer = nn.TransformerEncoderLayer(8, 4, 12, batch_first=True, dropout=0.0, norm_first=True)
-        self.embed, self.trunk = nn.Linear(3, 8), nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
-        self.heads = nn.ModuleList([nn.Linear(8, 2) for _ in range(3)])
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        features = self.trunk(self.embed(x)).mean(1)
-        return [head(features) for head in self.heads]
-
-
-X = torch.randn(12, 5, 3, generator=torch.Generator().manual_seed(0))
-
-EXACT = [
-    agscl.AGSCL(mu=2.0, lam=math.inf, rho=1.0, proximal="step"),
-    agscl.AGSCL(mu=2.0, lam=1.0, rho=1.0, proximal="step"),
-    agscl.HAT(),
-    agscl.GatedAGSCL(begin=1, end=3),
-    agscl.PackNet(),
-]
-
-
-def trained(method: Method, tasks: int) -> tuple[nn.Module, agscl.Guard, list[Tensor]]:
-    """A small encoder that has learned tasks, with the logits of each."""
-    torch.manual_seed(0)
-    net, kept = Encoder(), []
-    guard = agscl.protect(net, method, example_inputs=X[:2], heads="heads")
-    for task in range(tasks):
-        step(net, guard, task, steps=12)
-        guard.consolidate([X], predict=lambda batch, task=task: net(batch)[task])
-        guard.use_task(task)
-        kept.append(logits(net, task, X))
-        guard.use_task(min(task + 1, 2))
-    return net, guard, kept
-
-
-def step(net: nn.Module, guard: agscl.Guard, task: int, steps: int, rate: float = 0.02) -> None:
-    labels = (X[:, 0, task] > 0).long()
-    optimizer = torch.optim.SGD(net.parameters(), lr=rate, momentum=0.9)
-    with guard.attach(optimizer, steps_per_epoch=4):
-        net.train()
-        for _ in range(steps):
-            optimizer.zero_grad()
-            F.cross_entropy(net(X)[task], labels).backward()
-            optimizer.step()
 
 
 @pytest.mark.parametrize("method", [EXACT[0], *EXACT[2:]], ids=lambda method: method.name)

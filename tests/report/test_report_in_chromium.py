@@ -155,6 +155,17 @@ def test_fifty_tasks_fit_a_phone(browser, long_report):
     assert min(browser.value(SIDES)) > 4  # pixels of a node
 
 
+def test_a_phone_shows_method_and_accuracy_without_scrolling(browser, report, long_report):
+    ends = "[...document.querySelectorAll('#b1-measures {}')].map(cell => cell.getBoundingClientRect().right)"
+    for shown in (report, long_report):
+        browser.open(shown, width=390)
+        for cells in ("tbody th", "tbody td:nth-child(3)", "caption"):  # method, average accuracy, what they are
+            assert max(browser.value(ends.format(cells))) <= 390
+        assert browser.value("document.querySelector('#b1-measures thead th:nth-child(3)').textContent").startswith(
+            "average"
+        )
+
+
 def test_it_prints_on_white_paper_no_wider_than_the_sheet(browser, report):
     browser.open(report, width=718, dark=True, media="print")
     assert browser.value("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"

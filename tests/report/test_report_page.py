@@ -18,7 +18,8 @@ from agscl.experiments import Result
 from agscl.experiments.records import read_runs
 from agscl.methods import AGSCL, EWC
 from agscl.report import page
-from agscl.runs.tables import read_nodes
+from agscl.report.charts.nodemap import LayerStates
+from agscl.runs.tables import Rating, nodes, read_nodes, write_table
 from agscl.training import History, TaskFinished
 from figures.played import FINE_TUNING, PROTECTED, stored
 from report.made_up import AGS_CL, DRAWN, ENVIRONMENT, PLAIN, experiment, write_run
@@ -131,6 +132,29 @@ def test_one_seed_has_no_interval_and_the_page_says_so(tmp_path):
     assert "One seed, so no interval: AGS-CL." in outline.text
 
 
+def test_a_page_of_one_seed_speaks_of_no_mean(tmp_path):
+    write_run(tmp_path / "one")
+    write_run(tmp_path / "plain", experiment(PLAIN))
+    text = report(tmp_path).text.lower()
+    assert "mean over" not in text
+    assert "interval" not in text.replace("so no interval", "")
+
+
+def test_every_matrix_names_its_rows_and_columns(three):
+    drawings = re.findall(r"<svg[^>]*Accuracy \(%\) on each task.*?</svg>", page(read_runs([three])).decode())
+    assert len(drawings) == 2
+    assert all("after task" in drawing and "accuracy on task" in drawing for drawing in drawings)
+
+
+@pytest.mark.parametrize(
+    ("frozen", "words"),
+    [([1, 3, 4], "all frozen since task 3"), ([1, 2, 3], "half of them frozen since task 2"), ([0, 0, 1], "")],
+)
+def test_a_layer_says_since_when_it_is_full(frozen, words):
+    states = [["frozen"] * count + ["free"] * (4 - count) for count in frozen]
+    assert LayerStates("fc", states, [0.0] * 4).filled == words
+
+
 def test_a_missing_reference_is_said_plainly(tmp_path):
     write_run(tmp_path / "one")
     text = report(tmp_path).text
@@ -214,6 +238,17 @@ def test_every_drawing_has_a_text_and_a_table(three):
     assert all(len(a["aria-label"]) > 20 for a in drawings)
     figures = sum(tag == "figure" for tag, _ in outline.attributes)
     assert sum(tag == "summary" for tag, _ in outline.attributes) >= figures > 5
+
+
+def test_the_node_map_of_gated_nodes_knows_all_tasks_that_use_a_node(tmp_path):
+    folder, used = write_run(tmp_path / "one", tasks=2, layers={"fc": 3}), [[True, False, True], [True, True, False]]
+    states = [["frozen", "free", "frozen"], ["frozen"] * 3]
+    write_table(folder / "nodes.parquet", nodes(Rating(t, "fc", [1.0] * 3, states[t], used[t]) for t in range(2)))
+    outline = report(folder)
+    (layer,) = [a for _, a in outline.attributes if "data-first" in a]
+    assert json.loads(layer["data-used"]) == [[0, 1], [1], [0]]
+    counts = outline.tables["Nodes frozen / free / dead after each task"][0]
+    assert [row[1] for row in counts[1:]] == ["2 / 1 / 0; uses 2, 2 new", "3 / 0 / 0; uses 2, 1 new"]
 
 
 def test_the_node_map_shows_every_node_in_the_colour_of_its_first_task(tmp_path):

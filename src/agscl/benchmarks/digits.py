@@ -42,7 +42,7 @@ def digits(seed: int = 0, options: LoadOptions | None = None, *, num_tasks: int 
         torch.Size([32, 1, 8, 8])
     """
     options = options or LoadOptions()
-    parts = prepare(load_digits(seed), seed, options, flip=False)
+    parts = prepare(load_digits(options.seed_of_tests(seed)), seed, options, flip=False)
     classes = order(NUM_DIGITS, seed, "class order")
     tasks = tuple(
         parts.task("digits " + " ".join(map(str, group)), group)
@@ -65,7 +65,7 @@ def permuted_digits(seed: int = 0, options: LoadOptions | None = None, *, num_ta
         ['pixel order 0', 'pixel order 1']
     """
     options = options or LoadOptions()
-    parts = prepare(load_digits(seed), seed, options, flip=False)
+    parts = prepare(load_digits(options.seed_of_tests(seed)), seed, options, flip=False)
     record = {"seed": seed, **options.scaled_down(num_tasks)}
     return TaskSequence("permuted-digits", parts.permuted(num_tasks, seed), SHAPE, record)
 
@@ -83,7 +83,7 @@ def rotated_digits(seed: int = 0, options: LoadOptions | None = None, *, num_tas
         ['0 degrees', '90 degrees']
     """
     options = options or LoadOptions()
-    parts = prepare(load_digits(seed), seed, options, flip=False)
+    parts = prepare(load_digits(options.seed_of_tests(seed)), seed, options, flip=False)
     angles = [180.0 * position / num_tasks for position in order(num_tasks, seed, "task order")]
     tasks = []
     for angle in angles[: options.tasks]:

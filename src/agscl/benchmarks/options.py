@@ -21,6 +21,8 @@ class LoadOptions:
         augment: Random crops and mirrored images while training.
         device: Where batches are delivered.
         data_root: Folder of the data sets; default: the platform's cache folder.
+        test_seed: Draws which examples are for testing, where the data has no test examples of its own; `None` leaves
+            it to the seed that draws all else.
         stream: Read images from the disk batch by batch instead of holding them on the device; by default
             this is done with data sets larger than 1 GiB.
     """
@@ -31,6 +33,7 @@ class LoadOptions:
     augment: bool = False
     device: str = "cpu"
     data_root: Path | None = None
+    test_seed: int | None = None
     stream: bool | None = None
 
     def __post_init__(self) -> None:
@@ -44,6 +47,15 @@ class LoadOptions:
             raise ValueError(f"no device is called {self.device!r}: {error}") from error
         if not 0 < self.validation < 1:
             raise ValueError(f"validation must be in (0, 1), got {self.validation}")
+
+    def seed_of_tests(self, seed: int) -> int:
+        """What draws the test examples, where the seed draws all else.
+
+        Example:
+            >>> LoadOptions().seed_of_tests(3), LoadOptions(test_seed=0).seed_of_tests(3)
+            (3, 0)
+        """
+        return seed if self.test_seed is None else self.test_seed
 
     def scaled_down(self, num_tasks: int) -> dict[str, JSON]:
         """How much of a benchmark is used, for the run's record.

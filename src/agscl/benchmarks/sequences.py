@@ -72,7 +72,7 @@ def omniglot(seed: int = 0, options: LoadOptions | None = None, *, shuffle_tasks
         shuffle_tasks: Draw the order; the paper does not (section 4.1), then it is alphabetical.
     """
     options = options or LoadOptions()
-    images = with_drawn_test(_load("omniglot", options), OMNIGLOT_TEST_SHARE, seed)
+    images = with_drawn_test(_load("omniglot", options), OMNIGLOT_TEST_SHARE, options.seed_of_tests(seed))
     parts = prepare(images, seed, options, flip=False)
     alphabets: dict[str, list[int]] = {}
     for label, name in enumerate(images.classes):
@@ -144,7 +144,7 @@ def eight(seed: int = 0, options: LoadOptions | None = None, *, sets: Sequence[s
     for name in names[: options.tasks]:
         images = _load(name, options)
         if name == "notmnist" and not images.is_test.any():
-            images = with_drawn_test(images, NOTMNIST_TEST_SHARE, seed)
+            images = with_drawn_test(images, NOTMNIST_TEST_SHARE, options.seed_of_tests(seed))
         parts = prepare(images, seed, options, side=32, flip=name in MIRRORED)
         tasks.append(replace(parts, pipeline=replace(parts.pipeline, channels=3)).task(name))
         loaded.append(images)

@@ -44,6 +44,7 @@ def parser_for(given: Sequence[str]) -> Parser:
     _add_run(commands, given)
     _add_runs(commands)
     _add_compare(commands, given)
+    _add_sweep(commands, given)
     listed = commands.add_parser(
         "list", help="list presets and methods", description="List the presets, and the methods with their options."
     )
@@ -91,6 +92,7 @@ Presets, methods and their options: agscl list"""
     )
     parser.add_argument("preset", metavar="PRESET", help="what to learn, such as digits or folder:photos")
     parser.add_argument("--method", metavar="METHOD", help="one method only, such as ags-cl")
+    _add_tuned(parser)
     _add_overrides(parser)
     parser.add_argument(
         "--cpr", type=float, default=0.0, metavar="BETA", help="add CPR's entropy term to the method (default: 0)"
@@ -151,6 +153,7 @@ With RUN folders: the same table of recorded runs, and each method tested agains
         help="what to learn, such as digits or folder:photos; or run folders, or folders of them",
     )
     parser.add_argument("--methods", metavar="A,B,...", help="which methods (default: all that the preset has tuned)")
+    _add_tuned(parser)
     _add_many(parser)
     _add_overrides(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="new folder (default: runs/PRESET-TIME)")
@@ -162,6 +165,42 @@ With RUN folders: the same table of recorded runs, and each method tested agains
     shown.add_argument("--baseline", metavar="METHOD", help="test the others against it on the same seeds")
     shown.add_argument("--export", type=Path, metavar="FILE", help="write the table, too: .csv, .md or .tex")
     _add_json(parser)
+
+
+def _add_sweep(commands: Commands, given: Sequence[str]) -> None:
+    description = """Search the values of every method by the same rule, then report the chosen ones on other seeds.
+Every method gets the same number of trials and the same epochs; values are chosen by accuracy on validation examples,
+never on test examples, and no seed or order of classes that is reported was tuned on. Protocols:
+  first-task      values are chosen on the first K tasks, in other orders (--tune-tasks K)
+  transfer        on another benchmark (--tune-on PRESET), or on the same in other orders
+  whole-sequence  on all tasks: the field's habit, optimistic
+What is searched of each method: agscl list. Needs pip install 'agscl[sweep]'."""
+    parser = commands.add_parser(
+        "sweep", help="search every method's values fairly", description=description, formatter_class=AS_TYPED
+    )
+    parser.add_argument("preset", metavar="PRESET", help="what to learn, such as digits or folder:photos")
+    parser.add_argument("--methods", metavar="A,B,...", help="which methods (default: all that the preset has tuned)")
+    parser.add_argument("--trials", type=int, default=12, metavar="N", help="sets of values a method (default: 12)")
+    parser.add_argument(
+        "--protocol", default="first-task", metavar="NAME", help="on what values are chosen (default: first-task)"
+    )
+    parser.add_argument("--tune-tasks", type=int, metavar="K", help="tasks of first-task (default: 3)")
+    parser.add_argument("--tune-on", metavar="PRESET", help="the benchmark of transfer")
+    parser.add_argument("--tune-seeds", type=int, default=2, metavar="N", help="seeds of a trial (default: 2)")
+    parser.add_argument("--report-seeds", type=int, default=5, metavar="N", help="seeds 0 to N-1 (default: 5)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="draws what is tried (default: 0)")
+    parser.add_argument("--engine", default="local", metavar="NAME", help="what does the runs (default: local)")
+    parser.add_argument("--jobs", type=int, metavar="N", help="runs at once (default: one for each core)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="new folder (default: runs/PRESET-TIME)")
+    parser.add_argument("--resume", action="store_true", help="go on where the sweep in --out stopped")
+    _add_overrides(parser)
+    _add_own_data(parser)
+    _add_method_options(parser, given, f"not searched but given: {OPTION}rho 0.3, or {OPTION}ewc.online true")
+    _add_json(parser)
+
+
+def _add_tuned(parser: Parser) -> None:
+    parser.add_argument("--tuned", type=Path, metavar="FILE", help="values that a sweep chose, its best.json")
 
 
 def _add_data(commands: Commands) -> None:
@@ -211,6 +250,7 @@ With --preset, the runs that it needs and that are not in --runs yet are made fi
   6b        sparsity and used capacity, with and without re-initialisation
   6c        plasticity and stability over lambda, with ablations
   7         reinforcement learning: accumulated reward, plasticity and stability
+  nodes     how nodes fill up, task after task
   rho       ablation: share of the free nodes that is re-initialised
   proximal  ablation: proximal step every epoch, every step, or the penalty's gradient
   width     ablation: width of the network"""
@@ -222,13 +262,18 @@ With --preset, the runs that it needs and that are not in --runs yet are made fi
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="the drawing: .svg, .png or .pdf (default: figure-FIGURE.svg)"
     )
+    parser.add_argument("--no-bands", action="store_true", help="draw no intervals; the CSV still has them")
+    parser.add_argument("--bare", action="store_true", help="draw no title and no small print, as for a paper")
     made = parser.add_argument_group("making the runs")
-    made.add_argument("--preset", metavar="A,B,...", help="what to learn, such as cifar100,cifar10-100")
+    made.add_argument(
+        "--preset", metavar="A,B,...", help="what to learn, such as cifar100,cifar10-100 or folder:photos"
+    )
     made.add_argument(
         "--runs", type=Path, default=Path("runs/figures"), metavar="DIR", help="where they are (default: runs/figures)"
     )
     _add_many(made)
     _add_overrides(parser)
+    _add_own_data(parser)
 
 
 def _add_uses_of_runs(commands: Commands) -> None:
@@ -236,7 +281,9 @@ def _add_uses_of_runs(commands: Commands) -> None:
     description = """Write one HTML page on one or more runs: measures with intervals, accuracy matrices, forgetting,
 node maps, costs, and what it takes to repeat each run. The page needs no network and no other file."""
     parser = commands.add_parser("report", help="show runs as one HTML page", description=description)
-    parser.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="run folders, or folders that hold some")
+    parser.add_argument(
+        "runs", metavar="RUN", nargs="+", type=Path, help="run folders, or folders that hold some; sweeps"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the page, such as report.html")
 
     description = """Write the tables of a Markdown file anew from the runs that it names: each stands between the lines
@@ -287,6 +334,13 @@ def _add_overrides(parser: Parser) -> None:
         metavar="F",
         help="what the network's widths are multiplied with (default: 1)",
     )
+    parser.add_argument(
+        "--test-seed",
+        type=int,
+        metavar="N",
+        help="draws the test examples, where the data has none (default: the seed)",
+    )
+    parser.add_argument("--order-seed", type=int, metavar="N", help="draws the order of the tasks anew")
     _add_data_root(parser)
     machine = parser.add_argument_group("the machine")
     machine.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from agscl.experiments import PolicyResult, Result, experiment_of, method_from_options
 from agscl.experiments.codec import method_class
-from agscl.experiments.groups import by_seed, environments, groups
+from agscl.experiments.groups import by_seed, environment_in_words, environments, groups
 from agscl.experiments.kind import AnyExperiment, AnyResult, scale_of
 from agscl.experiments.kinds import Choice, preset_names
 from agscl.experiments.policies.comparison import not_measured, summary
@@ -25,7 +25,16 @@ from agscl.runs.export import check_ending, export
 
 from .console import Output, table
 from .progress import run_all
-from .run import choice_of, folder_for, method_options_in, overrides_from
+from .run import (
+    apart_from_tuning,
+    choice_of,
+    folder_for,
+    held,
+    method_options_in,
+    overrides_from,
+    require_no_data,
+    tuned_by,
+)
 from .text import title
 
 STATISTICS = {"mean": "mean ± 95 % interval", "iqm": "interquartile mean [95 % bootstrap interval]"}
@@ -96,12 +105,15 @@ def _run_and_compare(arguments: argparse.Namespace) -> int:
     if arguments.seeds < 1:
         raise ValueError(f"--seeds must be at least 1, got {arguments.seeds}")
     choice = choice_of(arguments.what[0], arguments)
-    folder = folder_for(arguments, choice.name)
+    if arguments.export is not None:
+        require_no_data(arguments.export, [choice])
+    experiments, folder = _experiments(choice, arguments), folder_for(arguments, choice.name)
 
     def folder_of(experiment: AnyExperiment) -> RunFolder:
         return RunFolder(folder.path / experiment.method_name / f"seed-{experiment.seed}")
 
-    results, failures = run_all(_experiments(choice, arguments), folder_of, arguments, resume=arguments.resume)
+    with held(folder):
+        results, failures = run_all(experiments, folder_of, arguments, resume=arguments.resume)
     output, finished = Output(), {result.method for result in results}
     remarks = [
         *(f"FAILED {one.experiment.method_name} seed {one.experiment.seed}: {one.reason}" for one in failures),
@@ -121,7 +133,9 @@ def _require_means(arguments: argparse.Namespace) -> None:
 
 def _experiments(choice: Choice, arguments: argparse.Namespace) -> list[AnyExperiment]:
     """Every method with every seed; refuses a table that cannot be made of them."""
-    tuned = choice.preset.tuned
+    best, tuned = tuned_by(arguments), choice.preset.tuned
+    if best is not None:
+        tuned = best.methods
     names = list(dict.fromkeys(arguments.methods.split(","))) if arguments.methods is not None else list(tuned)
     methods = _methods(names, method_options_in(arguments), tuned, choice.name)
     if isinstance(choice.preset, PolicyPreset):
@@ -130,8 +144,8 @@ def _experiments(choice: Choice, arguments: argparse.Namespace) -> list[AnyExper
             raise ValueError(f"scores are relative to {REFERENCE}: add it to --methods")
     elif arguments.baseline is not None and arguments.baseline not in names:
         raise ValueError(f"--baseline {arguments.baseline} is not among the methods: {', '.join(names)}")
-    overrides = overrides_from(arguments)
     seeds = range(arguments.seeds)
+    overrides = apart_from_tuning(overrides_from(arguments), best, choice.asked, seeds)
     return [experiment_of(choice.asked, method, seed, overrides) for method in methods for seed in seeds]
 
 
@@ -139,7 +153,7 @@ def _methods(
     names: Sequence[str], options: Mapping[str, str], tuned: Mapping[str, AnyMethod], preset: str
 ) -> list[AnyMethod]:
     """The methods of those names, with the preset's values where it has any, and the options of the command line."""
-    own = _options_of(names, options, preset)
+    own = options_of(names, options, preset)
     methods = []
     for name in names:
         try:
@@ -153,7 +167,7 @@ def _methods(
     return methods
 
 
-def _options_of(names: Sequence[str], options: Mapping[str, str], preset: str) -> dict[str, dict[str, str]]:
+def options_of(names: Sequence[str], options: Mapping[str, str], preset: str) -> dict[str, dict[str, str]]:
     """The options of each method: those that it alone has, and those that name it."""
     try:
         fields_of = {name: {field.name for field in fields(method_class(name))} for name in names}
@@ -204,7 +218,9 @@ def _show(
 
         numbers = polars.DataFrame(shown.records, infer_schema_length=None)
         scale, against = polars.lit(scale_of(results)), polars.lit(baseline, polars.String)
-        numbers = numbers.with_columns(scale=scale, baseline=against)
+        computed = {group.label: environment_in_words(group.results) for group in groups(results)}
+        environment = polars.Series([computed[str(record["method"])] for record in shown.records])
+        numbers = numbers.with_columns(scale=scale, baseline=against, environment=environment)
         export(arguments.export, numbers, shown.heads, shown.cells, [shown.title, *notes])
 
 

@@ -7,6 +7,8 @@ import argparse
 from agscl.experiments.records import read_runs
 from agscl.extras import require
 from agscl.runs.files import write_bytes
+from agscl.sweeps.folder import SweepFolder
+from agscl.sweeps.record import SweepRecord
 
 from .console import Output
 
@@ -16,6 +18,10 @@ def run(arguments: argparse.Namespace) -> int:
     require("jinja2", extra="report")
     from agscl.report import page
 
-    write_bytes(arguments.out, page(read_runs(arguments.runs)))
+    sweeps = [SweepFolder(path) for path in arguments.runs if SweepFolder(path).record.exists()]
+    others = [path for path in arguments.runs if not SweepFolder(path).record.exists()]
+    reported = [folder.reported for folder in sweeps if folder.reported.is_dir()]
+    records = [SweepRecord.read(folder) for folder in sweeps]
+    write_bytes(arguments.out, page(read_runs([*reported, *others]), records))
     Output().say(f"report: {arguments.out}")
     return 0

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import fields
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import fields, replace
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
+from agscl.benchmarks.own.source import OwnSource
 from agscl.experiments import (
     Experiment,
     Overrides,
@@ -27,12 +29,15 @@ from agscl.experiments.fullness import fullness_of
 from agscl.experiments.kind import AnyExperiment, AnyResult, scale_of
 from agscl.experiments.kinds import Choice
 from agscl.experiments.supervised.comparison import compare
+from agscl.experiments.supervised.own import OwnData
 from agscl.experiments.words import number, percent
 from agscl.extras import MissingExtraError
 from agscl.figures.summary import picture
 from agscl.runs import RunFolder
 from agscl.runs.files import write_bytes
+from agscl.runs.lock import LOCK, locked
 from agscl.runs.machine import Compute
+from agscl.sweeps.best import Best
 from agscl.training import Every, tensorboard
 
 from .arguments import OPTION
@@ -48,11 +53,18 @@ def run(arguments: argparse.Namespace) -> int:
         Stopped: If a signal asked for the end; what ran is saved then.
     """
     choice = choice_of(arguments.preset, arguments)
-    folder = folder_for(arguments, choice.name)
-    experiments = experiments_of(choice, arguments)
+    tuned = tuned_by(arguments)
+    experiments = experiments_of(choice, arguments, tuned)
     if arguments.tensorboard and not all(isinstance(experiment, Experiment) for experiment in experiments):
         raise ValueError("--tensorboard knows supervised presets alone: see events.jsonl in the run folder")
-    results = [_run(experiment, folder, arguments) for experiment in experiments]
+    folder = folder_for(arguments, choice.name)
+    with held(folder, several=arguments.method is None):
+        results = [_run(experiment, folder, arguments) for experiment in experiments]
+        return _shown(results, folder)
+
+
+def _shown(results: Sequence[AnyResult], folder: RunFolder) -> int:
+    """Show and draw the results; returns 0."""
     output = Output()
     show(output, results)
     where = f"run folder: {folder.path}"
@@ -74,11 +86,66 @@ def folder_for(arguments: argparse.Namespace, preset: str) -> RunFolder:
     """
     if arguments.resume and arguments.out is None:
         raise ValueError("--resume needs --out: the folder of what is to go on")
-    plain = re.sub(r"[^\w.-]+", "-", preset).strip("-.") or "run"
-    folder = RunFolder(arguments.out or Path("runs") / f"{plain}-{datetime.now().astimezone():%Y%m%d-%H%M%S}")
+    if arguments.out is None:
+        return _new_folder(Path("runs") / f"{file_name(preset)}-{datetime.now().astimezone():%Y%m%d-%H%M%S}")
+    folder = RunFolder(arguments.out)
     if not arguments.resume:
         folder.require_free()
     return folder
+
+
+def _new_folder(path: Path) -> RunFolder:
+    """A folder that no other process has: of several that begin in one second, later ones get a number behind."""
+    for place in count(1):
+        new = path if place == 1 else path.with_name(f"{path.name}-{place}")
+        with suppress(FileExistsError):
+            new.mkdir(parents=True)
+            return RunFolder(new)
+    raise AssertionError("numbers do not end")
+
+
+@contextmanager
+def held(folder: RunFolder, *, several: bool = True) -> Iterator[None]:
+    """Hold a folder of several runs within the context; if nothing came of it, it is removed.
+
+    Args:
+        folder: The folder.
+        several: Whether it holds several runs; one holds its folder itself.
+
+    Raises:
+        ValueError: If another process holds it.
+    """
+    with ExitStack() as stack:
+        stack.callback(_remove_if_empty, folder.path)
+        if several:
+            folder.path.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(folder.path))
+        yield
+
+
+def _remove_if_empty(path: Path) -> None:
+    if path.is_dir() and {inside.name for inside in path.iterdir()} <= {LOCK}:
+        with suppress(OSError):
+            (path / LOCK).unlink(missing_ok=True)
+            path.rmdir()
+
+
+def file_name(name: str) -> str:
+    """A name that is good for a folder, of any name.
+
+    >>> file_name("my photos/2024")
+    'my-photos-2024'
+    """
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run"
+
+
+def require_no_data(path: Path, choices: Sequence[Choice]) -> None:
+    """Refuse, with a `ValueError`, to write over own data that is being learned."""
+    for choice in choices:
+        if isinstance(choice.asked, OwnData):
+            source = OwnSource.parse(choice.asked.source)
+            if source.kind != "set" and path.resolve() == Path(source.place).resolve():
+                raise ValueError(f"{path} is the data itself: choose another file to write")
 
 
 def overrides_from(arguments: argparse.Namespace) -> Overrides:
@@ -105,15 +172,37 @@ def method_options_in(arguments: argparse.Namespace) -> dict[str, str]:
     return {name.removeprefix(prefix): value for name, value in given.items() if name.startswith(prefix)}
 
 
-def experiments_of(choice: Choice, arguments: argparse.Namespace) -> list[AnyExperiment]:
+def tuned_by(arguments: argparse.Namespace) -> Best | None:
+    """The values of the file that ``--tuned`` names, if it is there."""
+    return None if arguments.tuned is None else Best.read(arguments.tuned)
+
+
+def apart_from_tuning(
+    overrides: Overrides, tuned: Best | None, asked: str | OwnData, seeds: Sequence[int]
+) -> Overrides:
+    """Overrides for values that were chosen by a sweep: no test example is among those that they were chosen by.
+
+    Raises:
+        ValueError: If a seed is one that they were chosen on.
+    """
+    if tuned is None:
+        return overrides
+    tuned.require_unused(asked, seeds)
+    return overrides if overrides.test_seed is not None else replace(overrides, test_seed=tuned.test_seed_of(asked))
+
+
+def experiments_of(choice: Choice, arguments: argparse.Namespace, tuned: Best | None) -> list[AnyExperiment]:
     """The experiments that the command runs, one a method."""
     options, preset = method_options_in(arguments), choice.preset
-    methods = list(preset.methods.values())
+    known = {**preset.tuned, **(tuned.methods if tuned else {})}
+    methods = [known[name] for name in (tuned.methods if tuned else preset.methods)]
     if arguments.method is not None:
-        methods = [method_from_options(arguments.method, options, preset.tuned)]
+        if tuned and arguments.method not in tuned.methods:
+            raise ValueError(f"{arguments.tuned} has no values of {arguments.method!r}: {', '.join(tuned.methods)}")
+        methods = [method_from_options(arguments.method, options, known)]
     elif options:
         raise ValueError(f"option {next(iter(options))!r} belongs to a method: name it with --method")
-    overrides = overrides_from(arguments)
+    overrides = apart_from_tuning(overrides_from(arguments), tuned, choice.asked, [arguments.seed])
     return [experiment_of(choice.asked, method, arguments.seed, overrides) for method in methods]
 
 

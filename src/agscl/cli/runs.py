@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agscl.benchmarks.own.source import is_own
+from agscl.experiments.supervised.own import own_name
 from agscl.experiments.words import NOTHING
 from agscl.runs.export import check_ending, export
 from agscl.runs.overview import overview
@@ -30,6 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     runs = overview(arguments.folders or [Path("runs")])
     for name in ("preset", "method", "seed", "status"):
         value = getattr(arguments, name)
+        value = own_name(value) if name == "preset" and value is not None and is_own(value) else value
         runs = runs if value is None else runs.filter(runs[name] == value)
     if runs.is_empty():
         raise ValueError("no run is left by these filters")
@@ -44,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         Output().show(table(heads, rows, left=4))
     if arguments.out is not None:
-        export(arguments.out, runs, *_cells(runs, [*SHOWN, "scale", *measures]))
+        export(arguments.out, runs, *_cells(runs, [*SHOWN, "scale", *measures, "environment"]))
     return 0
 
 

@@ -20,6 +20,7 @@ from agscl.experiments.supervised.run import LoadedRun
 from agscl.nodes.slices import gather
 from agscl.runs import RunFolder
 from agscl.runs.machine import DTYPES, Machine
+from agscl.training import TaskFinished
 from agscl.training.evaluation import EVALUATION_BATCH, answers, evaluate
 from agscl.training.progress import snapshot
 
@@ -140,7 +141,7 @@ def certify(loaded: LoadedRun, folder: RunFolder) -> Certificate:
         state = _restore(loaded, folder, after)
         for task in range(after + 1):
             loaded.learner.guard.use_task(task)
-            _check_record(loaded, task, recorded, finished.accuracy[task], state)
+            _check_record(loaded, task, recorded, finished, state)
             logits = _logits(loaded, task, exact)
             if task < after:
                 drifts.append(_drift(task, after, learned[task], logits))
@@ -169,16 +170,18 @@ def _restore(loaded: LoadedRun, folder: RunFolder, task: int) -> State:
     return state
 
 
-def _check_record(loaded: LoadedRun, task: int, machine: Machine, recorded: float, state: State) -> None:
+def _check_record(loaded: LoadedRun, task: int, machine: Machine, finished: TaskFinished, state: State) -> None:
     """Refuse a state that does not answer as the run's record says, in the precision that it was recorded in."""
-    test = loaded.sequence.tasks[task].test
-    answered = evaluate(loaded.learner.model, test, task, machine=machine).accuracy
-    fewest = 0 if machine.dtype == torch.float32 else 1
-    if round(abs(answered - recorded) * len(test), 6) > max(ROUNDING * len(test), fewest):
-        raise ValueError(
-            f"{state.path.name} is not the state of this run: it answers {answered:.1%} of task {task}'s test examples "
-            f"correctly, the run recorded {recorded:.1%}"
-        )
+    parts, fewest = loaded.sequence.tasks[task], 0 if machine.dtype == torch.float32 else 1
+    records = [("test", parts.test, finished.accuracy)]
+    records += [("validation", parts.validation, finished.validation)] if finished.validation is not None else []
+    for name, examples, accuracy in records:
+        answered, recorded = evaluate(loaded.learner.model, examples, task, machine=machine).accuracy, accuracy[task]
+        if round(abs(answered - recorded) * len(examples), 6) > max(ROUNDING * len(examples), fewest):
+            raise ValueError(
+                f"{state.path.name} is not the state of this run: it answers {answered:.1%} of task {task}'s {name} "
+                f"examples correctly, the run recorded {recorded:.1%}"
+            )
 
 
 @torch.no_grad()

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from agscl.guard.programs import Cost, cost, difference, programs, require_close, require_new
-from agscl.nodes import compact, inert_nodes, removable
-from agscl.runs.files import write_bytes
+from agscl.guard.export import compacted
+from agscl.guard.programs import Cost, cost, difference, programs, require_close, require_new, write_programs
+from agscl.nodes.surgery.replaced import has_replaced_tensors
 from agscl.training.evaluation import EVALUATION_BATCH
 
 from .supervised.run import LoadedRun
@@ -64,31 +64,29 @@ def export(loaded: LoadedRun, tasks: Sequence[int], out: Path) -> Exported:
         out: A new or empty folder.
 
     Raises:
-        ValueError: If packages are missing, the folder is not empty, the method answers with more than the model's
-            weights, or a file computes something else.
+        ValueError: If packages are missing, the folder is not empty, each task has a network of its own and there are
+            several, or a file computes something else.
         OSError: If the folder cannot be written.
     """
     require_new(out, " with --out")
-    model = loaded.learner.model.cpu().eval()
-    if any(module._forward_hooks or module._forward_pre_hooks for module in model.modules()):
-        raise ValueError(
-            f"cannot export a run of {loaded.experiment.method.name}: it answers each task with tensors of the method "
-            "and not with the model's weights alone"
-        )
-    x = torch.zeros(2, *loaded.sequence.input_shape)
-    graph = loaded.learner.guard.graph
-    drop = removable(model, graph, inert_nodes(model, graph, x, tasks), x)
-    small: Any = compact(model, graph, drop, x)
+    x, guard = torch.zeros(2, *loaded.sequence.input_shape), loaded.learner.guard
+    model: Any = loaded.learner.model.cpu().eval()
+    if has_replaced_tensors(model):
+        if len(tasks) > 1:
+            raise ValueError(
+                f"{loaded.experiment.method.name} answers each task with a network of its own: export one task at a "
+                f"time, --task {tasks[0]}"
+            )
+        model = guard.extract(tasks[0], compact=False).eval()
+    served: Any
+    served, drop = compacted(model, guard.graph, tasks, x)
     before = Served(model.trunk, [model.heads[task] for task in tasks]).eval()
-    after = Served(small.trunk, [small.heads[task] for task in tasks]).eval()
+    after = Served(served.trunk, [served.heads[task] for task in tasks]).eval()
     files = programs(after, (x,), ["x"], [f"task_{task}" for task in tasks])
     differences = {name: _difference(loaded, before, answer, tasks) for name, (_, answer) in files.items()}
     layers = {name: (~nodes).nonzero().flatten().tolist() for name, nodes in drop.items()}
     exported = Exported(tuple(tasks), cost(before, (x,)), cost(after, (x,)), differences, layers)
-    out.mkdir(parents=True, exist_ok=True)
-    for name, (content, _) in files.items():
-        write_bytes(out / name, content)
-    write_bytes(out / "model.json", _description(exported, after, loaded))
+    write_programs(out, {name: content for name, (content, _) in files.items()}, _description(exported, after, loaded))
     return exported
 
 

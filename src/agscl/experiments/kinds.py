@@ -195,11 +195,13 @@ def run(
         warnings.simplefilter("ignore", CapacityWarning)  # the record says it, see `fullness`
         ready = kind.load(experiment, data_root)
         with folder.claimed(experiment.to_json(), resume=resume):
-            checkpointer = Checkpointer(ready.progress, folder, every)
-            own = (TaskStates(folder, ready.model, ready.guard), JsonLines(folder.events))
+            checkpointer = Checkpointer(ready.progress, folder, every, ready.conditions)
+            states = [TaskStates(folder, ready.model, ready.guard)] if experiment.keeps_states else []
+            own: list[Logger[Any]] = [*states, JsonLines(folder.events)]
             with checkpointer.interruption.watching():
                 result = ready.learn((*own, *loggers), checkpointer)
-            write_state(folder.state, ready.model, ready.guard)
+            if experiment.keeps_states:
+                write_state(folder.state, ready.model, ready.guard)
             write_table(folder.evaluations, result.table())
             write_bytes(folder.result, sealed(folder, result.to_json()))
             folder.digests.unlink(missing_ok=True)

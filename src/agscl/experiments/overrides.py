@@ -21,6 +21,9 @@ class Overrides:
         fraction: Share of the training and validation examples.
         width: What all widths of the network are multiplied with.
         compute: Device, precision and layout.
+        test_seed: Draws which examples are for testing, where the data has no test examples of its own; `None`: as the
+            seed does.
+        order_seed: Draws the order of the tasks anew; `None` leaves it to the benchmark.
         task_file: Of own data: file that names the classes of each task; ``tasks`` is the number of tasks there.
         network: Of own data: name of the network.
         image_size: Of own data: side to which images are scaled.
@@ -37,6 +40,8 @@ class Overrides:
     fraction: float = 1.0
     width: float = 1.0
     compute: Compute = AUTOMATIC
+    test_seed: int | None = None
+    order_seed: int | None = None
     task_file: str | None = None
     network: str | None = None
     image_size: int | None = None

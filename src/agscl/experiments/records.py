@@ -109,7 +109,7 @@ def read_run(folder: RunFolder) -> StoredRun:
         OSError: If a file cannot be read.
     """
     if not folder.result.exists():
-        events = list(_events(folder.events)) if folder.events.exists() else []
+        events = list(events_in(folder.events)) if folder.events.exists() else []
         learned = sum(event.get("event") == "TaskFinished" for event in events)
         tasks = next((event["tasks"] for event in events if isinstance(event.get("tasks"), int)), None)
         return IncompleteRun(folder, read_record(folder.experiment), learned, tasks)
@@ -141,8 +141,8 @@ def read_supervised(folder: RunFolder) -> SupervisedRun:
     return run
 
 
-def _events(path: Path) -> Iterator[Record]:
-    """All lines that are whole; the last line of a run that died may not be."""
+def events_in(path: Path) -> Iterator[Record]:
+    """The events in a run's file, all that are whole; the last line of a run that is at work or died may not be."""
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             event = from_json(line)

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -65,14 +65,25 @@ class Killed:
     again: bool
 
 
+@dataclass(frozen=True)
+class Cancelled:
+    """A job that was given up before it ended, or just as it did.
+
+    Attributes:
+        position: Of the job, from 0.
+    """
+
+    position: int
+
+
 @dataclass
 class _Worker:
-    """A process and the jobs that it was given."""
+    """A process and the job that it was given."""
 
     process: SpawnProcess
     connection: Connection
     position: int | None = None
-    asked: bool = field(default=False)
+    cancelled: bool = field(default=False)
 
 
 def run_jobs(jobs: Sequence[Job[T]], processes: int) -> Iterator[Done[T] | Killed]:
@@ -85,40 +96,121 @@ def run_jobs(jobs: Sequence[Job[T]], processes: int) -> Iterator[Done[T] | Kille
     Raises:
         Stopped: If a signal asked for the end; every worker had the time to save then. A second one ends all at once.
     """
-    pending, attempts, interruption = deque(range(len(jobs))), [0] * len(jobs), Interruption()
-    workers: list[_Worker] = []
+    with pool_of(min(processes, len(jobs))) as pool:
+        for job in jobs:
+            pool.submit(job)
+        while pool.busy:
+            for outcome in pool.wait():
+                assert not isinstance(outcome, Cancelled), "nothing was cancelled"
+                yield outcome
+
+
+@contextmanager
+def pool_of(processes: int) -> Iterator[Pool[Any]]:
+    """Worker processes within the context, started as there are jobs for them; at its end all of them end.
+
+    Ctrl-C and SIGTERM are taken within the context, and heard by `Pool.wait`.
+    """
+    interruption = Interruption()
+    pool: Pool[Any] = Pool(processes, interruption)
     try:
         with interruption.watching():
-            while pending or any(worker.position is not None for worker in workers):
-                if interruption.number is not None:
-                    _stop(workers, interruption.number)
-                _assign(workers, pending, jobs, attempts, min(processes, len(jobs)))
-                for worker in _ready(workers):
-                    outcome = _outcome(worker, attempts)
-                    if interruption.number is None:
-                        if isinstance(outcome, Killed) and outcome.again:
-                            pending.appendleft(outcome.position)
-                        yield outcome
-                workers = [worker for worker in workers if worker.process.is_alive() or worker.position is not None]
+            yield pool
     finally:
-        _end(workers)
+        pool.end()
 
 
-def _assign(
-    workers: list[_Worker], pending: deque[int], jobs: Sequence[Job[Any]], attempts: list[int], most: int
-) -> None:
-    """Give the next jobs to workers that are free, new ones if there are too few."""
-    while pending:
-        worker = next((worker for worker in workers if worker.position is None and worker.process.is_alive()), None)
-        if worker is None:
-            if len(workers) >= most:
-                return
-            worker = _started()
-            workers.append(worker)
-        worker.position = pending.popleft()
-        with suppress(OSError):  # a worker that died meanwhile is noticed by its end
-            worker.connection.send((jobs[worker.position], attempts[worker.position] > 0))
-        attempts[worker.position] += 1
+class Pool(Generic[T]):
+    """Worker processes of one thread each that do jobs in the order in which they come; see `pool_of`.
+
+    Args:
+        processes: How many at once.
+        interruption: Says whether a signal asked for the end.
+    """
+
+    def __init__(self, processes: int, interruption: Interruption) -> None:
+        self._most, self._interruption = processes, interruption
+        self._jobs: list[Job[T] | None] = []  # those that have ended are forgotten
+        self._attempts: list[int] = []
+        self._pending: deque[int] = deque()
+        self._given_up: list[int] = []
+        self._workers: list[_Worker] = []
+
+    @property
+    def busy(self) -> bool:
+        """Whether there are jobs that have not ended."""
+        at_work = any(worker.position is not None for worker in self._workers)
+        return bool(self._pending or self._given_up or at_work)
+
+    def submit(self, job: Job[T]) -> int:
+        """Take a job, which must be picklable, as must be what it gives; returns its position, counted from 0."""
+        self._jobs.append(job)
+        self._attempts.append(0)
+        self._pending.append(len(self._jobs) - 1)
+        return len(self._jobs) - 1
+
+    def cancel(self, position: int) -> None:
+        """Give up a job that has not ended: its outcome will be `Cancelled`, whatever it did meanwhile.
+
+        One that is at work is asked to stop, by SIGTERM.
+        """
+        if position in self._pending:
+            self._pending.remove(position)
+            self._given_up.append(position)
+        for worker in self._workers:
+            if worker.position == position and not worker.cancelled:
+                worker.cancelled = True
+                worker.process.terminate()
+
+    def wait(self) -> list[Done[T] | Killed | Cancelled]:
+        """The outcomes that there are, after a short time at most; a job that was killed once goes on by itself.
+
+        Raises:
+            Stopped: If a signal asked for the end; every worker had the time to save then.
+        """
+        if self._interruption.number is not None:
+            _stop(self._workers, self._interruption.number)
+        self._assign()
+        outcomes: list[Done[T] | Killed | Cancelled] = [Cancelled(position) for position in self._given_up]
+        self._given_up = []
+        for worker in _ready(self._workers, 0 if outcomes else PATIENCE):
+            outcome = _outcome(worker, self._attempts)
+            if self._interruption.number is not None:  # it was perhaps the signal: the next call stops
+                continue
+            if isinstance(outcome, Killed) and outcome.again:
+                self._pending.appendleft(outcome.position)
+            else:
+                self._jobs[outcome.position] = None
+            outcomes.append(outcome)
+        self._workers = [one for one in self._workers if one.process.is_alive() or one.position is not None]
+        return outcomes
+
+    def end(self) -> None:
+        """End all workers: those that are idle hear that there is nothing more, those at a job are killed."""
+        for worker in self._workers:
+            worker.connection.close()
+            if worker.position is not None:
+                worker.process.kill()
+        for worker in self._workers:
+            worker.process.join(GRACE)
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
+
+    def _assign(self) -> None:
+        """Give the next jobs to workers that are free, new ones if there are too few."""
+        while self._pending:
+            free = (one for one in self._workers if one.position is None and one.process.is_alive())
+            worker = next((one for one in free if not one.cancelled), None)
+            if worker is None:
+                if sum(not one.cancelled or one.position is not None for one in self._workers) >= self._most:
+                    return
+                worker = _started()
+                self._workers.append(worker)
+            worker.position = self._pending.popleft()
+            with suppress(OSError):  # a worker that died meanwhile is noticed by its end
+                worker.connection.send((self._jobs[worker.position], self._attempts[worker.position] > 0))
+            self._attempts[worker.position] += 1
 
 
 def _started() -> _Worker:
@@ -130,24 +222,31 @@ def _started() -> _Worker:
     return _Worker(process, ours)
 
 
-def _ready(workers: Sequence[_Worker]) -> list[_Worker]:
-    """Workers at a job that have something to say or are gone."""
+def _ready(workers: Sequence[_Worker], patience: float) -> list[_Worker]:
+    """Workers at a job that have something to say or are gone, after as many seconds at most."""
     busy = [worker for worker in workers if worker.position is not None]
     places: list[Any] = [place for worker in busy for place in (worker.connection, worker.process.sentinel)]
-    found = wait(places, PATIENCE)
+    found = wait(places, patience)
     return [worker for worker in busy if worker.connection in found or worker.process.sentinel in found]
 
 
-def _outcome(worker: _Worker, attempts: Sequence[int]) -> Done[Any] | Killed:
+def _outcome(worker: _Worker, attempts: Sequence[int]) -> Done[Any] | Killed | Cancelled:
     position, worker.position = worker.position, None
     assert position is not None
     with suppress(EOFError, OSError, pickle.UnpicklingError):
         if worker.connection.poll():
             result = worker.connection.recv()
+            if worker.cancelled:
+                if not isinstance(result, Stopped):
+                    worker.connection.close()  # the signal came too late for the job, and must not reach another
+                worker.cancelled = not isinstance(result, Stopped)
+                return Cancelled(position)
             if not isinstance(result, Stopped):
                 return Done(position, result)
             return Killed(position, signal.Signals(result.number).name, again=attempts[position] < TRIES)
     worker.process.join()
+    if worker.cancelled:
+        return Cancelled(position)
     code = worker.process.exitcode or 0
     how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
     return Killed(position, how, again=attempts[position] < TRIES)
@@ -170,19 +269,6 @@ def _stop(workers: Sequence[_Worker], number: int) -> None:
                     worker.connection.recv()
                     worker.position = None
     raise Stopped(number, said)
-
-
-def _end(workers: Sequence[_Worker]) -> None:
-    """End all workers: those that are idle hear that there is nothing more, those at a job are killed."""
-    for worker in workers:
-        worker.connection.close()
-        if worker.position is not None:
-            worker.process.kill()
-    for worker in workers:
-        worker.process.join(GRACE)
-        if worker.process.is_alive():
-            worker.process.kill()
-            worker.process.join()
 
 
 def _serve(connection: Connection) -> None:

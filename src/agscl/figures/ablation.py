@@ -13,6 +13,7 @@ from agscl.metrics import MEASURES, mean_interval
 
 from .palette import OTHERS
 from .selection import columns, groups_by_preset, require_alike, table_of
+from .style import ends_of_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,15 +63,27 @@ def _place(value: object) -> tuple[float, str]:
 
 
 def draw(table: DataFrame, axes: Axes) -> None:
-    """Draw one measure: a line a preset, with intervals."""
+    """Draw one measure, with intervals: a line a preset through numbers, points alone where values are words."""
     values = table.sort("order")["value"].unique(maintain_order=True).to_list()
     for number, ((preset,), rows) in enumerate(table.group_by("preset", maintain_order=True)):
         look = OTHERS[number % len(OTHERS)]
         axes.errorbar(
             [values.index(value) + 0.06 * number for value in rows["value"]], rows["mean"], yerr=rows["half_width"],
-            color=look.color, marker=look.marker, linestyle=look.dashes, elinewidth=0.9, capsize=2.5, label=str(preset),
+            color=look.color, marker=look.marker, linestyle=look.dashes if all(map(_is_number, values)) else "none",
+            elinewidth=0.9, label=str(preset),
         )  # fmt: skip
     axes.set_xticks(range(len(values)), values)
     axes.set_xlabel(table["option"][0])
     axes.set_ylabel("%")
-    axes.margins(x=0.12, y=0.12)
+    axes.margins(x=0.12)
+    means, half = table["mean"], table["half_width"].fill_nan(0.0)
+    lowest = -101 if table["panel"][0] == MEASURES["forgetting"].title else -1
+    axes.set_ylim(ends_of_axis(means, [*(means - half), *(means + half)], least=2.0, low=lowest, high=101))
+
+
+def _is_number(value: str) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True

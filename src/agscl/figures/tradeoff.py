@@ -12,6 +12,7 @@ from agscl.methods import AGSCL
 
 from .palette import LOOKS, OTHERS, Look, looks
 from .selection import columns, groups_by_preset, require_alike, table_of
+from .style import ends_of_axis, label_points
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -80,7 +81,7 @@ def data(results: Sequence[Result]) -> DataFrame:
 def draw(table: DataFrame, axes: Axes) -> None:
     """Draw one benchmark: a line a variant through its strengths; a star where its average accuracy is best."""
     variants = table["variant"].unique(maintain_order=True).to_list()
-    look_of = {**looks(variants), **LINES}
+    look_of, labels = {**looks(variants), **LINES}, []
     for variant in [*(name for name in LINES if name in variants), *(name for name in variants if name not in LINES)]:
         rows, look = table.filter(table["variant"] == variant).sort("strength"), look_of[variant]
         x, y = rows["plasticity"], rows["stability"]
@@ -90,12 +91,15 @@ def draw(table: DataFrame, axes: Axes) -> None:
             fmt="none", ecolor=look.color, elinewidth=0.7, alpha=0.45, zorder=1,
         )  # fmt: skip
         best = rows["average_accuracy"].arg_max() or 0
-        axes.plot(x[best], y[best], "*", color=look.color, markersize=14, markeredgecolor="white", zorder=4)
-        for point, strength in zip(zip(x, y, strict=True), rows["strength"], strict=True):
-            axes.annotate(f"{strength:g}", point, (4, 4), textcoords="offset points", fontsize=6, color=look.color)
+        axes.plot(x[best], y[best], "*", color=look.color, markersize=12, markeredgecolor="white", zorder=4)
+        labels += [(a, b, f"{s:g}", look.color) for a, b, s in zip(x, y, rows["strength"], strict=True)]
     axes.set_xlabel("plasticity (1: learns as well as fine-tuning)")
     axes.set_ylabel("stability (1: forgets nothing)")
-    axes.margins(0.08)
+    for measure, axis in {"plasticity": "x", "stability": "y"}.items():
+        mean, half = table[measure], table[f"{measure}_half_width"].fill_nan(0.0)
+        low, high = ends_of_axis(mean, [*(mean - half), *(mean + half)], least=0.04)
+        axes.set(**{f"{axis}lim": (low - 0.05 * (high - low), high + 0.05 * (high - low))})
+    label_points(axes, labels)
 
 
 def _strength(group: Group[Result]) -> float | None:

@@ -28,6 +28,7 @@ from agscl.nodes.slices import mark
 from agscl.nodes.surgery.compact import Nodes, cut_out, kept_positions, part
 from agscl.nodes.surgery.copies import plain_copy, random_inputs
 from agscl.nodes.surgery.reach import all_zero, sealed_nodes, zero_readings
+from agscl.nodes.surgery.replaced import has_replaced_tensors
 
 from .sparse_backward import is_sparable, spared
 from .steps import Progress
@@ -102,6 +103,11 @@ class ActiveNetwork:
             raise ValueError(
                 f"live=True is not for a model with a residual stream ({network.graph.streams[0].name!r}); "
                 "attach without it"
+            )
+        if has_replaced_tensors(network.model):
+            raise ValueError(
+                "live=True is not for a method that masks or gates weights in the forward, which computes with all of "
+                "them; attach without it"
             )
         for name, module in network.model.named_modules():
             if callable(own := vars(module).get("forward")) and not isinstance(own, InnerForward):
@@ -261,7 +267,9 @@ def inactive_nodes(network: Network, optimizers: tuple[Optimizer, ...], inputs: 
     inactive = {}
     for layer in network.graph.layers:
         nodes = silent[layer.name] & still(layer.incoming) & all(map(stays_at_zero, optimizers))
-        behind_relu = all(_is_relu(network.model, sources[reading.output]) for reading in layer.readings)
+        behind_relu = bool(layer.readings) and all(
+            _is_relu(network.model, sources[reading.output]) for reading in layer.readings
+        )
         inactive[layer.name] = nodes if behind_relu else nodes & still(layer.outgoing)
     return inactive
 

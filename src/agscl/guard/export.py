@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,16 @@ from torch import Tensor, fx, nn
 
 from agscl.methods.method import Network
 from agscl.methods.outputs.all_heads import outputs_of
-from agscl.nodes import compact, inert_nodes, removable
+from agscl.nodes import NodeGraph, compact, inert_nodes, removable
+from agscl.nodes.activity import random_states, set_random_states
+from agscl.nodes.surgery.compact import Nodes
 from agscl.nodes.surgery.copies import plain_copy
-from agscl.runs.files import write_bytes
+from agscl.nodes.tracing.calls import form_of
+from agscl.nodes.tracing.exported import two_samples
+from agscl.nodes.tracing.trace import arguments
 
-from .programs import Cost, cost, difference, programs, require_close, require_new
+from .file import answer, questions
+from .programs import Cost, cost, difference, programs, require_close, write_programs
 
 TRIALS = (1, 7)
 """Sizes of the random batches on which every file is compared with the full model."""
@@ -47,7 +51,7 @@ class ExportedTask:
 
 
 class OneTask(nn.Module):
-    """A model's outputs for one task alone."""
+    """A model's outputs for one task alone, by the tensors among its arguments."""
 
     def __init__(self, model: nn.Module, choose: Callable[[nn.Module, tuple[Tensor, ...]], Tensor]) -> None:
         super().__init__()
@@ -58,44 +62,72 @@ class OneTask(nn.Module):
         return self._choose(self.model, inputs)
 
 
-def export_task(network: Network, task: int, out: Path, example_inputs: Any, forward: Forward | None) -> ExportedTask:
-    """Write the compact network of a task; see `agscl.Guard.export`."""
-    require_new(out)
-    if any(module._forward_hooks or module._forward_pre_hooks for module in network.model.modules()):
-        raise ValueError("cannot export a model with hooks, such as HAT's and WSN's: its weights alone do not answer")
-    given = (example_inputs,) if isinstance(example_inputs, Tensor) else example_inputs
-    if not isinstance(given, tuple | list) or not all(isinstance(x, Tensor) for x in given):
-        raise ValueError("cannot export a model whose example inputs are not tensors by position")
-    x = tuple(
-        tensor.detach().cpu().expand(2, *tensor.shape[1:]) if len(tensor) == 1 else tensor.detach().cpu()
-        for tensor in given
-    )
-    names = list(inspect.signature(network.model.forward).parameters)[: len(x)]
+def answering(network: Network, added: Iterable[str], example_inputs: Any) -> nn.Module:
+    """A copy of the model that answers with its own tensors alone as the model does now, bit for bit.
+
+    Args:
+        network: The network, ready to answer for a task.
+        added: Names of the parameters that a method has added; the copy has none of them.
+        example_inputs: A batch for the model.
+
+    Raises:
+        ValueError: If it has hooks of others, or computes with more than its parameters and buffers.
+    """
+    plain, inputs = plain_copy(network.model), questions(example_inputs)
+    for name in added:
+        delattr(plain, name)
+    for name, module in plain.named_modules():
+        if module._forward_hooks or module._forward_pre_hooks:
+            raise ValueError(f"{name or 'the model'!r} has hooks, which its network alone would not run; remove them")
+    answers = []
+    for model in (network.model, plain):
+        states = random_states(network.model)
+        answers.append(answer(model, example_inputs, inputs, next(model.parameters()).device))
+        set_random_states(network.model, states)
+    if not all(map(_identical, *answers)):
+        raise ValueError("the model computes with more than its parameters and buffers: they alone answer otherwise")
+    return plain
+
+
+def _identical(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and torch.equal(one.nan_to_num(), other.nan_to_num())
+
+
+def compacted(model: nn.Module, graph: NodeGraph, tasks: Iterable[int], inputs: Any) -> tuple[nn.Module, Nodes]:
+    """A copy without the nodes on which the tasks' outputs do not depend, and which these are."""
+    chosen = None if graph.num_tasks is None else tasks
+    drop = removable(model, graph, inert_nodes(model, graph, inputs, chosen), inputs)
+    return compact(model, graph, drop, inputs).eval(), drop
+
+
+def export_task(
+    model: nn.Module, graph: NodeGraph, task: int, out: Path, example_inputs: Any, forward: Forward | None
+) -> ExportedTask:
+    """Write the compact network of a task out of a model that answers for it; see `agscl.Guard.export`."""
+    form, values = form_of(model, *arguments(example_inputs))
+    if not all(isinstance(value, Tensor) and value.ndim for value in values):
+        raise ValueError("cannot export a model whose example inputs are more than tensors of samples and constants")
+    x = tuple(tensor.detach().cpu() for tensor in two_samples(values))
 
     def choose(model: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
         if forward is not None:
             return forward(model, *inputs)
+        args, named = form.arguments(inputs)
         try:
-            return outputs_of(network.graph, model(*inputs), task)
+            return outputs_of(graph, model(*args, **named), task)
         except ValueError as error:
             advice = f"say which are those of task {task}: forward=lambda model, *inputs: ..."
             raise ValueError(f"the model's outputs are not those of all heads in order; {advice}") from error
 
-    model, graph = network.model, network.graph
-    tasks = None if graph.num_tasks is None else [task]
-    drop = removable(model, graph, inert_nodes(model, graph, tuple(given), tasks), tuple(given))
-    small = compact(model, graph, drop, tuple(given)).cpu().eval()
-    before, after = (needed(OneTask(each, choose).eval(), x) for each in (plain_copy(model).cpu().eval(), small))
-    files = programs(after, x, names, [f"task_{task}"])
-    whole = OneTask(plain_copy(model).cpu().eval(), choose)
+    small, drop = compacted(model, graph, [task], example_inputs)
+    whole = OneTask(plain_copy(model).cpu(), choose).eval()
+    before, after = (needed(each, x) for each in (whole, OneTask(small.cpu(), choose).eval()))
+    files = programs(after, x, form.names, [f"task_{task}"])
     differences = {name: require_close(_largest(whole, answer, x)) for name, (_, answer) in files.items()}
     layers = {name: (~nodes).nonzero().flatten().tolist() for name, nodes in drop.items()}
     exported = ExportedTask(task, _cost(before, x), _cost(after, x), differences, layers)
-    about = _description(exported, after, dict(zip(names, x, strict=True)))
-    out.mkdir(parents=True, exist_ok=True)
-    for name, (written, _) in files.items():
-        write_bytes(out / name, written)
-    write_bytes(out / "model.json", about)
+    about = _description(exported, after, dict(zip(form.names, x, strict=True)))
+    write_programs(out, {name: content for name, (content, _) in files.items()}, about)
     return exported
 
 

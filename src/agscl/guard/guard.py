@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial, reduce
 from typing import Any
 
@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from agscl.methods.method import Expandable, Forward, Learned, Method, Network, Predict, RunningTask
-from agscl.methods.subnetworks.replaced_tensors import has_replaced_tensors
 from agscl.nodes import NodeGraph, expand, trace
 from agscl.nodes.ownership import require_held_statistics
 from agscl.nodes.selftest import require_lawful
-from agscl.nodes.surgery.expand import Retrace
+from agscl.nodes.surgery.expand import Retrace, require_expandable
+from agscl.nodes.surgery.replaced import has_replaced_tensors, unreplaced
 from agscl.nodes.tracing.trace import Rules
 from agscl.processes import Fact, are_many, count, from_first, require_same, together
 from agscl.tensors import prefixed
@@ -32,6 +32,9 @@ from .probe import Probe
 from .steps import Progress, guarded_steps
 from .verification import Verification
 from .wrappers import bare, bare_names, computing_bare, require_whole
+
+GROWING = "AGS-CL, gated AGS-CL, HAT, PackNet, WSN and fine-tuning"
+"""Methods that can take new nodes."""
 
 LOAD_ALIKE = "give every process the same model, weights, guard state and settings"
 """Advice where processes differ before a task."""
@@ -125,6 +128,7 @@ class Guard(Persistent):
         self._probe, self._shown = Probe(self._network, example_inputs), -1
         self._growth: Growth = ()
         self._weights, self._unchecked, self._middle = "", False, ""
+        self._averaged = False
 
     @property
     def settled(self) -> bool:
@@ -133,6 +137,31 @@ class Guard(Persistent):
         False while the method still cuts what the task in progress computes with, such as `agscl.GatedAGSCL`.
         """
         return not self._protection.unsettled
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Compute with averages of the weights over the last steps, where the method keeps some: `agscl.GatedAGSCL`.
+
+        They answer better than the weights that the last step has left. Validate within the context, and copy the best
+        weights there; training goes on after it, from where it was. With all other methods nothing changes.
+
+        Raises:
+            ValueError: If the model was changed.
+
+        >>> from agscl.methods import FineTuning
+        >>> model = nn.Linear(2, 1)
+        >>> guard = protect(model, FineTuning(), example_inputs=torch.zeros(2, 2))
+        >>> with guard.averaged():
+        ...     best = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        """
+        self._check_model()
+        average = self._protection.average
+        with average.showing() if average else nullcontext():
+            before, self._averaged = self._averaged, True
+            try:
+                yield
+            finally:
+                self._averaged = before
 
     @property
     def graph(self) -> NodeGraph:
@@ -276,6 +305,7 @@ class Guard(Persistent):
         """
         progress = self._progress
         with together("consolidate"), computing_bare():
+            self._require_own_weights("consolidate")
             if self._running:
                 raise ValueError("consolidate after the attach() block, not inside it")
             if progress.steps == 0:
@@ -312,7 +342,7 @@ class Guard(Persistent):
         """Add free nodes to a layer whose capacity runs out; all outputs of the model keep their bits.
 
         Tensors keep their memory layout (channels last, say). On random inputs like the example's it is tried first,
-        on a copy, whether the outputs stay.
+        on a copy, whether the outputs stay. A task that WSN has yet to learn chooses among the new weights as well.
         The model is changed in place and its parameters are replaced, so make a new optimizer. A saved state fits a
         model that was expanded alike.
 
@@ -324,20 +354,25 @@ class Guard(Persistent):
             ValueError: If the layer cannot grow or the method cannot take new nodes; nothing is changed then.
         """
         with together("expand"):
+            self._require_own_weights("expand")
             if self._running:
                 raise ValueError("expand after the attach() block, not inside it")
             self._check_model()
             protection, learned = self._protection, tuple(self._progress.learned)
             if not isinstance(protection, Expandable):
-                raise ValueError(f"{type(protection).__name__} cannot take new nodes; AGS-CL and fine-tuning can")
+                raise ValueError(f"{type(protection).__name__} cannot take new nodes; {GROWING} can")
             self._require_still()
             protection.require_intact(learned)
             protection.show_all()
             try:
-                expansion = expand(self._network.model, self.graph, layer, nodes, self._retrace, self._example_inputs)
-                self._network = _network(self._network.model, expansion.graph)
-                from_first(self._network.state)
-                protection.expand(self._network, expansion, learned)
+                model, plain = self._network.model, partial(unreplaced, without=self._added)
+                retrace = partial(_retraced, self._retrace, plain)
+                require_expandable(plain(model), self.graph, layer, nodes, self._retrace, self._example_inputs)
+                expansion = expand(model, self.graph, layer, nodes, retrace)
+                network = _network(model, expansion.graph, without=self._added)
+                from_first(network.state)
+                protection.expand(network, expansion, learned)
+                self._network = _network(model, expansion.graph)
                 self._makes = Makes(self._network)
                 self._probe.expanded(self._network)
                 self._growth = (*self._growth, (layer, nodes))
@@ -376,6 +411,7 @@ class Guard(Persistent):
     def _check_attachable(self, optimizers: tuple[Optimizer, ...], steps_per_epoch: int) -> None:
         if self._running:
             raise ValueError("the guard is attached already; leave the first attach() block before the second")
+        self._require_own_weights("attach")
         if steps_per_epoch < 1:
             raise ValueError(f"steps_per_epoch must be at least 1, not {steps_per_epoch}: is the loader empty?")
         task, most = self.task, self.graph.num_tasks
@@ -406,5 +442,9 @@ class Guard(Persistent):
         self._makes.check(self._network, learned=bool(self._progress.learned))
 
 
-def _network(model: nn.Module, graph: NodeGraph) -> Network:
-    return Network(model, graph, dict(model.named_parameters()))
+def _retraced(retrace: Retrace, plain: Callable[[nn.Module], nn.Module], grown: nn.Module) -> NodeGraph:
+    return retrace(plain(grown))
+
+
+def _network(model: nn.Module, graph: NodeGraph, without: Collection[str] = ()) -> Network:
+    return Network(model, graph, {name: p for name, p in model.named_parameters() if name not in without})

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from agscl.methods.method import Expandable, Method, Network, Protection, RunningTask
 from agscl.tensors import prefixed, text_tensor, under
@@ -17,9 +17,10 @@ from agscl.tensors import prefixed, text_tensor, under
 from .active import ActiveNodes
 from .capacity import Capacity, capacity_of
 from .description import Description, Growth, describe, require_same_weights, weights_digest
-from .export import ExportedTask, Forward, export_task
+from .export import ExportedTask, Forward, answering, compacted, export_task
 from .file import Saved, answer, modules_of, questions
 from .probe import Probe
+from .programs import require_new
 from .steps import Progress
 
 
@@ -44,6 +45,8 @@ class Persistent(ABC):
     """Whether a state was loaded, and it is not known yet whether the model's weights are those that belong to it."""
     _middle: str
     """Digest of the weights that belong to a state loaded in the middle of a task, until it is known; or nothing."""
+    _averaged: bool
+    """Whether the model computes with averages of its weights at the moment."""
 
     @abstractmethod
     def expand(self, *, layer: str, nodes: int) -> None:
@@ -82,6 +85,14 @@ class Persistent(ABC):
         usage = self._protection.usage()
         return None if usage is None else capacity_of(self._network, usage)
 
+    @property
+    def uses(self) -> dict[int, dict[str, Tensor]]:
+        """By learned task and layer, which nodes it uses: bool, ``(num_nodes,)``; empty for methods without gates."""
+        usage = self._protection.usage()
+        if usage is None or usage.unit != "nodes":
+            return {}
+        return {task: dict(uses) for task, uses in usage.uses.items()}
+
     def __repr__(self) -> str:
         learned, task = len(self._progress.learned), self._progress.task
         return f"<Guard of {self._method}: {learned} tasks learned, task {task} is next>"
@@ -93,7 +104,12 @@ class Persistent(ABC):
         return f"{self._method}\n{tasks}\n{nodes}\nmemory: {self._protection.memory().total:,} bytes beside the weights"
 
     def state_dict(self) -> dict[str, Tensor]:
-        """All that the guard knows, as tensors by name; the model's weights are not in it."""
+        """All that the guard knows, as tensors by name; the model's weights are not in it.
+
+        Raises:
+            ValueError: If the model computes with averages, which are not the weights that belong to the state.
+        """
+        self._require_own_weights("save the guard")
         return {name: tensor.clone() for name, tensor in self._state().items()}
 
     def _state(self) -> dict[str, Tensor]:
@@ -120,6 +136,7 @@ class Persistent(ABC):
                 are not those that it belongs to, the next `attach`, `consolidate` or `expand` raises it; in the middle
                 of a task, the next `attach`.
         """
+        self._require_own_weights("load a state")
         if self._running:
             raise ValueError("cannot load a state while the guard is attached")
         progress, here = Progress.of(state, self._network.graph.num_tasks), self._description()
@@ -149,6 +166,7 @@ class Persistent(ABC):
             ValueError: If the model was changed so that earlier tasks are not what they were.
             OSError: If it cannot be written.
         """
+        self._require_own_weights("save the guard")
         self._require_intact()
         state, inputs = self._state(), questions(self._example_inputs)
         for name in {"about", "weights"} & state.keys():
@@ -171,6 +189,7 @@ class Persistent(ABC):
             ValueError: If it is damaged, or of another method, network or forward; nothing is changed then.
             OSError: If it cannot be read.
         """
+        self._require_own_weights("load a state")
         if self._running:
             raise ValueError("cannot load a state while the guard is attached")
         saved = Saved.read(Path(path))
@@ -183,7 +202,8 @@ class Persistent(ABC):
         """Write the compact network of one task into a folder: plain tensors, a `torch.export` program and ONNX.
 
         Nodes on which the task's outputs do not depend are gone, and other tasks' heads. Every file is compared with
-        the full model, which stays as it is.
+        the full model, which stays as it is. Files take any number of samples; all other sizes are those of the
+        example inputs.
 
         Args:
             task: Number of a learned task.
@@ -192,15 +212,38 @@ class Persistent(ABC):
 
         Raises:
             ValueError: If packages are missing (``pip install 'agscl[export]'``), the folder is not empty, the task is
-                not learned, the method answers with more than the model's weights, or a file computes something else.
+                not learned, hooks change what the model computes, or a file computes something else.
             OSError: If the folder cannot be written.
         """
+        require_new(Path(path))
+        model = self.extract(task, compact=False)
+        return export_task(model, self._network.graph, task, Path(path), self._example_inputs, forward)
+
+    def extract(self, task: int, *, compact: bool = True) -> nn.Module:
+        """The network of one task as a module of its own, of which no guard and no method is a part.
+
+        What the method keeps for the task (gains, masks, biases, statistics) is in its weights and buffers. It has the
+        heads of other tasks, too, whose outputs mean nothing.
+
+        Args:
+            task: Number of a learned task.
+            compact: Leave out the nodes on which the task's outputs do not depend; else they are zeros, and outputs
+                are the guarded model's bit for bit.
+
+        Raises:
+            ValueError: If the task is not learned, or hooks change what the model computes.
+        """
         if self._running:
-            raise ValueError("export after the attach() block, not inside it")
+            raise ValueError("get a task's network after the attach() block, not inside it")
         if task not in self._progress.learned:
             raise ValueError(f"task {task} is not learned; learned are {self._progress.learned}")
         self._require_intact()
-        return export_task(self._network, task, Path(path), self._example_inputs, forward)
+        try:
+            self._protection.use_task(task)
+            model = answering(self._network, self._added, self._example_inputs)
+        finally:
+            self._show_again()
+        return compacted(model, self._network.graph, [task], self._example_inputs)[0] if compact else model
 
     def _take(self, saved: Saved, changed: Collection[str]) -> None:
         here = self._description()
@@ -251,6 +294,11 @@ class Persistent(ABC):
         if self._middle and self._progress.resumed:
             require_same_weights(self._weights_now(), self._middle)
         self._middle = ""
+
+    def _require_own_weights(self, what: str) -> None:
+        """Refuse to do something while the model computes with averages of its weights."""
+        if self._averaged:
+            raise ValueError(f"{what} after the averaged() block, not inside it")
 
     def _weights_now(self) -> str:
         return weights_digest(self._network, self._progress.begun, self._added)

@@ -32,6 +32,11 @@ from .method import num_bytes as num_bytes
 from .method import same_shapes as same_shapes
 from .outputs.cpr import CPR as CPR
 from .outputs.lwf import LwF as LwF
+from .space import LogUniform as LogUniform
+from .space import OneOf as OneOf
+from .space import Space as Space
+from .space import Uniform as Uniform
+from .space import space_of as space_of
 from .subnetworks.gated import GatedAGSCL as GatedAGSCL
 from .subnetworks.hat import HAT as HAT
 from .subnetworks.packnet import PackNet as PackNet

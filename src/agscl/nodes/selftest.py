@@ -217,8 +217,8 @@ class _Trial:
 
 
 def _activations(layer: NodeLayer, nodes: Tensor, outputs: tuple[Any, ...]) -> Tensor:
-    """All that is read of each of the nodes, a row for each."""
-    parts = []
+    """All that is read of each of the nodes, a row for each; nothing of those that are learned constants."""
+    parts = [torch.zeros(int(nodes.sum()), 0, device=nodes.device)]
     for reading in layer.readings:
         value, kept = outputs[reading.output], len(reading.keep)
         last = value.movedim(reading.keep, tuple(range(value.ndim - kept, value.ndim)))

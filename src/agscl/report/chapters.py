@@ -8,6 +8,7 @@ from typing import Generic, Protocol, TypeVar
 
 from agscl.experiments.groups import Group, R, by_setting, environments, groups
 from agscl.experiments.kind import AnyResult, scale_of
+from agscl.experiments.words import ONE_SEED, seeds
 from agscl.figures.palette import Look, looks
 from agscl.runs import RunFolder
 
@@ -79,6 +80,16 @@ class Benchmark(Generic[R]):
         scale = scale_of(self.results)
         sentences = [self.results[0].experiment.full.description, f"{scale[0].upper()}{scale[1:]}"]
         return ". ".join([*sentences, *environments(self.results)]) + "."
+
+    def over_seeds(self, intervals: str) -> str:
+        """A sentence on how the seeds became one drawing, with the ends of a caption; of one seed each, the seeds.
+
+        Args:
+            intervals: What shows the intervals, such as ``"bands are 95 % intervals"``.
+        """
+        if any(len(entry.results) > 1 for entry in self.entries):
+            return f"Mean over the seeds; {intervals}."
+        return f"{ONE_SEED.capitalize()}: {seeds(result.experiment.seed for result in self.results)}."
 
     @property
     def tasks(self) -> list[str]:

@@ -1,7 +1,7 @@
 """The report: one HTML page that needs nothing else, from run folders.
 
-A chapter for each benchmark, made of the sections in `agscl.report.sections`, then a card for each run. Runs of a kind
-without sections have their card.
+A chapter for each sweep and each benchmark, made of the sections in `agscl.report.sections`, then a card for each run.
+Runs of a kind without sections have their card.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from markupsafe import Markup
 
 from agscl.experiments.records import IncompleteRun, StoredRun
 from agscl.figures.palette import SHADES
+from agscl.sweeps.record import SweepRecord
 
 from .blocks import Section
 from .chapters import benchmarks
 from .run_cards import card
+from .search import sections
 from .sections import SECTIONS
 
 
@@ -33,16 +35,21 @@ class Chapter(NamedTuple):
     sections: Sequence[Section]
 
 
-def page(runs: Sequence[StoredRun]) -> bytes:
+def page(runs: Sequence[StoredRun], sweeps: Sequence[SweepRecord] = ()) -> bytes:
     """The report of some runs, as HTML.
+
+    Args:
+        runs: Those that the page is about.
+        sweeps: Searches, a chapter each before those of the runs.
 
     Raises:
         ValueError: If a table of nodes or of evaluations is damaged.
     """
-    chapters, repeats = [], []
-    for kind, sections in SECTIONS.items():
+    repeats = []
+    chapters = [Chapter(f"{one.plan.sweep.preset}: search", f"{one.plan.label}.", sections(one)) for one in sweeps]
+    for kind, of_kind in SECTIONS.items():
         for benchmark in benchmarks(run for run in runs if isinstance(run, kind)):
-            made = [section for make in sections if (section := make(benchmark)) is not None]
+            made = [section for make in of_kind if (section := make(benchmark)) is not None]
             chapters.append(Chapter(benchmark.name, benchmark.description, made))
             repeats += [run.folder.path for run in benchmark.repeats]
     environment = Environment(

@@ -109,6 +109,7 @@ class TaskFinished:
         regularization_bytes: Its regularization parameters alone, as figure 6(a) of the paper counts.
         seconds: Wall time of training, consolidation and evaluation.
         capacity: How full each layer is; `None` if the method has no notion of it, or the record is older.
+        validation: Accuracy on the validation examples of each task so far; `None` if the record is older.
     """
 
     event: ClassVar[str] = "TaskFinished"
@@ -123,6 +124,7 @@ class TaskFinished:
     regularization_bytes: int
     seconds: float
     capacity: tuple[LayerCapacity, ...] | None = None
+    validation: tuple[float, ...] | None = None
 
 
 Event = TaskStarted | Resumed | RateLowered | EpochFinished | TaskFinished

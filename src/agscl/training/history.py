@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,10 +21,21 @@ class History:
     @property
     def accuracy(self) -> Tensor:
         """Accuracy matrix, shape ``(T, T)``, float64; NaN above the diagonal: not learned yet."""
-        matrix = torch.full((len(self.tasks), len(self.tasks)), torch.nan, dtype=torch.float64)
-        for row, task in zip(matrix, self.tasks, strict=True):
-            row[: len(task.accuracy)] = torch.tensor(task.accuracy, dtype=torch.float64)
-        return matrix
+        return _matrix([task.accuracy for task in self.tasks])
+
+    @property
+    def validation(self) -> Tensor | None:
+        """The same on the validation examples; `None` if a task's record is older."""
+        rows = [task.validation for task in self.tasks if task.validation is not None]
+        return _matrix(rows) if len(rows) == len(self.tasks) else None
+
+
+def _matrix(rows: Sequence[Sequence[float]]) -> Tensor:
+    """Rows that begin with what was measured, as a square matrix; the rest is NaN."""
+    matrix = torch.full((len(rows), len(rows)), torch.nan, dtype=torch.float64)
+    for line, row in zip(matrix, rows, strict=True):
+        line[: len(row)] = torch.tensor(row, dtype=torch.float64)
+    return matrix
 
 
 @dataclass(frozen=True)

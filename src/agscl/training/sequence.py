@@ -58,15 +58,20 @@ def _learn(progress: TaskProgress, tasks: tuple[Task, ...]) -> TaskFinished:
 
     size = -(-learner.training.batch_size // 2)  # a per-sample pass holds gradients beside activations: half as many
     learner.guard.consolidate(_Batches(task.train, size, learner.checkpointer), predict)
-    accuracy = []
+    accuracy, validation = [], []
     for number, each in enumerate(tasks):
         learner.guard.use_task(number)  # with what the method keeps for it
-        accuracy.append(evaluate(learner.model, each.test, number, machine=learner.machine).accuracy)
+        found = evaluate(learner.model, each.validation, number, machine=learner.machine).accuracy
+        validation.append(found)
+        if each.test is not each.validation:
+            found = evaluate(learner.model, each.test, number, machine=learner.machine).accuracy
+        accuracy.append(found)
     event = TaskFinished(
         task=index,
         name=task.name,
         epochs=progress.epoch,
         accuracy=tuple(accuracy),
+        validation=tuple(validation),
         used_capacity=used,
         **footprint(learner.guard),
         seconds=progress.seconds,

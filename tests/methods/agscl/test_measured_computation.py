@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 from collections.abc import Callable
 from typing import Any
@@ -15,11 +16,12 @@ from torch.nn import functional as F
 
 import agscl
 from agscl.methods import Learned, Method, Network
+from agscl.methods.agscl.importance import average_activation
 from agscl.methods.weights.fisher import fisher_diagonal
 from laws.random_nets import Net, nets
 
 X, Y = torch.randn(48, 12, generator=torch.Generator().manual_seed(0)), torch.arange(48) % 2
-METHOD = agscl.AGSCL(mu=1, lam=math.inf)
+METHOD, METHOD_DRAWN = agscl.AGSCL(mu=1, lam=math.inf), agscl.AGSCL(mu=10, lam=math.inf, rho=0.7)
 
 Predict = Callable[[Any], Tensor]
 
@@ -336,11 +338,13 @@ def test_a_layer_that_fails_to_be_drawn_anew_leaves_everything_as_it_was() -> No
     assert same(everything(model, guard), before)
 
 
+@pytest.mark.parametrize("method", [METHOD_DRAWN, agscl.GatedAGSCL(begin=1, end=1)], ids=["ags-cl", "gated-ags-cl"])
 @given(net=nets())
 @settings(max_examples=12)
-def test_consolidate_keeps_every_bit_of_the_tasks_answers_on_its_own_data(net: Net) -> None:
+def test_consolidate_keeps_every_bit_of_the_tasks_answers_on_its_own_data(net: Net, method: Method) -> None:
+    net = copy.deepcopy(net)  # a method may add parameters
     x = torch.randn(6, 2, 6, 6, generator=torch.Generator().manual_seed(1))
-    guard = agscl.protect(net, agscl.AGSCL(mu=10, lam=math.inf, rho=0.7), example_inputs=x, heads="heads")
+    guard = agscl.protect(net, method, example_inputs=x, heads="heads")
     optimizer = torch.optim.SGD(net.parameters(), lr=0.02)
     with guard.attach(optimizer, steps_per_epoch=1):
         for _ in range(3):
@@ -354,8 +358,50 @@ def test_consolidate_keeps_every_bit_of_the_tasks_answers_on_its_own_data(net: N
                 net.get_parameter(piece.parameter).movedim(piece.dim, 0)[piece.index[0]] = 0.0
         before = net(x)[0]
         guard.consolidate([x[:4], x[4:]], lambda batch: net(batch)[0])
+        guard.use_task(0)
         after = net(x)[0]
     assert torch.equal(after, before)
+
+
+class OfModules(Heads):
+    """Every activation is a module's output; the gate of a task in progress is a part of the forward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.ReLU(), nn.ReLU()
+        self.conv, self.open = nn.Conv1d(1, 3, 3, padding=1), torch.ones(8)
+        self.fc = nn.Linear(36, 8)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        h = self.second(self.fc(self.first(self.conv(x.unsqueeze(1))).flatten(1)))
+        h = h * self.open if bool((self.open == 0).any()) else h
+        return [head(h) for head in self.heads]
+
+
+def test_a_node_that_acts_is_seen_in_the_models_own_forward_pass_and_that_is_the_only_one() -> None:
+    model, samples, counted = OfModules().eval(), [], list[int]()
+    network = Network(model, agscl.trace(model, X[:2], heads="heads"), dict(model.named_parameters()))
+    with torch.no_grad():
+        model.fc.bias[0] = -50.0
+    model.fc.register_forward_pre_hook(lambda _, args: counted.append(len(args[0])))
+    found = []
+    for once in (False, True):
+        found.append(average_activation(network, Learned((0,), X.split(16), lambda x: model(x)[0]), once=once))
+        samples.append(sum(counted))
+        counted.clear()
+    torch.testing.assert_close(found[True], found[False])
+    assert found[True]["fc"][0] == 0
+    assert samples[False] == 2 * 48
+    assert samples[True] <= 48 + 16 + 3 * 2  # the first batch is computed twice, two samples of each other
+
+
+def test_a_branch_that_the_trace_did_not_take_is_measured_as_it_is() -> None:
+    model = OfModules().eval()
+    network = Network(model, agscl.trace(model, X[:2], heads="heads"), dict(model.named_parameters()))
+    expected = model.second(model.fc(model.first(model.conv(X.unsqueeze(1))).flatten(1))).detach().mean(0)
+    model.open = (torch.arange(8) % 2).float()
+    found = average_activation(network, Learned((0,), X.split(24), lambda x: model(x)[0]), once=True)
+    torch.testing.assert_close(found["fc"], expected * model.open)
 
 
 def by_hand(model: Any, task: int, kind: str) -> dict[str, Tensor]:

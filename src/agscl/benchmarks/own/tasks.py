@@ -117,7 +117,8 @@ def cut(own: OwnSet, tasks: int | Sequence[NamedTask], seed: int, options: LoadO
     groups = _groups(own, tasks, seed)
     drawn = not own.is_test.any()
     if drawn:
-        own = replace(own, is_test=drawn_test(own.labels, own.is_validation, TEST_SHARE, seed))
+        tests = drawn_test(own.labels, own.is_validation, TEST_SHARE, options.seed_of_tests(seed))
+        own = replace(own, is_test=tests)
     _require_both(own, [label for _, group in groups for label in group], drawn=drawn)
     parts: Parts | FeatureParts
     parts = prepare(own, seed, options) if isinstance(own, ImageSet) else prepare_features(own, seed, options)

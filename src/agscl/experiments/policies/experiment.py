@@ -63,6 +63,11 @@ class PolicyExperiment(AnyExperiment):
         """What asks for the preset on a command line."""
         return self.preset
 
+    @property
+    def keeps_states(self) -> bool:
+        """Every run of policies keeps its weights."""
+        return True
+
     def again(self, overrides: Overrides) -> PolicyExperiment:
         """The same preset, method and seed with other overrides; raises as `of_preset` does."""
         return self.of_preset(self.preset, self.method, self.seed, overrides)
@@ -81,6 +86,8 @@ class PolicyExperiment(AnyExperiment):
     ) -> PolicyExperiment:
         """The preset with a method, scaled; raises as `AnyExperiment.of_preset` does."""
         overrides.require_preset()
+        if overrides.test_seed is not None or overrides.order_seed is not None:
+            raise ValueError("--test-seed and --order-seed are for data sets: policies have no test examples")
         if overrides.cpr:
             raise ValueError("--cpr adds a term to the loss, which Stable-Baselines3 does not open")
         if overrides.epochs is not None or overrides.fraction != 1 or overrides.width != 1:

@@ -22,7 +22,11 @@ def require_possible(tasks: Sequence[TaskFinished], counts: Mapping[str, object]
         ValueError: If something is impossible.
     """
     for number, task in enumerate(tasks, 1):
-        shares = [*task.accuracy, *(share for share in (task.sparsity, task.used_capacity) if share is not None)]
+        shares = [
+            *task.accuracy,
+            *(task.validation or ()),
+            *(share for share in (task.sparsity, task.used_capacity) if share is not None),
+        ]
         if odd := [share for share in shares if not 0 <= share <= 1]:
             raise ValueError(f"result.json: {odd[0]:g} is no share from 0 to 1, in task {number}")
         if task.task + 1 != number:

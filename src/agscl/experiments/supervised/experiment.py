@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict
 
@@ -31,6 +31,11 @@ class Experiment(AnyExperiment):
         fraction: Share of each class's training and validation examples that is used; tests stay whole.
         width: What all widths of the preset's network are multiplied with; for ablations.
         own: Own data in place of a preset, which then bears its name.
+        test_seed: Draws which examples are for testing, where the data has no test examples of its own; `None`: as the
+            seed does.
+        order_seed: Draws the order of the tasks anew; `None` leaves it to the benchmark.
+        evaluated_on: Examples that the run is evaluated on. On ``validation`` no test example is ever looked at, and
+            the folder holds numbers alone, no weights: for choosing hyper-parameters.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = {"extra": "forbid", "strict": True}
@@ -46,12 +51,18 @@ class Experiment(AnyExperiment):
     compute: Compute = AUTOMATIC
     width: float = 1.0
     own: OwnData | None = None
+    test_seed: int | None = None
+    order_seed: int | None = None
+    evaluated_on: Literal["test", "validation"] = "test"
 
     def __post_init__(self) -> None:
         if self.own is None:
             supervised_preset(self.preset)
         self.load_options()
-        check_seed(self.seed)
+        for seed in (self.seed, self.test_seed, self.order_seed):
+            check_seed(seed or 0)
+        if self.evaluated_on not in ("test", "validation"):
+            raise ValueError(f"evaluated_on must be 'test' or 'validation', not {self.evaluated_on!r}")
         if not 0 <= self.cpr < float("inf"):
             raise ValueError(f"cpr must be finite and not negative, got {self.cpr}")
         if not 0 < self.width < float("inf"):
@@ -69,7 +80,12 @@ class Experiment(AnyExperiment):
 
     def load_options(self, data_root: Path | None = None) -> LoadOptions:
         """How much of the preset's data is loaded, and from where (default: the platform's cache folder)."""
-        return LoadOptions(tasks=self.tasks, fraction=self.fraction, data_root=data_root)
+        return LoadOptions(tasks=self.tasks, fraction=self.fraction, data_root=data_root, test_seed=self.test_seed)
+
+    @property
+    def keeps_states(self) -> bool:
+        """Whether the run keeps weights and the guard's state."""
+        return self.evaluated_on == "test"
 
     @property
     def added_options(self) -> dict[str, object]:
@@ -91,6 +107,8 @@ class Experiment(AnyExperiment):
             fraction=self.fraction,
             width=self.width,
             compute=self.compute,
+            test_seed=self.test_seed,
+            order_seed=self.order_seed,
             **changed,
         )
 
@@ -140,4 +158,6 @@ class Experiment(AnyExperiment):
             compute=overrides.compute,
             width=overrides.width,
             own=own,
+            test_seed=overrides.test_seed,
+            order_seed=overrides.order_seed,
         )

@@ -68,8 +68,7 @@ class OwnData:
     @property
     def name(self) -> str:
         """Short, for people: the kind of the source and the name of the folder or file."""
-        source = OwnSource.parse(self.source)
-        return f"{source.kind}:{source.name}"
+        return own_name(self.source)
 
     @property
     def preset(self) -> Preset:
@@ -92,6 +91,16 @@ class OwnData:
             "image_size": self.image_size,
             "augment": self.augment,
         }
+
+
+def own_name(text: str) -> str:
+    """Short, for people, of what asks for own data.
+
+    >>> own_name("folder:/data/my/photos")
+    'folder:photos'
+    """
+    source = OwnSource.parse(text)
+    return f"{source.kind}:{source.name}"
 
 
 def own_data(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +12,8 @@ from pathlib import Path
 import torch
 
 from agscl.benchmarks.cache import require_sets
+from agscl.benchmarks.options import LoadOptions
+from agscl.benchmarks.sampling import order
 from agscl.benchmarks.task import TaskSequence
 from agscl.experiments.kind import Ready
 from agscl.experiments.result_file import environment
@@ -18,7 +21,7 @@ from agscl.guard import protect
 from agscl.methods import AGSCL, CPR, Joint
 from agscl.methods.agscl.penalty import lasso_reach
 from agscl.models import MultiHead
-from agscl.runs.checkpointer import Checkpointer
+from agscl.runs.checkpointer import Checkpointer, Conditions
 from agscl.runs.events import Logger
 from agscl.runs.random import seeded
 from agscl.training import Event, Learner, SequenceProgress, learn_sequence
@@ -74,9 +77,37 @@ def load(experiment: Experiment, data_root: Path | None = None) -> Ready:
 
     def learn(loggers: Sequence[Logger[Event]], checkpointer: Checkpointer[SequenceProgress]) -> Result:
         history = learn_sequence(replace(learner, loggers=loggers, checkpointer=checkpointer), sequence)
-        return Result(experiment, history, sequence.record, environment(learner.machine), reach)
+        return Result(experiment, history, sequence.record, checkpointer.environment, reach)
 
-    return Ready(learner.model, learner.guard, SequenceProgress, learn)
+    conditions = Conditions(environment(learner.machine), json.dumps(sequence.record, sort_keys=True))
+    return Ready(learner.model, learner.guard, SequenceProgress, learn, conditions)
+
+
+def sequence_of(experiment: Experiment, options: LoadOptions) -> TaskSequence:
+    """The tasks of an experiment, drawn by its seeds.
+
+    Raises:
+        ValueError: If data is missing, or the options do not fit it.
+    """
+    preset, sequence = experiment.full, None
+    if experiment.order_seed is None:
+        sequence = preset.sequence(experiment.seed, options)
+    else:
+        sequence = reordered(preset.sequence(experiment.seed, replace(options, tasks=None)), experiment.order_seed)
+        used = len(sequence.tasks[: options.tasks])
+        less = bool(sequence.record.get("scaled_down")) or used < len(sequence.tasks)
+        record = {**sequence.record, "tasks": used, "scaled_down": less}
+        sequence = replace(sequence, tasks=sequence.tasks[:used], record=record)
+    if experiment.evaluated_on == "validation":
+        sequence = replace(sequence, tasks=tuple(replace(task, test=task.validation) for task in sequence.tasks))
+    return sequence
+
+
+def reordered(sequence: TaskSequence, seed: int) -> TaskSequence:
+    """The same tasks in an order drawn by a seed, which is in the record as positions in the old one."""
+    positions = order(len(sequence.tasks), seed, "order of tasks")
+    tasks = tuple(sequence.tasks[position] for position in positions)
+    return replace(sequence, tasks=tasks, record={**sequence.record, "reordered": positions})
 
 
 def _require_examples(name: str, sequence: TaskSequence) -> None:
@@ -108,7 +139,7 @@ def _network(preset: Preset, sequence: TaskSequence, width: float) -> MultiHead:
 def _load(experiment: Experiment, data_root: Path | None) -> LoadedRun:
     preset, compute = experiment.full, experiment.compute
     options = replace(experiment.load_options(data_root), device=str(compute.find_device()))
-    sequence = preset.sequence(experiment.seed, options)
+    sequence = sequence_of(experiment, options)
     if experiment.tasks is not None and len(sequence.tasks) < experiment.tasks:
         raise ValueError(f"{experiment.preset} has {len(sequence.tasks)} tasks, {experiment.tasks} were asked for")
     _require_examples(experiment.preset, sequence)

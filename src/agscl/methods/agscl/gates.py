@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from agscl.methods.masks import merged
 from agscl.methods.method import Network
-from agscl.methods.subnetworks.replaced_tensors import replace_tensors_in_forward
 from agscl.nodes.slices import lay_out
+from agscl.nodes.surgery.replaced import replace_tensors_in_forward
 
 
 class StreamGates:

@@ -6,21 +6,26 @@ import torch
 from torch import Tensor
 
 from agscl.methods.method import Learned, Network
-from agscl.methods.subnetworks.replaced_tensors import replaced_tensors
 from agscl.nodes import Activity
+from agscl.nodes.surgery.replaced import replaced_tensors
 from agscl.processes import sum_with_counts
 
 
-def average_activation(network: Network, learned: Learned) -> dict[str, Tensor]:
+def average_activation(network: Network, learned: Learned, *, once: bool = False) -> dict[str, Tensor]:
     """Mean activation of every node over a task's data, by layer, each of shape ``(num_nodes,)``.
 
     The model must be in eval mode. Every sample counts the same, whatever batch it comes in.
+
+    Args:
+        network: The network.
+        learned: The task.
+        once: Take half the time where that does, see `Activity.watching`.
 
     Raises:
         ValueError: If there is no data, predict's calls cannot be followed, or an activation is not finite.
     """
     activity = Activity(network.model, network.graph, replaced_tensors)
-    with activity.watching():
+    with activity.watching(once=once):
         for batch in learned.batches:
             learned.predict(batch)
     means = activity.means(sum_with_counts)

@@ -36,6 +36,7 @@ from agscl.methods.method import (
     num_bytes,
     restored,
 )
+from agscl.methods.space import LogUniform, OneOf, Space
 from agscl.methods.user_frozen import columns_of, require_needed
 from agscl.nodes import Expansion
 from agscl.nodes.slices import gather, scatter
@@ -69,6 +70,11 @@ class AGSCL:
     """
 
     name: ClassVar[str] = "ags-cl"
+    space: ClassVar[Space] = {
+        "lam": LogUniform(1.0, 1e4),  # published: 1.5 (CUB-200) to 7000
+        "mu": LogUniform(0.5, 50.0),  # 0.5 (CUB-200) to 20
+        "rho": OneOf((0.1, 0.2, 0.3, 0.5)),
+    }
     mu: float
     lam: float
     eta: float = 0.9

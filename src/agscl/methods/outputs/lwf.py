@@ -25,6 +25,7 @@ from agscl.methods.method import (
     num_bytes,
     restored,
 )
+from agscl.methods.space import LogUniform, OneOf, Space
 from agscl.nodes.tracing.trace import eval_mode
 
 from .all_heads import current_outputs, outputs_of
@@ -46,6 +47,7 @@ class LwF:
     """
 
     name: ClassVar[str] = "lwf"
+    space: ClassVar[Space] = {"lam": LogUniform(0.1, 10.0), "temperature": OneOf((1.0, 2.0, 4.0))}  # 1 or 2; 1 or 2
     lam: float = 1.0
     temperature: float = 2.0
 

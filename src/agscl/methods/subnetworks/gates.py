@@ -11,7 +11,12 @@ from torch import Tensor
 
 from agscl.methods.masks import frozen_between
 from agscl.methods.method import Network
-from agscl.nodes import NodeGraph, Slice
+from agscl.nodes import NodeGraph, NodeLayer, Slice
+
+
+def gated_layers(graph: NodeGraph) -> list[NodeLayer]:
+    """The layers with gates: all but the residual streams, which every task uses."""
+    return [layer for layer in graph.layers if layer.kind == "nodes"]
 
 
 class NodePlaces:
@@ -27,7 +32,7 @@ class NodePlaces:
     def __init__(self, graph: NodeGraph, tensors: Mapping[str, Tensor]) -> None:
         self.leaving: dict[str, list[_Place]] = defaultdict(list)
         self.entering: dict[str, list[_Place]] = defaultdict(list)
-        for layer in [layer for layer in graph.layers if layer.kind == "nodes"]:
+        for layer in gated_layers(graph):
             for side, pieces in (
                 (self.leaving, layer.outgoing),
                 (self.entering, (*layer.incoming, *layer.statistics)),

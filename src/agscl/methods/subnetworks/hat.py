@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from agscl.methods.freezing import freeze, freeze_statistics, keep_buffers
 from agscl.methods.masks import frozen_between, frozen_channels
 from agscl.methods.method import (
+    Expandable,
     Learned,
     Memory,
     Network,
-    Protection,
     RunningTask,
     Step,
     StepHooks,
@@ -24,11 +24,13 @@ from agscl.methods.method import (
     check_range,
     restored,
 )
+from agscl.methods.space import LogUniform, Space
+from agscl.nodes import Expansion
+from agscl.nodes.surgery.replaced import replace_tensors_in_forward
 from agscl.processes import from_first
 
-from .gates import NodePlaces, used_by_any
-from .kept import TaskTensors, add_parameters, tasks_in
-from .replaced_tensors import replace_tensors_in_forward
+from .gates import NodePlaces, gated_layers, used_by_any
+from .kept import TaskTensors, add_parameters, grow_parameters, tasks_in
 
 PREFIX = "hat_embedding"
 """What the names of the task embedding's parameters begin with, one a layer."""
@@ -63,6 +65,7 @@ class HAT:
     """
 
     name: ClassVar[str] = "hat"
+    space: ClassVar[Space] = {"gamma": LogUniform(0.1, 2.5), "smax": LogUniform(25.0, 800.0)}  # the paper's ranges
     gamma: float = 0.75
     smax: float = 400.0
 
@@ -86,21 +89,25 @@ class HAT:
         return 1 / self.smax + (self.smax - 1 / self.smax) * done
 
 
-class HardAttention(Protection):
+class HardAttention(Expandable):
     """HAT on one network. It keeps each learned task's gates."""
 
     def __init__(self, method: HAT, network: Network) -> None:
-        self._method, self._network = method, network
-        layers = [layer for layer in network.graph.layers if layer.kind == "nodes"]
+        self._method = method
         like = next(iter(network.parameters.values())).detach()
-        first = (torch.randn_like(like.new_empty(layer.num_nodes)) for layer in layers)
+        first = (torch.randn_like(like.new_empty(layer.num_nodes)) for layer in gated_layers(network.graph))
         self._added = add_parameters(network.model, PREFIX, first)
-        self._embedding = {layer.name: p for layer, p in zip(layers, self._added.values(), strict=True)}
+        self._look_at(network)
         self._gates = TaskTensors("gate")
         self._drawn = torch.tensor(True)
         self._scale: float | None = None
-        self._places = NodePlaces(network.graph, network.state)
         replace_tensors_in_forward(network.model, sorted(self._places.names), self._gated, network.graph.users)
+
+    def _look_at(self, network: Network) -> None:
+        """Take over a network and the embedding that it has."""
+        layers = gated_layers(network.graph)
+        self._network, self._places = network, NodePlaces(network.graph, network.state)
+        self._embedding = {layer.name: p for layer, p in zip(layers, self._added.values(), strict=True)}
 
     @contextmanager
     def holding(self, task: RunningTask) -> Iterator[StepHooks]:
@@ -164,6 +171,15 @@ class HardAttention(Protection):
         """Answer with a learned task's gates, or go on with the current ones."""
         self._gates.show(task, self._network)
 
+    def expand(self, network: Network, expansion: Expansion, learned: tuple[int, ...]) -> None:
+        """New nodes have gates of their own, drawn as the others were; those of learned tasks are shut."""
+        grown = {name: expansion.of_nodes(name, e.detach(), 0.0) for name, e in self._embedding.items()}
+        new = grown[expansion.layer][-expansion.num_new :]
+        from_first({"new": new.copy_(torch.randn_like(new))})
+        grow_parameters(network.model, self._added, grown.values())
+        self._look_at(network)
+        self._gates.grow(lambda name, gate: expansion.of_nodes(name, gate, False))
+
     def penalty(self) -> Tensor:
         """The regularizer (6) of the current gates, shape ``()``, times its strength."""
         used, scale = self._used(), self._scale or self._method.smax
@@ -173,12 +189,10 @@ class HardAttention(Protection):
 
     def usage(self) -> Usage:
         """Nodes whose gate is open for a learned task are taken."""
-        tasks = {
-            task: {name: int(gate.sum()) for name, gate in gates.items()} for task, gates in self._gates.kept.items()
-        }
-        last = tasks[list(tasks)[-1]] if tasks else {}
-        idle = [name for name, count in last.items() if not count]
-        return Usage(self._taken(), tasks=tasks, idle=idle, relief="a larger gamma", revival="a smaller gamma")
+        uses = self._gates.kept
+        last = uses[list(uses)[-1]] if uses else {}
+        idle = [name for name, gate in last.items() if not gate.any()]
+        return Usage(self._taken(), uses=uses, idle=idle, relief="a larger gamma", revival="a smaller gamma")
 
     def tensors(self) -> dict[str, Tensor]:
         """The gates of each learned task by layer, and whether the embedding is that of a task in progress."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from torch import Tensor, nn
 
@@ -30,6 +30,14 @@ def add_parameters(model: nn.Module, prefix: str, tensors: Iterable[Tensor]) -> 
     for name, parameter in added.items():
         model.register_parameter(name, parameter)
     return added
+
+
+def grow_parameters(model: nn.Module, added: dict[str, nn.Parameter], tensors: Iterable[Tensor]) -> None:
+    """Put new parameters in the place of those that `add_parameters` gave, in their order, where the shape is new."""
+    for (name, old), tensor in zip(list(added.items()), tensors, strict=True):
+        if tensor.shape != old.shape:
+            added[name] = nn.Parameter(tensor.detach().clone(), old.requires_grad)
+            model.register_parameter(name, added[name])
 
 
 class TaskTensors:
@@ -77,9 +85,30 @@ class TaskTensors:
         self.kept = {task: under(f"{self._group}.{task}", state) for task in tasks}
         self.shown = {}
 
+    def grow(self, grown: Callable[[str, Tensor], Tensor]) -> None:
+        """Take over a network with new nodes; the function maps a name and a tensor to the grown one."""
+        self.kept = {task: {n: grown(n, t) for n, t in tensors.items()} for task, tensors in self.kept.items()}
+        self.shown = {}
+
     def num_bytes(self) -> int:
         """Size of all that is kept."""
         return num_bytes(self.tensors().values())
+
+
+def require_no_ignored(network: Network) -> None:
+    """Refuse a network with ignored modules to a method that replaces tensors.
+
+    What such a module does is not known; it may read its parts' tensors past their forward, as torch's transformer
+    layers do in eval mode, and so not get the replacement.
+
+    Raises:
+        ValueError: If there are any.
+    """
+    if network.graph.ignored:
+        raise ValueError(
+            f"this method gives each task tensors of its own, and the ignored {network.graph.ignored[0]!r} may be read "
+            "past them; leave ignore= out, or use AGS-CL or HAT"
+        )
 
 
 def tasks_in(tensors: Mapping[str, Tensor], group: str) -> set[int]:

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from agscl.methods.freezing import freeze
 from agscl.methods.method import Learned, Memory, Network, Protection, RunningTask, StepHooks, restored
+from agscl.nodes.surgery.replaced import replace_tensors_in_forward
 from agscl.tensors import prefixed, under
 
-from .kept import TaskTensors, tasks_in
-from .replaced_tensors import replace_tensors_in_forward, require_no_ignored
+from .kept import TaskTensors, require_no_ignored, tasks_in
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from functools import partial
 from typing import ClassVar, Literal
 
 from agscl.methods.method import Network, check_range
+from agscl.methods.space import LogUniform, Space
 
 from .consolidated_penalty import MeasuredPenalty, Merge, accumulate, average, separate
 from .fisher import KINDS, Kind, fisher_diagonal
@@ -33,6 +34,8 @@ class EWC:
     """
 
     name: ClassVar[str] = "ewc"
+    # published, per sample: 250 to 5000; 1e9 on small networks, whose Fisher vanishes with the training loss
+    space: ClassVar[Space] = {"lam": LogUniform(1e2, 1e10)}
     lam: float
     online: bool = False
     decay: float = 1.0

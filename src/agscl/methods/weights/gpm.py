@@ -25,6 +25,7 @@ from agscl.methods.method import (
     num_bytes,
     restored,
 )
+from agscl.methods.space import OneOf, Space, Uniform
 
 from .representation import input_covariances, is_projectable
 
@@ -49,6 +50,10 @@ class GPM:
     """
 
     name: ClassVar[str] = "gpm"
+    space: ClassVar[Space] = {
+        "epsilon": Uniform(0.9, 0.995),  # the paper: 0.95 to 0.99
+        "increase": OneOf((0.0, 0.001, 0.003)),
+    }
     epsilon: float = 0.97
     increase: float = 0.003
     samples: int = 125

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from agscl.methods.method import Learned, Network, check_range
+from agscl.methods.space import LogUniform, Space
 
 from .consolidated_penalty import MeasuredPenalty, accumulate
 from .per_sample import mean_magnitudes
@@ -27,6 +28,7 @@ class MAS:
     """
 
     name: ClassVar[str] = "mas"
+    space: ClassVar[Space] = {"lam": LogUniform(1e-3, 10.0)}  # published: 1; in later codes about 0.03 to 0.1
     lam: float
 
     def __post_init__(self) -> None:

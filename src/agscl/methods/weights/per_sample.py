@@ -189,8 +189,7 @@ class _Differentiation:
         for start in range(0, total.pop(), CHUNK):
             chosen = itemgetter(slice(start, start + CHUNK))
             part, target = _map(chosen, batch), tuple(map(chosen, targets))
-            with sdpa_kernel(SDPBackend.MATH):  # the one attention that vmap can take apart
-                gradients, alone = vmap(grad_and_value(loss), in_dims=(None, 0, 0))(weights, part, target)
+            gradients, alone = _of_each(loss, weights, part, target, len(chosen(each)))
             if deviation([alone.detach()], [chosen(each)]) is None:
                 raise ValueError(
                     "what the model gives for a sample depends on the others in its batch, so that no sample has "
@@ -199,6 +198,26 @@ class _Differentiation:
             for name, gradient in gradients.items():
                 sums[name] += self.magnitude(gradient).sum(0)
         return sums
+
+
+def _of_each(
+    loss: Callable[..., Tensor], weights: dict[str, Tensor], samples: Any, targets: Targets, count: int
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Gradients and values of the loss for each of some samples: all at once, or in turn where vmap cannot.
+
+    It cannot where the forward branches on what is in a tensor, as Hugging Face's do on their masks.
+    """
+    try:
+        with sdpa_kernel(SDPBackend.MATH):  # the one attention that vmap can take apart
+            gradients, values = vmap(grad_and_value(loss), in_dims=(None, 0, 0))(weights, samples, targets)
+    except (RuntimeError, NotImplementedError):
+        each = []
+        for place in range(count):
+            sample, target = _map(itemgetter(place), samples), tuple(t[place] for t in targets)
+            each.append(grad_and_value(loss)(weights, sample, target))
+        gradients = {name: torch.stack([found[name] for found, _ in each]) for name in weights}
+        values = torch.stack([value for _, value in each])
+    return gradients, values
 
 
 def _uses(loss: Tensor) -> dict[int, int]:

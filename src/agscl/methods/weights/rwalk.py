@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from agscl.methods.method import Network, Step, check_range, num_bytes
+from agscl.methods.space import LogUniform, Space
 from agscl.tensors import prefixed
 
 from .path_penalty import Path, PathObserver, PathPenalty
@@ -32,6 +33,7 @@ class RWalk:
     """
 
     name: ClassVar[str] = "rwalk"
+    space: ClassVar[Space] = {"lam": LogUniform(0.01, 1e3)}  # published: about 0.1 to 50
     lam: float
     alpha: float = 0.9
     interval: int = 10

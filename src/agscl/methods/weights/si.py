@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from agscl.methods.method import Network, check_range
+from agscl.methods.space import LogUniform, OneOf, Space
 
 from .consolidated_penalty import accumulate
 from .path_penalty import Path, PathObserver, PathPenalty
@@ -26,6 +27,10 @@ class SI:
     """
 
     name: ClassVar[str] = "si"
+    space: ClassVar[Space] = {
+        "c": LogUniform(0.1, 1e4),  # published: 0.1 to 10; 1000 on small networks
+        "xi": OneOf((0.001, 0.01, 0.1)),  # all of them published
+    }
     c: float
     xi: float = 0.1
 

@@ -13,6 +13,8 @@ from torch.utils._pytree import tree_map
 from agscl.nodes.layers import kind_of
 from agscl.nodes.layers.widened import make_plain
 
+from .replaced import put_in
+
 
 def random_inputs(inputs: Any, generator: torch.Generator) -> Any:
     """Inputs, nested at will, with random numbers in the place of a tensor's where it holds numbers, not indices."""
@@ -26,8 +28,13 @@ def random_inputs(inputs: Any, generator: torch.Generator) -> Any:
 
 
 def plain_copy(model: nn.Module) -> nn.Module:
-    """A deep copy of ordinary layers: no forward is set on an instance, and widened layers compute in one call."""
+    """A deep copy of ordinary layers: in eval mode it computes what the model computes now, by its own tensors alone.
+
+    No forward is set on an instance, widened layers compute in one call, and what a method lets modules compute with in
+    the place of their tensors (gates and masks of the task that is shown) is put in.
+    """
     copied = copy.deepcopy(model)
+    put_in(copied)
     make_plain(copied)
     for module in copied.modules():
         module.__dict__.pop("forward", None)

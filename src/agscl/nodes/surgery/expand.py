@@ -41,6 +41,10 @@ class Expansion:
     places: Mapping[str, Mapping[int, Tensor]]
     shapes: Mapping[str, torch.Size]
 
+    def of_nodes(self, layer: str, values: Tensor, new: float) -> Tensor:
+        """One value a node of a layer, with a value for the new ones: shape ``(num_nodes,)`` of before, and of now."""
+        return torch.cat([values, values.new_full((self.num_new,), new)]) if layer == self.layer else values
+
     def grown(self, name: str, tensor: Tensor, into: Tensor | None = None) -> Tensor:
         """A tensor of the old shape in its places within one of the new shape: `into`, which is changed, or zeros."""
         places = self.places.get(name, {})
@@ -81,19 +85,7 @@ def expand(
         ValueError: If there is no such layer, it cannot grow, or outputs would change; the model is unchanged then.
     """
     if example_inputs is not None:
-        given = arguments(example_inputs)
-        inputs = random_inputs(given, torch.Generator().manual_seed(0))
-        args, named = tree_map(lambda x, new: laid_out_like(x, new) if isinstance(x, Tensor) else new, given, inputs)
-        trial = copy.deepcopy(model)
-        with torch.random.fork_rng(), eval_mode(trial):
-            before = tree_leaves(trial(*args, **named))
-            expand(trial, graph, layer, nodes, retrace)
-            after = tree_leaves(trial(*args, **named))
-        if not all(torch.equal(*pair) for pair in zip(before, after, strict=True) if isinstance(pair[0], Tensor)):
-            raise ValueError(
-                f"cannot add nodes to {layer!r}: the outputs would change, since the forward relies on the number of "
-                "nodes or sums over them in an order that depends on it"
-            )
+        require_expandable(copy.deepcopy(model), graph, layer, nodes, retrace, example_inputs)
     chosen = _layer(graph, layer)
     if chosen.kind == "stream":
         raise ValueError(f"cannot add nodes to {layer!r}: it is a residual stream, which is one node")
@@ -117,6 +109,29 @@ def expand(
     replace_tensors(model, {name: laid_out_like(old[name], state[name].detach()) for name in places})
     _widen(model, places)
     return expansion
+
+
+@torch.no_grad()
+def require_expandable(
+    trial: nn.Module, graph: NodeGraph, layer: str, nodes: int, retrace: Retrace, example_inputs: Any
+) -> None:
+    """Refuse to add nodes where the outputs would change; arguments as in `expand`, of a copy that gets them.
+
+    Raises:
+        ValueError: If the layer cannot grow, or outputs for inputs like these do not keep their bits.
+    """
+    given = arguments(example_inputs)
+    inputs = random_inputs(given, torch.Generator().manual_seed(0))
+    args, named = tree_map(lambda x, new: laid_out_like(x, new) if isinstance(x, Tensor) else new, given, inputs)
+    with torch.random.fork_rng(), eval_mode(trial):
+        before = tree_leaves(trial(*args, **named))
+        expand(trial, graph, layer, nodes, retrace)
+        after = tree_leaves(trial(*args, **named))
+    if not all(torch.equal(*pair) for pair in zip(before, after, strict=True) if isinstance(pair[0], Tensor)):
+        raise ValueError(
+            f"cannot add nodes to {layer!r}: the outputs would change, since the forward relies on the number of "
+            "nodes or sums over them in an order that depends on it"
+        )
 
 
 def _layer(graph: NodeGraph, name: str) -> NodeLayer:

@@ -49,8 +49,9 @@ def inert_nodes(
     Returns:
         By layer, bool, shape ``(num_nodes,)``.
     """
-    silent = silent_nodes(model, graph, example_inputs)
-    read = read_nodes(graph, dict(model.state_dict()), tasks)
+    plain = plain_copy(model)
+    silent = silent_nodes(plain, graph, example_inputs)
+    read = read_nodes(graph, dict(plain.state_dict()), tasks)
     return {name: silent[name] | ~read[name] for name in silent}
 
 

@@ -23,12 +23,14 @@ def matrix(label: str, values: Sequence[Sequence[float]], darkest: float) -> Mar
         darkest: The percentage that is darkest; 100 is lightest.
     """
     tasks = len(values)
-    left, top = 30.0, 26.0
+    left, top = 44.0, 26.0
     side = (WIDTH - left - 4) / tasks
     height = min(side, 40.0)
     gap = 1.0 if side > 10 else 0.3  # noqa: PLR2004
     root = drawing(top + height * tasks + 4, label)
     write(root, left, 9, "accuracy on task", class_="tick")
+    turned = f"translate(10,{top + height * tasks:.0f})rotate(-90)"
+    write(root, 0, 0, "after task", class_="tick", transform=turned)
     for number in task_ticks(tasks):
         write(root, left + side * (number - 0.5), 22, str(number), class_="tick", text_anchor="middle")
         write(root, left - 6, top + height * (number - 0.5) + 3.5, str(number), class_="tick", text_anchor="end")

@@ -19,8 +19,7 @@ def curves(benchmark: Benchmark[Result]) -> Section:
     figure = over_tasks(
         "Average accuracy (%) over the tasks so far",
         [Line(entry.look, list(enumerate(average_accuracy_curve(entry.results), 1))) for entry in benchmark.entries],
-        "Mean over the seeds; bands are 95 % intervals where there is more than one seed, cut off where they are much "
-        "wider than the lines are apart.",
+        benchmark.over_seeds("bands are 95 % intervals, cut off where they are much wider than the lines are apart"),
         highest=100,
     )
     return Section("accuracy", "Accuracy over the sequence", [figure])
@@ -44,7 +43,7 @@ def forgetting(benchmark: Benchmark[Result]) -> Section | None:
         "Forgetting (percentage points) of each task by the end of the sequence",
         lines,
         "Best accuracy on the task before the last task was learned, less the accuracy at the end; lower is better. "
-        "The last task has had no time to be forgotten. Bands are 95 % intervals.",
+        f"The last task has had no time to be forgotten. {benchmark.over_seeds('bands are 95 % intervals')}",
         x_label="task",
     )
     return Section("forgetting", "Forgetting", [figure])

@@ -46,8 +46,8 @@ def _section(benchmark: Benchmark[Result] | Benchmark[PolicyResult], pace: str, 
     seconds = [mean_interval([sum(task.seconds for task in tasks) for tasks in same]) for same in runs]
     texts = list(map(duration, seconds))
     caption = (
-        "Training, consolidation and evaluation, mean over the seeds. Runs that shared a machine slowed each other "
-        "down."
+        "Training, consolidation and evaluation. Runs that shared a machine slowed each other down. "
+        + benchmark.over_seeds("± half the width of the 95 % interval")
     )
     figures.append(_bars("Wall time of the whole sequence", looks, seconds, texts, caption, (pace, paces)))
     return Section("costs", "Memory and time", figures, wide=True)

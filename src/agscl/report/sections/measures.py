@@ -38,5 +38,6 @@ def section(benchmark: Benchmark[Result]) -> Section:
             "Plasticity compares with fine-tuning of the same seed; such a run is missing for "
             f"{', '.join(lacking)}: report it together with these runs."
         )
-    caption = "Measures in percent: mean over the seeds ± half the width of the 95 % interval"
+    several = any(len(row.seeds) > 1 for row in rows.values())
+    caption = f"Measures in percent{': mean over the seeds ± half the width of the 95 % interval' if several else ''}"
     return Section("measures", "Measures", [Table(caption, head, cells, notes)], wide=True)

@@ -42,8 +42,8 @@ def section(benchmark: Benchmark[PolicyResult]) -> Section:
             over_steps(
                 "Accumulated reward",
                 [Line(entry.look, list(reward_curve(group, reference).items())) for entry, group in compared],
-                "Sum of the relative scores over the tasks learned so far; tasks that are not measured count 0. Mean "
-                "over the seeds; bands are 95 % bootstrap intervals.",
+                "Sum of the relative scores over the tasks learned so far; tasks that are not measured count 0. "
+                + benchmark.over_seeds("bands are 95 % bootstrap intervals"),
             )
         )
     tasks_of = [(entry.title, by_task(group, reference)) for entry, group in compared]
@@ -60,7 +60,9 @@ def _measures(benchmark: Benchmark[PolicyResult], measured: Measured, counted: M
         [entry.title, str(counted.get(entry.title, 0)), *(shown(measures.get(name)) for name in names)]
         for entry, measures in measured
     ]
-    caption = f"Relative scores (random actions 0, {REFERENCE} 1): mean over the seeds [95 % bootstrap interval]"
+    several = any(number > 1 for number in counted.values())
+    how = ": mean over the seeds [95 % bootstrap interval]" if several else ""
+    caption = f"Relative scores (random actions 0, {REFERENCE} 1){how}"
     return Table(caption, ["method", "seeds", *map(heading, names)], rows, list(_notes(benchmark, measured)))
 
 

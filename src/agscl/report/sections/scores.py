@@ -17,8 +17,8 @@ def section(benchmark: Benchmark[PolicyResult]) -> Section:
         over_steps(
             f"{task + 1}  {name}",
             [_line(entry, task) for entry in benchmark.entries],
-            f"Mean score of an episode. Shaded: {name} is being learned; dotted: random actions. Bands are 95 % "
-            "bootstrap intervals.",
+            f"Mean score of an episode. Shaded: {name} is being learned; dotted: random actions. "
+            + benchmark.over_seeds("bands are 95 % bootstrap intervals"),
             values=f"Mean score of an episode of {name}",
             shaded=(begin(first, task), begin(first, task + 1)),
             level=bootstrap_mean([result.history.random_scores[task] for result in benchmark.results]).value,

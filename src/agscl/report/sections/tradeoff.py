@@ -28,8 +28,8 @@ def section(benchmark: Benchmark[Result]) -> Section:
     figure = Figure(
         title=title,
         drawing=scatter(f"{title}: {told}.", points, ("plasticity →", "stability →")),
-        caption="Up is less forgetting, right is better learning than fine-tuning's; dots are single seeds, "
-        "whiskers 95 % intervals.",
+        caption="Up is less forgetting, right is better learning than fine-tuning's. "
+        + benchmark.over_seeds("dots are single seeds, whiskers 95 % intervals, cut off at the axes"),
         values=Table(title, ["method", "plasticity", "stability"], cells),
         key=key_of(point.look for point in points),
     )

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
-
-from agscl.methods.method import Network
 
 Make = Callable[[str, nn.Module, Tensor], Tensor]
 """Maps a parameter's or buffer's name, its module, and its own value to the tensor to compute with."""
@@ -58,7 +58,9 @@ def replaced_tensors(model: nn.Module) -> Iterator[None]:
     hooks = [
         (module, put, back)
         for module in model.modules()
-        for put, back in zip(_of(module._forward_pre_hooks, _put), _of(module._forward_hooks, _take_back), strict=True)
+        for put, back in zip(
+            _of(module._forward_pre_hooks, _put).values(), _of(module._forward_hooks, _take_back).values(), strict=True
+        )
     ]
     for module, put, _ in hooks:
         put(module, ())
@@ -69,20 +71,50 @@ def replaced_tensors(model: nn.Module) -> Iterator[None]:
             back(module, (), None)
 
 
-def require_no_ignored(network: Network) -> None:
-    """Refuse a network with ignored modules to a method that replaces tensors.
+@torch.no_grad()
+def put_in(model: nn.Module) -> None:
+    """Make what is replaced while a model computes its own from now on, and replace nothing any more.
 
-    What such a module does is not known; it may read its parts' tensors past their forward, as torch's transformer
-    layers do in eval mode, and so not get the replacement.
+    The model, in eval mode, computes what it computed before, by its own tensors alone.
 
-    Raises:
-        ValueError: If there are any.
+    >>> layer = nn.Linear(2, 1, bias=False)
+    >>> replace_tensors_in_forward(layer, ["weight"], lambda name, module, own: torch.tensor([[3.0, 4.0]]), {})
+    >>> put_in(layer)
+    >>> layer.weight.tolist(), has_replaced_tensors(layer)
+    ([[3.0, 4.0]], False)
     """
-    if network.graph.ignored:
-        raise ValueError(
-            f"this method gives each task tensors of its own, and the ignored {network.graph.ignored[0]!r} may be read "
-            "past them; leave ignore= out, or use AGS-CL or HAT"
-        )
+    made: list[tuple[Tensor, Tensor]] = []
+    for module in model.modules():
+        for hook in _of(module._forward_pre_hooks, _put).values():
+            names, owners, make, _ = hook.args
+            for name, path in names:
+                owner = _owner(module, owners, name, path)
+                own = _tensors(owner, name)[_local(name)]
+                made.append((own, make(name, owner, own)))
+    for own, tensor in made:
+        own.data.copy_(tensor)
+    _replace_no_more(model)
+
+
+def unreplaced(model: nn.Module, without: Iterable[str] = ()) -> nn.Module:
+    """A copy of a model that computes with its own tensors as they are.
+
+    Args:
+        model: The model.
+        without: Names of its own parameters to leave out of the copy, such as gains.
+    """
+    copied = copy.deepcopy(model)
+    for name in without:
+        delattr(copied, name)
+    _replace_no_more(copied)
+    return copied
+
+
+def _replace_no_more(model: nn.Module) -> None:
+    for module in model.modules():
+        for hooks, function in ((module._forward_pre_hooks, _put), (module._forward_hooks, _take_back)):
+            for key in _of(hooks, function):
+                del hooks[key]
 
 
 def has_replaced_tensors(model: nn.Module) -> bool:
@@ -93,15 +125,19 @@ def has_replaced_tensors(model: nn.Module) -> bool:
     >>> has_replaced_tensors(nn.Sequential(layer)), has_replaced_tensors(nn.Linear(2, 1))
     (True, False)
     """
-    hooks = (hook for module in model.modules() for hook in module._forward_pre_hooks.values())
-    return any(isinstance(hook, partial) and hook.func is _put for hook in hooks)
+    return any(_of(module._forward_pre_hooks, _put) for module in model.modules())
 
 
-def _of(hooks: Mapping[int, Any], function: Callable[..., None]) -> list[Any]:
-    return [hook for hook in hooks.values() if isinstance(hook, partial) and hook.func is function]
+def _of(hooks: Mapping[int, Any], function: Callable[..., None]) -> dict[int, Any]:
+    return {key: hook for key, hook in hooks.items() if isinstance(hook, partial) and hook.func is function}
 
 
 Owners = dict[str, nn.Module]
+
+
+def _owner(module: nn.Module, owners: Owners, name: str, path: str) -> nn.Module:
+    """The module that holds a tensor, as a module that computes with it knows it."""
+    return owners.get(name) or module.get_submodule(path.rpartition(".")[0])
 
 
 def _put(
@@ -113,10 +149,10 @@ def _put(
             "call the model on one device, or with DistributedDataParallel"
         )
     for name, path in names:
-        owner = owners.get(name) or module.get_submodule(path.rpartition(".")[0])
+        owner = _owner(module, owners, name, path)
         own[name] = _tensors(owner, name)[_local(name)]
     for name, path in names:
-        owner = owners.get(name) or module.get_submodule(path.rpartition(".")[0])
+        owner = _owner(module, owners, name, path)
         _set(owner, name, make(name, owner, own[name]))
 
 
@@ -124,7 +160,7 @@ def _take_back(
     paths: dict[str, str], owners: Owners, own: dict[str, Tensor], module: nn.Module, args: Any, output: Any
 ) -> None:
     for name, tensor in own.items():
-        _set(owners.get(name) or module.get_submodule(paths[name].rpartition(".")[0]), name, tensor)
+        _set(_owner(module, owners, name, paths[name]), name, tensor)
     own.clear()
 
 

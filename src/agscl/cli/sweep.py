@@ -1,0 +1,55 @@
+"""``agscl sweep``: search the values of every method by the same rule, then report them on other seeds."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+
+from agscl.extras import require
+from agscl.sweeps.conduct import conduct, planned
+from agscl.sweeps.engine import EngineOptions, engine_named
+from agscl.sweeps.folder import SweepFolder
+from agscl.sweeps.plan import require_validation, sweep_of
+from agscl.sweeps.record import HEADS, SweepRecord
+
+from .compare import options_of
+from .console import Output, table
+from .run import choice_of, folder_for, method_options_in, overrides_from
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do the sweep, or what is left of it, and show its table.
+
+    Returns:
+        0, or 1 if a method has no values or no result on one of the seeds.
+    """
+    require("optuna", extra="sweep")
+    jobs = arguments.jobs if arguments.jobs is not None else (os.cpu_count() or 1)
+    engine = engine_named(arguments.engine, EngineOptions(jobs, arguments.data_root))
+    choice = choice_of(arguments.preset, arguments)
+    require_validation(choice.preset, choice.name)
+    names = list(choice.preset.tuned)
+    if arguments.methods is not None:
+        names = list(dict.fromkeys(arguments.methods.split(",")))
+    asked = ("protocol", "tune_tasks", "tune_on", "trials", "tune_seeds", "report_seeds", "seed")
+    options = options_of(names, method_options_in(arguments), choice.name)
+    overrides = overrides_from(arguments)
+    sweep = sweep_of(choice, overrides, names, options, **{name: getattr(arguments, name) for name in asked})
+    folder, told = SweepFolder(folder_for(arguments, choice.name).path), Output(stderr=True)
+    with planned(sweep, folder, resume=arguments.resume, data_root=arguments.data_root) as plan:
+        told.say(f"{choice.name}: {plan.label}")
+        with engine as running:
+            record = conduct(plan, folder, running, told.say)
+    _show(record, folder, as_json=arguments.json)
+    return int(any(row.failures or row.values is None for row in record.report))
+
+
+def _show(record: SweepRecord, folder: SweepFolder, *, as_json: bool) -> None:
+    output = Output()
+    if as_json:
+        output.data(json.loads(record.to_json()))
+        return
+    output.show(table(HEADS, [row.cells() for row in record.report], title=record.title, left=2))
+    for line in (*record.notes, f"sweep: {folder.path}; run and compare take --tuned {folder.best}"):
+        output.say(line)
