@@ -151,6 +151,6 @@ def _fastest(device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        can = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+        can = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}  # from torch 2.11 on
         native = bool(can.get("avx512_bf16") or can.get("amx_bf16"))
     return torch.bfloat16 if native else torch.float32

@@ -295,6 +295,11 @@ class GatedNodes(Expandable):
         """Each task keeps what it computes with."""
         return True
 
+    @property
+    def by_task(self) -> bool:
+        """It is: each task has a part of its own."""
+        return True
+
     def use_task(self, task: int) -> None:
         """Answer with a learned task's gains, or go on with the current ones."""
         self._gains.show(task, self._network)
