@@ -256,7 +256,7 @@ def one_epoch(model: nn.Module, optimizer: torch.optim.Optimizer, data: tuple[Te
         yield
 
 
-def weights_of(model: nn.Module) -> dict[str, Tensor]:
+def copied(model: nn.Module) -> dict[str, Tensor]:
     return {name: p.detach().clone() for name, p in model.named_parameters()}
 
 
@@ -269,19 +269,19 @@ def test_averaged_weights_are_those_of_the_last_epoch_once_the_budget_is_reached
     with guard.attach(optimizer, steps_per_epoch=3):
         for epoch in range(4):
             for _ in one_epoch(model, optimizer, data, 0):
-                seen.append(weights_of(model))
+                seen.append(copied(model))
                 with guard.averaged(), guard.averaged():
-                    shown = weights_of(model)
-                assert same(weights_of(model), seen[-1])
+                    shown = copied(model)
+                assert same(copied(model), seen[-1])
                 assert epoch >= 2 or same(shown, seen[-1])
     shares = [(2 / 3) ** 3 / 3] * 3 + [(2 / 3) ** 2 / 3, 2 / 3 / 3, 1 / 3]
     for name, average in shown.items():
         expected = sum(share * each[name] for share, each in zip(shares, seen[6:], strict=True))
         torch.testing.assert_close(average, expected)
     guard.consolidate([data], lambda batch: model(batch[0])[0])
-    after = weights_of(model)
+    after = copied(model)
     with guard.averaged():
-        assert same(weights_of(model), after)
+        assert same(copied(model), after)
 
 
 def test_averages_leave_the_bits_of_frozen_weights_alone() -> None:
@@ -294,7 +294,7 @@ def test_averages_leave_the_bits_of_frozen_weights_alone() -> None:
     guard = protected(model, agscl.GatedAGSCL(first=0.5, begin=1, end=1), (12,))
     for task in range(2):
         guard.use_task(task)
-        before, optimizer = weights_of(model), torch.optim.SGD(model.parameters(), lr=0.1)
+        before, optimizer = copied(model), torch.optim.SGD(model.parameters(), lr=0.1)
         with guard.attach(optimizer, steps_per_epoch=3):
             for _ in range(3):
                 for _ in one_epoch(model, optimizer, blank[task], task):
@@ -337,7 +337,7 @@ def test_an_average_goes_on_from_a_saved_state() -> None:
                 for _ in one_epoch(model, optimizer, data, 0):
                     pass
             with guard.averaged():
-                shown.append(weights_of(model))
+                shown.append(copied(model))
         state, weights = guard.state_dict(), model.state_dict()
     assert same(shown[0], shown[2])
     assert not same(shown[0], shown[1])

@@ -61,9 +61,14 @@ class Persistent(ABC):
         """Refuse a model that was changed in a way that no guard can follow."""
 
     @property
+    def attached(self) -> bool:
+        """Whether a task is being learned in an `attach` block."""
+        return self._running is not None
+
+    @property
     def unconsolidated(self) -> bool:
         """Whether the current task was trained in an `attach` block that is over, and was not consolidated since."""
-        return self._progress.steps > 0 and not self._progress.resumed and self._running is None
+        return self._progress.steps > 0 and not self._progress.resumed and not self.attached
 
     def capacity(self) -> Capacity | None:
         """How full each layer is; `None` for methods that have no notion of it, whose weights all go on learning."""

@@ -302,7 +302,7 @@ class GatedNodes(Expandable):
         self._shown_nodes = {name: gain != 0 for name, gain in self._gains.shown.items()}
 
     def expand(self, network: Network, expansion: Expansion, learned: tuple[int, ...]) -> None:
-        """No learned task uses the new nodes; one in progress that has cut nodes already goes on without them."""
+        """No learned task uses the new nodes; a task in progress that has cut already goes on without them."""
         gains = {name: gain.detach() for name, gain in self._gain.items()}
         grown = [expansion.of_nodes(n, gain, self._method.gain * float(gain.all())) for n, gain in gains.items()]
         grow_parameters(network.model, self._added, grown)
