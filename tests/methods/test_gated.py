@@ -13,6 +13,7 @@ from torch.nn import functional as F
 import agscl
 from agscl.methods import Method
 from agscl.methods.subnetworks.weight_masks import pack
+from agscl.nodes import removable
 from laws.isolation import answers, fill_moved, push_all
 from laws.node_law import awake
 from laws.random_nets import Net, nets
@@ -86,6 +87,22 @@ def test_answers_do_not_change_under_any_change_of_what_is_not_frozen(net: Net, 
         found = answers(guard, model, 2, X)
         assert all(map(torch.equal, found, before)), value
         assert all(tensor.isfinite().all() for tensor in found)
+
+
+@pytest.mark.parametrize("method", [agscl.GatedAGSCL(begin=1, end=1), agscl.HAT()], ids=lambda method: method.name)
+@settings(max_examples=6, deadline=None)
+@given(net=nets(), seed=st.integers(0, 2**16))
+def test_the_network_of_a_task_is_its_own_nodes_and_answers_alike(net: Net, method: Method, seed: int) -> None:
+    model = with_three_heads(net)
+    guard = with_random_gates(model, method, seed)
+    expected = answers(guard, model, 2, X)
+    for task in range(2):
+        whole, small = guard.extract(task, compact=False).eval(), guard.extract(task)
+        assert torch.equal(whole(X)[task], expected[task])
+        torch.testing.assert_close(small(X)[task], expected[task])
+        unused = {name: ~used for name, used in guard.uses[task].items()}
+        without = agscl.nodes.compact(whole, guard.graph, removable(whole, guard.graph, unused, X[:2]), X[:2])
+        assert sum(p.numel() for p in small.parameters()) <= sum(p.numel() for p in without.parameters())
 
 
 def test_a_weight_between_nodes_of_two_tasks_goes_on_learning() -> None:
