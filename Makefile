@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint zoo bench fuzz chaos clean
+.PHONY: demo test lint docs zoo bench fuzz chaos clean
 
 demo: .venv/demo-ready
 	$(BIN)/agscl run digits --out runs/demo-$$(date +%Y%m%d-%H%M%S)
@@ -19,9 +19,14 @@ lint: .venv/dev-ready
 	$(BIN)/mypy --strict
 	$(BIN)/lint-imports
 
+# The site, in docs/_build/html; a warning is an error.
+docs: .venv/docs-ready
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
 # More than sixty models of torch, torchvision, timm and transformers, held to the law; writes the README's table.
+# With IMAGES=DIR (gtsrb.npz, fashion_mnist.npz, mnist.npz) three of them learn three tasks.
 zoo: .venv/dev-ready
-	$(BIN)/pytest zoo
+	$(BIN)/pytest zoo $(if $(IMAGES),--images $(IMAGES))
 
 bench: .venv/bench-ready
 	$(BIN)/pytest bench --capture=no $(if $(DATA_ROOT),--data-root $(DATA_ROOT))
@@ -45,6 +50,10 @@ $(BIN)/python:
 
 .venv/dev-ready: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) --editable ".[dev]"
+	touch $@
+
+.venv/docs-ready: .venv/dev-ready
+	$(PIP) --editable ".[dev,docs]"
 	touch $@
 
 .venv/bench-ready: .venv/dev-ready

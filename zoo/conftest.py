@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from table import Row, write
 
 rows: list[Row] = []
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--images", type=Path, default=None, help="folder with GTSRB, Fashion-MNIST and MNIST as .npz")
 
 
 @pytest.fixture

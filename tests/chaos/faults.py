@@ -3,16 +3,31 @@
 import errno
 import io
 import os
+import random
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from hostile.cases import THOROUGH
+
+FAULTS = None if THOROUGH else 2
+"""How many are drawn among all writes (`None`: every one of them)."""
+
 Fault = Callable[[], None]
 
 
-def life(errors: str, arguments: Sequence[str], at: int = 0, fault: str = "", count: str = "") -> NoReturn:
+def points(count: int) -> Sequence[int]:
+    """Where it goes wrong: everywhere, or at a few places that are others every day."""
+    everywhere = range(1, count + 1)
+    return everywhere if FAULTS is None else sorted(random.Random(time.time() // 86_400).sample(everywhere, FAULTS))
+
+
+def life(
+    errors: str, arguments: Sequence[str], at: int = 0, fault: str = "", count: str = "", threads: int = 1
+) -> NoReturn:
     """Run ``agscl`` and leave with its exit code.
 
     Args:
@@ -21,19 +36,31 @@ def life(errors: str, arguments: Sequence[str], at: int = 0, fault: str = "", co
         at: Which write, flush to disk, rename or removal goes wrong, from 1; 0 for none.
         fault: ``kill`` before it, ``half`` way through a write, or ``full``: the disk is.
         count: File that gets the number of all of them.
+        threads: With how many it computes, unless the run says it.
     """
     import torch
 
     from agscl.cli import main
 
     os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), sys.stderr.fileno())
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     disk = Disk(at, fault)
     disk.install()
     code = main(list(arguments))
     if count:
         os.write(os.open(count, os.O_WRONLY | os.O_CREAT), str(disk.done).encode())
     sys.exit(code)
+
+
+def writing(errors: str, out: str, at: int, fault: str) -> NoReturn:
+    """Write a folder of programs; arguments as of `life`."""
+    from agscl.guard.programs import write_programs
+
+    os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), sys.stderr.fileno())
+    Disk(at, fault).install()
+    names = ("model.safetensors", "model.pt2", "model.onnx")
+    write_programs(Path(out), {name: name[6:].encode() * 99 for name in names}, b"{}")
+    sys.exit(0)
 
 
 class Disk:
@@ -44,25 +71,32 @@ class Disk:
 
     def install(self) -> None:
         """Come between the program and its disk."""
-        for owner, name in ((os, "fsync"), (Path, "replace"), (Path, "unlink"), (Path, "mkdir"), (Path, "rmdir")):
+        for owner, name in (
+            (os, "fsync"),
+            (Path, "replace"),
+            (Path, "unlink"),
+            (Path, "mkdir"),
+            (Path, "rmdir"),
+            (Path, "rename"),
+        ):
             setattr(owner, name, self._failing(getattr(owner, name)))
         opened = Path.open
         Path.open = lambda path, *given, **options: self._watched(opened(path, *given, **options))  # type: ignore[method-assign, assignment]
 
     def _failing(self, action: Callable[..., Any]) -> Callable[..., Any]:
         def failing(*given: Any, **options: Any) -> Any:
-            self.step()
+            self.step(path=str(given[0]) if isinstance(given[0], Path) else None)
             return action(*given, **options)
 
         return failing
 
-    def step(self, half: Fault = lambda: None) -> None:
-        """One more; ``half`` does a part of it."""
+    def step(self, half: Fault = lambda: None, path: str | None = None) -> None:
+        """One more; ``half`` does a part of it; the system names the path of what is no write."""
         self.done += 1
         if self.done != self.at:
             return
         if self.fault == "full":
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
         if self.fault == "half":
             half()
         os.kill(os.getpid(), signal.SIGKILL)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import multiprocessing
 import os
 import random
 import signal
@@ -11,13 +10,13 @@ import time
 
 import pytest
 
-from chaos.faults import life
+from chaos.faults import life, points
 from hostile.cases import THOROUGH
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked from one that has loaded torch")
 
-FAULTS, INSTANTS = (None, 25) if THOROUGH else (2, 1)
-"""Faults drawn among all writes (`None`: every one of them), and kills by the clock."""
+INSTANTS = 25 if THOROUGH else 1
+"""Kills by the clock."""
 
 RUN = ["run", "digits", "--method", "ags-cl", "--tasks", "2", "--precision", "fp32", "--resume"]
 SHORT, LONG = ["--epochs", "3"], ["--epochs", "40"]
@@ -26,36 +25,6 @@ OFTEN = [*SHORT, "--checkpoint-steps", "2"]
 
 def command(folder, *more):
     return [*RUN, "--out", str(folder), *more]
-
-
-@pytest.fixture(scope="module")
-def context():
-    made = multiprocessing.get_context("forkserver")
-    made.set_forkserver_preload(["torch", "polars", "sklearn.datasets", "matplotlib", "agscl.cli.run"])
-    return made
-
-
-@pytest.fixture(scope="module")
-def errors(tmp_path_factory):
-    """What the last life said on stderr."""
-    return tmp_path_factory.mktemp("errors") / "stderr.txt"
-
-
-@pytest.fixture(scope="module")
-def alive(context, errors):
-    """Start a life, perhaps send it a signal when it is time; returns its exit code, negative if a signal ended it."""
-
-    def start(*given, until=None, number=signal.SIGKILL):
-        process = context.Process(target=life, args=(str(errors), *given))
-        process.start()
-        while until is not None and process.is_alive() and not until():
-            time.sleep(0.005)
-        if until is not None and process.is_alive():
-            os.kill(process.pid, number)
-        process.join(300)
-        return process.exitcode
-
-    return start
 
 
 def outcome(folder):
@@ -82,12 +51,6 @@ def undisturbed(alive, tmp_path_factory):
     start = time.monotonic()
     assert alive(command(base / "run", *OFTEN), 0, "", str(base / "count")) == 0
     return outcome(base / "run"), int((base / "count").read_text()), time.monotonic() - start
-
-
-def points(count):
-    """Where it goes wrong: everywhere, or at a few places that are others every day."""
-    everywhere = range(1, count + 1)
-    return everywhere if FAULTS is None else sorted(random.Random(time.time() // 86_400).sample(everywhere, FAULTS))
 
 
 @pytest.mark.parametrize("fault", ["kill", "half"])

@@ -70,7 +70,8 @@ def test_an_exported_comparison_says_its_scale_and_its_baseline(recorded, tmp_pa
         tables[ending] = (tmp_path / f"table.{ending}").read_text()
     scale = "scaled down: 2 of 5 tasks, at most 2 instead of 40 epochs, 100% of the training examples"
     numbers = polars.read_csv(tmp_path / "table.csv")
-    assert numbers.columns[-2:] == ["scale", "baseline"]
+    assert numbers.columns[-3:] == ["scale", "baseline", "environment"]
+    assert numbers["environment"].to_list() == ["agscl 0; torch not recorded; compute not recorded"] * 2
     assert numbers["scale"].to_list() == [scale, scale]
     assert numbers["baseline"].to_list() == ["ags-cl", "ags-cl"]
     title = "digits: mean ± 95 % interval over seeds"

@@ -33,7 +33,11 @@ def compared(tmp_path_factory):
 
 def test_without_a_method_all_that_the_preset_compares_are_run(compared):
     folder, _ = compared
-    assert sorted(file.name for file in folder.iterdir()) == ["ags-cl", "fine-tuning", "summary.png"]
+    assert sorted(file.name for file in folder.glob("[!.]*")) == [
+        "ags-cl",
+        "fine-tuning",
+        "summary.png",
+    ]
     for method in ("ags-cl", "fine-tuning"):
         assert json.loads((folder / method / "result.json").read_text())["method"] == method
 

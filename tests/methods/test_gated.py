@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 import agscl
 from agscl.methods import Method
+from agscl.methods.subnetworks.weight_masks import pack
 from laws.isolation import answers, fill_moved, push_all
 from laws.node_law import awake
 from laws.random_nets import Net, nets
@@ -29,19 +30,23 @@ def with_three_heads(net: Net) -> nn.Module:
 
 
 def with_random_gates(net: nn.Module, method: Method, seed: int) -> agscl.Guard:
-    """A guard that has learned two tasks, each with random nodes, and gains and small tensors if it keeps some."""
+    """A guard that has learned two tasks with random nodes or weights, and gains and small tensors if it keeps any."""
     generator = torch.Generator().manual_seed(seed)
     guard = agscl.protect(net, method, example_inputs=X[:2], heads="heads")
     state = guard.state_dict()
+    by_weight = isinstance(method, agscl.PackNet | agscl.WSN)
+    weights = masked_weights(guard, net) if by_weight else {}
     for task in range(2):
-        for layer in guard.graph.layers:
+        for name, weight in weights.items():
+            state[f"method.mask.{task}.{name}"] = pack(torch.rand(weight.shape, generator=generator) < 0.5)
+        for layer in guard.graph.layers if not by_weight else ():
             used = torch.rand(layer.num_nodes, generator=generator) < 0.6
             if isinstance(method, agscl.HAT):
                 state[f"method.gate.{task}.{layer.name}"] = used
             else:
                 gain = torch.rand(layer.num_nodes, generator=generator) + 0.5
                 state[f"method.gain.{task}.{layer.name}"] = torch.where(used, gain, 0.0).double()
-        for name in small_tensors(guard, net) if isinstance(method, agscl.GatedAGSCL) else []:
+        for name in small_tensors(guard, net) if isinstance(method, agscl.GatedAGSCL | agscl.WSN) else []:
             own = net.state_dict()[name]
             noise = torch.rand(own.shape, generator=generator).to(own.dtype)
             state[f"method.kept.{task}.{name}"] = own + noise if own.is_floating_point() else own.clone()
@@ -57,7 +62,16 @@ def small_tensors(guard: agscl.Guard, net: nn.Module) -> list[str]:
     return [n for n, t in net.state_dict().items() if t.ndim < 2 and n not in others and not n.startswith("node_gain")]
 
 
-@pytest.mark.parametrize("method", [agscl.GatedAGSCL(begin=1, end=1), agscl.HAT()], ids=["gated-ags-cl", "hat"])
+def masked_weights(guard: agscl.Guard, net: nn.Module) -> dict[str, Tensor]:
+    """The weights that PackNet and WSN mask: parameters of two dimensions and more outside the heads."""
+    heads = guard.graph.head_parameters
+    named = [(name, p) for name, p in net.named_parameters() if p.ndim > 1 and not name.startswith("wsn_scores")]
+    return {name: p for name, p in named if name not in heads}
+
+
+@pytest.mark.parametrize(
+    "method", [agscl.GatedAGSCL(begin=1, end=1), agscl.HAT(), PACKED, agscl.WSN()], ids=lambda method: method.name
+)
 @settings(max_examples=15, deadline=None)
 @given(net=nets(), seed=st.integers(0, 2**16))
 def test_answers_do_not_change_under_any_change_of_what_is_not_frozen(net: Net, method: Method, seed: int) -> None:
@@ -148,6 +162,20 @@ def test_a_task_takes_what_is_left_when_less_than_its_budget_is() -> None:
         assert opened == [6, 6] if task == 0 else all(6 <= count <= 8 for count in opened)
 
 
+def test_a_share_of_what_is_left_never_takes_the_last_node() -> None:
+    torch.manual_seed(0)
+    model, data = MLP(width=12), tasks((12,))
+    guard = protected(model, agscl.GatedAGSCL(first=0.75, more=0.6, begin=1, end=1, left=True), (12,))
+    used = {name: torch.zeros(12, dtype=torch.bool) for name in ("fc1", "fc2")}
+    for task in range(4):
+        guard.use_task(task)
+        opened = Watched(model, guard, 2, task, data[task]).open[-1]
+        taken = [int(nodes.sum()) for nodes in used.values()]
+        assert opened == ([9, 9] if task == 0 else [count + 6 * (12 - count) // 10 for count in taken])
+        used = {name: nodes | guard.uses[task][name] for name, nodes in used.items()}
+        assert not any(nodes.all() for nodes in used.values())
+
+
 def test_the_nodes_that_stay_have_the_largest_products_of_norms_and_gain() -> None:
     torch.manual_seed(0)
     model, data = MLP(width=10), tasks((12,))
@@ -211,7 +239,7 @@ def one_epoch(model: nn.Module, optimizer: torch.optim.Optimizer, data: tuple[Te
         yield
 
 
-def weights_of(model: nn.Module) -> dict[str, Tensor]:
+def copied(model: nn.Module) -> dict[str, Tensor]:
     return {name: p.detach().clone() for name, p in model.named_parameters()}
 
 
@@ -224,19 +252,19 @@ def test_averaged_weights_are_those_of_the_last_epoch_once_the_budget_is_reached
     with guard.attach(optimizer, steps_per_epoch=3):
         for epoch in range(4):
             for _ in one_epoch(model, optimizer, data, 0):
-                seen.append(weights_of(model))
+                seen.append(copied(model))
                 with guard.averaged(), guard.averaged():
-                    shown = weights_of(model)
-                assert same(weights_of(model), seen[-1])
+                    shown = copied(model)
+                assert same(copied(model), seen[-1])
                 assert epoch >= 2 or same(shown, seen[-1])
     shares = [(2 / 3) ** 3 / 3] * 3 + [(2 / 3) ** 2 / 3, 2 / 3 / 3, 1 / 3]
     for name, average in shown.items():
         expected = sum(share * each[name] for share, each in zip(shares, seen[6:], strict=True))
         torch.testing.assert_close(average, expected)
     guard.consolidate([data], lambda batch: model(batch[0])[0])
-    after = weights_of(model)
+    after = copied(model)
     with guard.averaged():
-        assert same(weights_of(model), after)
+        assert same(copied(model), after)
 
 
 def test_averages_leave_the_bits_of_frozen_weights_alone() -> None:
@@ -249,7 +277,7 @@ def test_averages_leave_the_bits_of_frozen_weights_alone() -> None:
     guard = protected(model, agscl.GatedAGSCL(first=0.5, begin=1, end=1), (12,))
     for task in range(2):
         guard.use_task(task)
-        before, optimizer = weights_of(model), torch.optim.SGD(model.parameters(), lr=0.1)
+        before, optimizer = copied(model), torch.optim.SGD(model.parameters(), lr=0.1)
         with guard.attach(optimizer, steps_per_epoch=3):
             for _ in range(3):
                 for _ in one_epoch(model, optimizer, blank[task], task):
@@ -292,7 +320,7 @@ def test_an_average_goes_on_from_a_saved_state() -> None:
                 for _ in one_epoch(model, optimizer, data, 0):
                     pass
             with guard.averaged():
-                shown.append(weights_of(model))
+                shown.append(copied(model))
         state, weights = guard.state_dict(), model.state_dict()
     assert same(shown[0], shown[2])
     assert not same(shown[0], shown[1])
@@ -376,6 +404,10 @@ def test_capacity_says_which_nodes_are_taken_and_what_each_task_uses() -> None:
         assert capacity[name].free == 20 - capacity[name].frozen
         assert torch.equal(guard.importance[name] > 0, used[0] | used[1])
         assert [capacity.tasks[task][name] for task in range(2)] == [int(nodes.sum()) for nodes in used]
+        assert [capacity.new[task][name] for task in range(2)] == [int(used[0].sum()), int((used[1] & ~used[0]).sum())]
+        assert all(torch.equal(guard.uses[task][name], used[task]) for task in range(2))
+    assert f"task 1 uses {sum(capacity.tasks[1].values())} of them" in str(capacity)
+    assert f", {sum(capacity.new[1].values())} new" in str(capacity)
 
 
 def test_a_task_that_ends_before_its_budget_is_reached_says_so() -> None:

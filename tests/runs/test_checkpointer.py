@@ -2,6 +2,7 @@
 
 import math
 import signal
+import warnings
 from dataclasses import dataclass
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 
 from agscl.rl.history import Evaluation, PolicyResumed, PolicyTaskFinished, PolicyTaskStarted, Updated
 from agscl.runs import RunFolder
-from agscl.runs.checkpointer import Checkpointer, Every, RunState
+from agscl.runs.checkpointer import Checkpointer, Conditions, Every, RunState
 from agscl.runs.events import as_record
 from agscl.runs.interruption import Stopped
 from agscl.training import EpochFinished, RateLowered, Resumed, TaskFinished, TaskStarted
@@ -58,6 +59,35 @@ def test_without_a_checkpoint_the_events_begin_anew(tmp_path):
     RunFolder(tmp_path).events.write_text("lost\n")
     assert checkpointer(tmp_path).resume() is None
     assert RunFolder(tmp_path).events.read_text() == ""
+
+
+def within(path, drawn="", **environment):
+    return Checkpointer(Counted, RunFolder(path), Every(math.inf), Conditions(environment, drawn))
+
+
+def test_a_run_that_goes_on_elsewhere_says_so_once_and_for_ever(tmp_path, recwarn):
+    within(tmp_path, torch="1", compute="cpu, fp32").write(lambda: state(1))
+    warnings.simplefilter("always")
+    one = within(tmp_path, torch="2", compute="cpu, fp32")
+    one.resume()
+    assert [str(each.message) for each in recwarn] == [
+        f"{tmp_path} goes on in another environment (torch 1, now 2): its last digits may differ from those of an "
+        "undisturbed run, and its record says so"
+    ]
+    assert (one.environment["torch"], one.environment["compute"]) == ("1, then 2", "cpu, fp32")
+    one.write(lambda: state(2))
+    recwarn.clear()
+    same = within(tmp_path, torch="2", compute="cpu, fp32")
+    same.resume()
+    assert same.environment["torch"] == "1, then 2"
+    assert not len(recwarn)
+
+
+def test_a_run_does_not_go_on_with_other_data(tmp_path):
+    within(tmp_path, "these").write(lambda: state(1))
+    assert within(tmp_path, "these").resume() is not None
+    with pytest.raises(ValueError, match=r"the data of the run in .* changed since it began"):
+        within(tmp_path, "those").resume()
 
 
 def test_a_signal_is_answered_by_a_checkpoint_and_the_end(tmp_path):

@@ -236,6 +236,24 @@ def test_a_pruned_trial_keeps_what_it_got_to_and_no_more_whatever_its_run_did_me
     assert row.trials_in_words == f"6, {len(pruned)} pruned"
 
 
+def test_a_method_none_of_whose_trials_has_a_score_is_said_to_have_no_values_and_the_others_are_reported(tmp_path):
+    folder = SweepFolder(tmp_path / "out")
+    known = {name: Searched.of(name, {}, TUNED) for name in ("ewc", "lwf", "fine-tuning")}
+    wrong = {"ewc": -1.0, "lwf": 3.4e38}
+    failing = (replace(known[one], fixed={**known[one].fixed, "lam": lam}, ranges={}) for one, lam in wrong.items())
+    methods = (*failing, known["fine-tuning"])
+    with planned(sweep_of(tune_tasks=3, tune_seeds=1), folder, resume=False) as plan:
+        changed = replace(plan, sweep=replace(plan.sweep, methods=methods))
+        record = conduct(changed, folder, Here(), lambda line: None)
+    *failed, other = record.report
+    for row, reason in zip(failed, ("lam must be in", "diverged"), strict=True):
+        assert (row.values, row.trials["failed"], row.seeds) == (None, 1, ())
+        assert reason in record.of(row.method)[0].reason
+        assert row.cells()[1:5] == ["none: no trial completed", "1, 1 failed", "-", "-"]
+    assert other.seeds == (0, 1)
+    assert list(Best.read(folder.best).methods) == ["fine-tuning"]
+
+
 def test_what_comes_out_is_read_back_and_its_table_names_the_protocol(finished):
     folder, record = finished
     again = SweepRecord.read(folder)

@@ -15,6 +15,7 @@ from typing import IO, Any, cast
 
 from .errors import DataError
 from .raw import Report, no_report
+from .room import room
 
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2")
 MAX_RATIO = 100
@@ -47,14 +48,15 @@ def unpack(path: Path, folder: Path, report: Report = no_report) -> None:
     members = _zip_members if path.name.lower().endswith(".zip") else _tar_members
     what, used, written, empty = f"unpacking {path.name}", path.stat().st_size, 0, 0
     try:
-        for count, (name, size, source, position) in enumerate(members(path)):
-            written, empty = written + size, empty + (size == 0)
-            if empty > MAX_EMPTY:
-                raise DataError(f"{path} holds more than {MAX_EMPTY:,} empty files: refused")
-            if written > max(MAX_RATIO * used, ALWAYS_ALLOWED) or count > MAX_MEMBERS:
-                raise DataError(f"{path} grows beyond reason when unpacked: refused")
-            _write(source, folder, name, size, path)
-            report(what, min(position, used), used)
+        with room(f"{path}, unpacked,", folder, used):
+            for count, (name, size, source, position) in enumerate(members(path)):
+                written, empty = written + size, empty + (size == 0)
+                if empty > MAX_EMPTY:
+                    raise DataError(f"{path} holds more than {MAX_EMPTY:,} empty files: refused")
+                if written > max(MAX_RATIO * used, ALWAYS_ALLOWED) or count > MAX_MEMBERS:
+                    raise DataError(f"{path} grows beyond reason when unpacked: refused")
+                _write(source, folder, name, size, path)
+                report(what, min(position, used), used)
     except DAMAGE as error:
         if isinstance(error, DataError) or (isinstance(error, OSError) and error.errno in OUTSIDE):
             raise

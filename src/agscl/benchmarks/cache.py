@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 import os
 import re
 import shutil
@@ -21,7 +22,7 @@ from typing import IO, Any
 
 import numpy as np
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from platformdirs import user_cache_path
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -33,10 +34,15 @@ from .image_set import ImageSet
 from .npy import read_header
 from .raw import Piece, RawSet, Report, as_text, no_report
 from .regular import read_regular, require_regular
+from .room import room
 
 FORMAT = 1
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 """Of a data set."""
+SCRATCH = re.compile(rf"\.(?P<name>{NAME.pattern})\.[^.]*\.part")
+"""A temporary folder of a process that writes a set."""
+STORED = re.compile(rf"(?P<name>{NAME.pattern})-[0-9a-f]{{12}}")
+"""The folder with a set's arrays."""
 CHECKED_WHEN_OPENED = 2**30
 """Sets up to this many bytes (a second of work) are checksummed whenever they are opened."""
 
@@ -192,7 +198,7 @@ class Cache:
         Raises:
             DataError: If it may not.
         """
-        with self.scratch(name) as folder:
+        with room(f"{name}, from {source},", self.root, _size(raw)), self.scratch(name) as folder:
             manifest = dataclasses.replace(_write_arrays(folder, name, raw, source, report), origin=origin)
             present = None
             with suppress(DataError):
@@ -205,11 +211,11 @@ class Cache:
             target = self.root / manifest.folder
             shutil.rmtree(target, ignore_errors=True)
             folder.rename(target)
-        with self.scratch(name) as folder, (folder / "record").open("wb") as file:
-            file.write(TypeAdapter(Manifest).dump_json(manifest, indent=1, exclude_defaults=True))
-            _sync(file)
-            Path(file.name).chmod(0o644)
-            Path(file.name).replace(self._record(name))
+            with self.scratch(name) as aside, (aside / "record").open("wb") as file:
+                file.write(TypeAdapter(Manifest).dump_json(manifest, indent=1, exclude_defaults=True))
+                _sync(file)
+                Path(file.name).chmod(0o644)
+                Path(file.name).replace(self._record(name))
         self._remove_arrays(name, but=manifest.folder)
         return manifest
 
@@ -253,9 +259,25 @@ class Cache:
         self._record(name)
         self.root.mkdir(parents=True, exist_ok=True)
         with FileLock(self.root / f".{name}.lock"):
-            for stale in self.root.glob(f".{name}.*.part"):
-                shutil.rmtree(stale, ignore_errors=True)
+            self._clear_after_the_dead(name)
             yield
+
+    def _clear_after_the_dead(self, held: str) -> None:
+        """Remove what killed processes left, of the set that is held and of all that nobody holds."""
+        left: dict[str, list[Path]] = {}
+        for path in self.root.iterdir():
+            if match := SCRATCH.fullmatch(path.name) or STORED.fullmatch(path.name):
+                left.setdefault(match["name"], []).append(path)
+        for name, paths in left.items():
+            with ExitStack() as stack:
+                if name != held:
+                    try:
+                        stack.enter_context(FileLock(self.root / f".{name}.lock", timeout=0))
+                    except (Timeout, OSError):
+                        continue
+                for path in paths:
+                    if SCRATCH.fullmatch(path.name) or (name not in self and _is_stored(path)):
+                        shutil.rmtree(path, ignore_errors=True)
 
     @contextmanager
     def scratch(self, name: str) -> Iterator[Path]:
@@ -291,6 +313,17 @@ class Cache:
             path = self.root / manifest.folder / f"{array}.npy"
             if file_digest(path, "sha256") != expected:
                 raise DataError(f"{path} was changed after the import: agscl data import it again")
+
+
+def _size(raw: RawSet) -> int:
+    """Bytes that a set takes on the disk, its headers aside."""
+    return raw.count * (math.prod(raw.image_shape) + sum(kind.itemsize for kind in {**ARRAYS, **VALIDATION}.values()))
+
+
+def _is_stored(path: Path) -> bool:
+    """Whether a folder holds arrays of a set and nothing else."""
+    names = {f"{array}.npy" for array in (*ARRAYS, *VALIDATION)}
+    return path.is_dir() and not path.is_symlink() and {inside.name for inside in path.iterdir()} <= names
 
 
 def _shapes(count: int, image_shape: tuple[int, int, int]) -> dict[str, tuple[int, ...]]:

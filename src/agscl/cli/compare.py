@@ -10,7 +10,7 @@ from pathlib import Path
 
 from agscl.experiments import PolicyResult, Result, experiment_of, method_from_options
 from agscl.experiments.codec import method_class
-from agscl.experiments.groups import by_seed, environments, groups
+from agscl.experiments.groups import by_seed, environment_in_words, environments, groups
 from agscl.experiments.kind import AnyExperiment, AnyResult, scale_of
 from agscl.experiments.kinds import Choice, preset_names
 from agscl.experiments.policies.comparison import not_measured, summary
@@ -29,6 +29,7 @@ from .run import (
     apart_from_tuning,
     choice_of,
     folder_for,
+    held,
     method_options_in,
     overrides_from,
     require_no_data,
@@ -106,12 +107,13 @@ def _run_and_compare(arguments: argparse.Namespace) -> int:
     choice = choice_of(arguments.what[0], arguments)
     if arguments.export is not None:
         require_no_data(arguments.export, [choice])
-    folder = folder_for(arguments, choice.name)
+    experiments, folder = _experiments(choice, arguments), folder_for(arguments, choice.name)
 
     def folder_of(experiment: AnyExperiment) -> RunFolder:
         return RunFolder(folder.path / experiment.method_name / f"seed-{experiment.seed}")
 
-    results, failures = run_all(_experiments(choice, arguments), folder_of, arguments, resume=arguments.resume)
+    with held(folder):
+        results, failures = run_all(experiments, folder_of, arguments, resume=arguments.resume)
     output, finished = Output(), {result.method for result in results}
     remarks = [
         *(f"FAILED {one.experiment.method_name} seed {one.experiment.seed}: {one.reason}" for one in failures),
@@ -216,7 +218,9 @@ def _show(
 
         numbers = polars.DataFrame(shown.records, infer_schema_length=None)
         scale, against = polars.lit(scale_of(results)), polars.lit(baseline, polars.String)
-        numbers = numbers.with_columns(scale=scale, baseline=against)
+        computed = {group.label: environment_in_words(group.results) for group in groups(results)}
+        environment = polars.Series([computed[str(record["method"])] for record in shown.records])
+        numbers = numbers.with_columns(scale=scale, baseline=against, environment=environment)
         export(arguments.export, numbers, shown.heads, shown.cells, [shown.title, *notes])
 
 

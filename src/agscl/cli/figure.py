@@ -17,7 +17,7 @@ from agscl.experiments.records import read_runs
 from agscl.figures.catalogue import FORMATS, Kind, figure_named, make
 from agscl.runs import RunFolder
 from agscl.runs.export import plain_texts
-from agscl.runs.files import write_bytes
+from agscl.runs.files import write_files
 
 from .console import Output
 from .progress import run_all
@@ -44,8 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     runs, looks = read_runs([*arguments.recorded, *made]), {"bands": not arguments.no_bands, "bare": arguments.bare}
     figure = make(kind, runs, out.suffix, arguments.data_root, **looks)
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(out, figure.image)
-    write_bytes(numbers, plain_texts(figure.table).write_csv().encode())
+    write_files({numbers: plain_texts(figure.table).write_csv().encode(), out: figure.image})
     output = Output()
     for line in [*figure.caption, f"figure: {out}, numbers: {numbers}"]:
         output.say(line)

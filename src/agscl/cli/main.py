@@ -3,7 +3,8 @@
 Every command is a module with ``run(arguments)``, which returns the exit code and raises a `ValueError` if an argument
 or a folder does not fit, an `OSError` if a file cannot be read or written.
 
-0 done, 2 bad input (one line on stderr), 130 interrupted, 75 stopped by SIGTERM and saved, 141 nobody reads the output.
+0 done, 2 bad input (one line on stderr), 130 interrupted, 75 stopped by SIGTERM or SIGHUP (runs are saved), 141 nobody
+reads the output.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Sequence
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 
 from .arguments import parser_for
@@ -24,6 +28,9 @@ INTERRUPTED = 130
 
 TERMINATED = 75
 """After SIGTERM, as when a cluster takes a machine back: run again with --resume (EX_TEMPFAIL)."""
+
+ENDING = ("SIGTERM", "SIGHUP")
+"""Signals that ask for the end, besides Ctrl-C."""
 
 UNREAD = 141
 """After the reader of a pipe has gone, as with ``| head``: what a shell says of a program that SIGPIPE ended."""
@@ -62,21 +69,53 @@ def _discard_output() -> None:
 
 def _run(given: Sequence[str]) -> int:
     arguments = parser_for(given).parse_args(given)
+    asked: list[int] = []
     try:
-        code: int = import_module(f".{arguments.command}", __package__).run(arguments)
+        with _interrupting(asked), warnings.catch_warnings():
+            warnings.showwarning = _tell
+            code: int = import_module(f".{arguments.command}", __package__).run(arguments)
     except (ValueError, OSError):
         raise  # `main` tells it, and needs no torch for that
     except KeyboardInterrupt:
-        sys.stderr.write("agscl: interrupted\n")
-        return INTERRUPTED
+        sys.stderr.write("agscl: ended by a signal, nothing is half-written\n" if asked else "agscl: interrupted\n")
+        return TERMINATED if asked else INTERRUPTED
     except Exception as error:
         from agscl.training import Stopped
 
         if not isinstance(error, Stopped):
             raise
         sys.stderr.write(f"agscl: {printable(str(error))}\n")
-        return TERMINATED if error.number == signal.SIGTERM else INTERRUPTED
+        return INTERRUPTED if error.number == signal.SIGINT else TERMINATED
     return code
+
+
+@contextmanager
+def _interrupting(asked: list[int]) -> Iterator[None]:
+    """Let SIGTERM and the end of the terminal be as Ctrl-C within the context, so that all is left tidy.
+
+    Args:
+        asked: Gets the number of such a signal.
+    """
+
+    def ask(number: int, frame: object) -> None:
+        asked.append(number)
+        raise KeyboardInterrupt
+
+    numbers = [getattr(signal, name) for name in ENDING if hasattr(signal, name)]
+    own = threading.current_thread() is threading.main_thread()  # signals belong to it
+    taken = [number for number in numbers if own and signal.getsignal(number) is signal.SIG_DFL]  # not those of nohup
+    for number in taken:
+        signal.signal(number, ask)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _tell(message: Warning | str, *_: object, **__: object) -> None:
+    """A warning as one line."""
+    sys.stderr.write(f"agscl: warning: {printable(str(message))}\n")
 
 
 def _one_line(error: ValueError | OSError) -> str:

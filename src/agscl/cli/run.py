@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import fields, replace
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from agscl.extras import MissingExtraError
 from agscl.figures.summary import picture
 from agscl.runs import RunFolder
 from agscl.runs.files import write_bytes
+from agscl.runs.lock import LOCK, locked
 from agscl.runs.machine import Compute
 from agscl.sweeps.best import Best
 from agscl.training import Every, tensorboard
@@ -52,11 +54,17 @@ def run(arguments: argparse.Namespace) -> int:
     """
     choice = choice_of(arguments.preset, arguments)
     tuned = tuned_by(arguments)
-    folder = folder_for(arguments, choice.name)
     experiments = experiments_of(choice, arguments, tuned)
     if arguments.tensorboard and not all(isinstance(experiment, Experiment) for experiment in experiments):
         raise ValueError("--tensorboard knows supervised presets alone: see events.jsonl in the run folder")
-    results = [_run(experiment, folder, arguments) for experiment in experiments]
+    folder = folder_for(arguments, choice.name)
+    with held(folder, several=arguments.method is None):
+        results = [_run(experiment, folder, arguments) for experiment in experiments]
+        return _shown(results, folder)
+
+
+def _shown(results: Sequence[AnyResult], folder: RunFolder) -> int:
+    """Show and draw the results; returns 0."""
     output = Output()
     show(output, results)
     where = f"run folder: {folder.path}"
@@ -78,12 +86,48 @@ def folder_for(arguments: argparse.Namespace, preset: str) -> RunFolder:
     """
     if arguments.resume and arguments.out is None:
         raise ValueError("--resume needs --out: the folder of what is to go on")
-    folder = RunFolder(
-        arguments.out or Path("runs") / f"{file_name(preset)}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
-    )
+    if arguments.out is None:
+        return _new_folder(Path("runs") / f"{file_name(preset)}-{datetime.now().astimezone():%Y%m%d-%H%M%S}")
+    folder = RunFolder(arguments.out)
     if not arguments.resume:
         folder.require_free()
     return folder
+
+
+def _new_folder(path: Path) -> RunFolder:
+    """A folder that no other process has: of several that begin in one second, later ones get a number behind."""
+    for place in count(1):
+        new = path if place == 1 else path.with_name(f"{path.name}-{place}")
+        with suppress(FileExistsError):
+            new.mkdir(parents=True)
+            return RunFolder(new)
+    raise AssertionError("numbers do not end")
+
+
+@contextmanager
+def held(folder: RunFolder, *, several: bool = True) -> Iterator[None]:
+    """Hold a folder of several runs within the context; if nothing came of it, it is removed.
+
+    Args:
+        folder: The folder.
+        several: Whether it holds several runs; one holds its folder itself.
+
+    Raises:
+        ValueError: If another process holds it.
+    """
+    with ExitStack() as stack:
+        stack.callback(_remove_if_empty, folder.path)
+        if several:
+            folder.path.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(folder.path))
+        yield
+
+
+def _remove_if_empty(path: Path) -> None:
+    if path.is_dir() and {inside.name for inside in path.iterdir()} <= {LOCK}:
+        with suppress(OSError):
+            (path / LOCK).unlink(missing_ok=True)
+            path.rmdir()
 
 
 def file_name(name: str) -> str:

@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         Output().show(table(heads, rows, left=4))
     if arguments.out is not None:
-        export(arguments.out, runs, *_cells(runs, [*SHOWN, "scale", *measures]))
+        export(arguments.out, runs, *_cells(runs, [*SHOWN, "scale", *measures, "environment"]))
     return 0
 
 

@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from agscl.guard.export import compacted
-from agscl.guard.programs import Cost, cost, difference, programs, require_close, require_new
+from agscl.guard.programs import Cost, cost, difference, programs, require_close, require_new, write_programs
 from agscl.nodes.surgery.replaced import has_replaced_tensors
-from agscl.runs.files import write_bytes
 from agscl.training.evaluation import EVALUATION_BATCH
 
 from .supervised.run import LoadedRun
@@ -87,10 +86,7 @@ def export(loaded: LoadedRun, tasks: Sequence[int], out: Path) -> Exported:
     differences = {name: _difference(loaded, before, answer, tasks) for name, (_, answer) in files.items()}
     layers = {name: (~nodes).nonzero().flatten().tolist() for name, nodes in drop.items()}
     exported = Exported(tuple(tasks), cost(before, (x,)), cost(after, (x,)), differences, layers)
-    out.mkdir(parents=True, exist_ok=True)
-    for name, (content, _) in files.items():
-        write_bytes(out / name, content)
-    write_bytes(out / "model.json", _description(exported, after, loaded))
+    write_programs(out, {name: content for name, (content, _) in files.items()}, _description(exported, after, loaded))
     return exported
 
 

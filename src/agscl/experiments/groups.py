@@ -11,6 +11,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Generic, TypeVar
 
+from agscl.runs.checkpointer import THEN
+from agscl.runs.overview import COMPUTED_WITH
+
 from .kind import AnyResult
 from .words import seeds as seeds_in_words
 from .words import value_of_option
@@ -81,15 +84,11 @@ def require_same_setting(results: Sequence[AnyResult]) -> None:
             )
 
 
-ENVIRONMENT = ("agscl", "torch", "compute")
-"""What of a run's environment may change its numbers."""
-
-
 def environments(results: Iterable[AnyResult]) -> list[str]:
     """A note for each thing in which the environments of runs differ, such as their torch; none where all are alike."""
     results = list(results)
     notes = []
-    for name in ENVIRONMENT:
+    for name in COMPUTED_WITH:
         found: dict[str, list[AnyResult]] = {}
         for result in results:
             found.setdefault(result.environment.get(name, "not recorded"), []).append(result)
@@ -98,7 +97,17 @@ def environments(results: Iterable[AnyResult]) -> list[str]:
             notes.append(
                 f"NOTE: these runs are of different {name} ({parts}), so that their numbers may differ by more"
             )
+    for result in results:
+        parts = "; ".join(f"{name} {value}" for name, value in result.environment.items() if THEN in value)
+        if parts:
+            notes.append(f"NOTE: {_runs_in_words([result])} was resumed in another environment ({parts})")
     return notes
+
+
+def environment_in_words(results: Iterable[AnyResult]) -> str:
+    """What of the environment of runs may change their numbers; of several, all that there are."""
+    found = [{f"{name} {result.environment.get(name, 'not recorded')}" for result in results} for name in COMPUTED_WITH]
+    return "; ".join(" | ".join(sorted(values)) for values in found)
 
 
 def _runs_in_words(runs: Sequence[AnyResult]) -> str:

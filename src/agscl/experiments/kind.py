@@ -15,7 +15,7 @@ from agscl.guard import Guard
 from agscl.methods import AnyMethod
 from agscl.rl.history import PolicyHistory
 from agscl.runs import RunFolder
-from agscl.runs.checkpointer import Checkpointer
+from agscl.runs.checkpointer import Checkpointer, Conditions
 from agscl.runs.events import Logger
 from agscl.runs.machine import Compute
 from agscl.training import History
@@ -97,9 +97,9 @@ class AnyExperiment(ABC):
         """What asks for the preset on a command line."""
 
     @property
+    @abstractmethod
     def keeps_states(self) -> bool:
         """Whether the run keeps weights and the guard's state; without them it leaves numbers alone."""
-        return True
 
     @property
     def method_name(self) -> str:
@@ -248,12 +248,14 @@ class Ready:
         guard: Protects the model.
         progress: Dataclass of the numbers in its checkpoints.
         learn: Learns all tasks, from the newest checkpoint if there is one; gives the result.
+        conditions: What it is computed with and from.
     """
 
     model: nn.Module
     guard: Guard
     progress: type[Any]
     learn: Callable[[Sequence[Logger[Any]], Checkpointer[Any]], AnyResult]
+    conditions: Conditions
 
 
 def scale_of(results: Sequence[AnyResult]) -> str:

@@ -195,7 +195,7 @@ def run(
         warnings.simplefilter("ignore", CapacityWarning)  # the record says it, see `fullness`
         ready = kind.load(experiment, data_root)
         with folder.claimed(experiment.to_json(), resume=resume):
-            checkpointer = Checkpointer(ready.progress, folder, every)
+            checkpointer = Checkpointer(ready.progress, folder, every, ready.conditions)
             states = [TaskStates(folder, ready.model, ready.guard)] if experiment.keeps_states else []
             own: list[Logger[Any]] = [*states, JsonLines(folder.events)]
             with checkpointer.interruption.watching():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -45,6 +46,28 @@ def check_format(record: Mapping[str, Any], path: Path) -> None:
         )
 
 
+ARITHMETIC = (
+    "ATEN_CPU_CAPABILITY",
+    "MKL_CBWR",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "ONEDNN_MAX_CPU_ISA",
+    "ONEDNN_DEFAULT_FPMATH_MODE",
+    "NVIDIA_TF32_OVERRIDE",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+    "CUBLAS_WORKSPACE_CONFIG",
+)
+"""Variables of the environment that change the last digits."""
+
+
+def _arithmetic(machine: Machine) -> str:
+    """What computes, and how exactly."""
+    unit = torch.backends.cpu.get_cpu_capability()
+    if machine.device.type == "cuda":
+        unit = torch.cuda.get_device_name(machine.device)
+    given = [f"{name}={os.environ[name]}" for name in ARITHMETIC if os.environ.get(name)]
+    return ", ".join([unit, f"{torch.get_float32_matmul_precision()} matmul", *given])
+
+
 def environment(machine: Machine, packages: Iterable[str] = ()) -> dict[str, str]:
     """Versions and machine of this process, for the record of a run.
 
@@ -54,7 +77,13 @@ def environment(machine: Machine, packages: Iterable[str] = ()) -> dict[str, str
     """
     system = {"python": platform.python_version(), "machine": platform.machine(), "system": platform.system()}
     versions = {name: version(name) for name in ("agscl", "torch", "numpy")}
-    found = {**system, **versions, "compute": str(machine), "threads": str(torch.get_num_threads())}
+    found = {
+        **system,
+        **versions,
+        "compute": str(machine),
+        "threads": str(torch.get_num_threads()),
+        "arithmetic": _arithmetic(machine),
+    }
     for package in packages:
         with suppress(PackageNotFoundError):
             found[package] = version(package)

@@ -20,10 +20,9 @@ from agscl.nodes.surgery.copies import plain_copy
 from agscl.nodes.tracing.calls import form_of
 from agscl.nodes.tracing.exported import two_samples
 from agscl.nodes.tracing.trace import arguments
-from agscl.runs.files import write_bytes
 
 from .file import answer, questions
-from .programs import Cost, cost, difference, programs, require_close
+from .programs import Cost, cost, difference, programs, require_close, write_programs
 
 TRIALS = (1, 7)
 """Sizes of the random batches on which every file is compared with the full model."""
@@ -128,10 +127,7 @@ def export_task(
     layers = {name: (~nodes).nonzero().flatten().tolist() for name, nodes in drop.items()}
     exported = ExportedTask(task, _cost(before, x), _cost(after, x), differences, layers)
     about = _description(exported, after, dict(zip(form.names, x, strict=True)))
-    out.mkdir(parents=True, exist_ok=True)
-    for name, (written, _) in files.items():
-        write_bytes(out / name, written)
-    write_bytes(out / "model.json", about)
+    write_programs(out, {name: content for name, (content, _) in files.items()}, about)
     return exported
 
 

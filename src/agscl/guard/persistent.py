@@ -61,14 +61,27 @@ class Persistent(ABC):
         """Refuse a model that was changed in a way that no guard can follow."""
 
     @property
+    def attached(self) -> bool:
+        """Whether a task is being learned in an `attach` block."""
+        return self._running is not None
+
+    @property
     def unconsolidated(self) -> bool:
         """Whether the current task was trained in an `attach` block that is over, and was not consolidated since."""
-        return self._progress.steps > 0 and not self._progress.resumed and self._running is None
+        return self._progress.steps > 0 and not self._progress.resumed and not self.attached
 
     def capacity(self) -> Capacity | None:
         """How full each layer is; `None` for methods that have no notion of it, whose weights all go on learning."""
         usage = self._protection.usage()
         return None if usage is None else capacity_of(self._network, usage)
+
+    @property
+    def uses(self) -> dict[int, dict[str, Tensor]]:
+        """By learned task and layer, which nodes it uses: bool, ``(num_nodes,)``; empty for methods without gates."""
+        usage = self._protection.usage()
+        if usage is None or usage.unit != "nodes":
+            return {}
+        return {task: dict(uses) for task, uses in usage.uses.items()}
 
     def __repr__(self) -> str:
         learned, task = len(self._progress.learned), self._progress.task

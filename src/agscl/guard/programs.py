@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import timeit
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,15 @@ from torch import Tensor, nn
 
 from agscl.extras import require
 from agscl.metrics import inference_cost
-from agscl.runs.files import tensor_bytes
+from agscl.runs.files import LEFTOVER, tensor_bytes, write_files
 
 TOLERANCE = 1e-5
 """Most that an output may differ from the full model's, in units of the largest output if that is above 1."""
 
 LATENCY_ROUNDS = 9
 BATCH = 256
+ABOUT = "model.json"
+"""Describes the other files."""
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 Answer = Callable[..., Any]
@@ -59,8 +62,30 @@ def require_new(out: Path, option: str = "") -> None:
     """
     for package in PACKAGES:
         require(package, extra="export")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    held = out.is_dir() and any(not path.match(LEFTOVER) for path in out.iterdir())
+    half_written = held and any(path.match(LEFTOVER) for path in out.glob(f".{ABOUT}.*"))  # renamed last
+    if (out.exists() and not out.is_dir()) or (held and not half_written):
         raise ValueError(f"{out} is not empty: choose a new folder{option}")
+
+
+def write_programs(out: Path, programs: Mapping[str, bytes], about: bytes) -> None:
+    """Write all programs of a model into a folder, and what describes them last: with it the folder is whole.
+
+    Raises:
+        OSError: If the folder cannot be written; nothing is left in it then.
+    """
+    new = not out.exists()
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        write_files({**{out / name: content for name, content in programs.items()}, out / ABOUT: about})
+    except BaseException:
+        for name in [*programs, ABOUT]:  # some may be renamed already
+            with suppress(OSError):
+                (out / name).unlink(missing_ok=True)
+        if new:
+            with suppress(OSError):
+                out.rmdir()
+        raise
 
 
 def programs(

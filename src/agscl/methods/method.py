@@ -193,7 +193,8 @@ class Usage:
         taken: Which nodes a learned task needs: by layer, bool, shape ``(num_nodes,)``. For a weight-wise method which
             weights: by parameter name, bool, of its shape.
         unit: What is counted, "nodes" or "weights".
-        tasks: Of a method that gives each task its part, by task and layer (or parameter) how many of them it uses.
+        uses: Of a method that gives each task its part, by task and layer (or parameter) which of them it uses, as
+            `taken`; tasks in the order in which they were learned.
         idle: Layers none of whose nodes acted on the data of the task learned last.
         unfinished: Why the task learned last takes more than it should, as the end of a sentence about it; or nothing.
         relief: What makes a task take less, such as "a larger mu".
@@ -202,7 +203,7 @@ class Usage:
 
     taken: Mapping[str, Tensor]
     unit: Literal["nodes", "weights"] = "nodes"
-    tasks: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
+    uses: Mapping[int, Mapping[str, Tensor]] = field(default_factory=dict)
     idle: Collection[str] = ()
     unfinished: str = ""
     relief: str = "a sparser method"

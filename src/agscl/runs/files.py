@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -28,26 +29,56 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         OSError: If the folder cannot be written; names ``path``, and nothing is left behind.
     """
-    if not path.name or path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    write_files({path: content})
+
+
+def write_files(contents: Mapping[Path, bytes]) -> None:
+    """Write files that belong together, each as `write_bytes` does: none is renamed before all are on the disk.
+
+    Args:
+        contents: By file, in the order in which they are renamed.
+
+    Raises:
+        OSError: If one cannot be written; names it, and none is renamed then.
+    """
+    temporaries: dict[Path, Path] = {}
     try:
-        with naming(path):
-            with temporary.open("wb") as file:
+        for path, content in contents.items():
+            if not path.name or path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+            _clear_after_the_dead(path)
+            temporaries[path] = path.with_name(f".{path.name}.{os.getpid()}.part")
+            with naming(path), temporaries[path].open("wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.replace(path)
-        if os.name == "posix":  # elsewhere a folder cannot be opened; a power cut must not undo the renaming
-            descriptor = os.open(path.parent, os.O_RDONLY)
+        for path, temporary in temporaries.items():
+            with naming(path):
+                temporary.replace(path)
+        for folder in {path.parent for path in contents} if os.name == "posix" else ():  # else folders cannot be opened
+            descriptor = os.open(folder, os.O_RDONLY)  # a power cut must not undo the renaming
             try:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
     except BaseException:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        for temporary in temporaries.values():
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
         raise
+
+
+def _clear_after_the_dead(path: Path) -> None:
+    """Remove what processes of this machine left of a file that were killed while they wrote it."""
+    if os.name != "posix":
+        return
+    for leftover in path.parent.glob(f".{escape(path.name)}.[0-9]*.part"):
+        try:
+            os.kill(int(leftover.name.split(".")[-2]), 0)
+        except ProcessLookupError:
+            leftover.unlink(missing_ok=True)
+        except (ValueError, OverflowError, OSError):
+            continue
 
 
 @contextmanager

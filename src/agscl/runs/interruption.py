@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""Ctrl-C, what a cluster or a service sends, and the end of the terminal."""
 
 
 class Stopped(Exception):  # noqa: N818 - an end that was asked for, no error
@@ -45,11 +46,15 @@ class Interruption:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Take Ctrl-C and SIGTERM within the context; a second one ends the process at once."""
+        """Take `SIGNALS` within the context; a second one ends the process at once.
+
+        The end of the terminal is left alone where it is ignored, as ``nohup`` does.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield  # signals belong to the main thread
             return
-        before = {number: signal.signal(number, self._ask) for number in SIGNALS}
+        taken = [n for n in SIGNALS if n in SIGNALS[:2] or signal.getsignal(n) is not signal.SIG_IGN]
+        before = {number: signal.signal(number, self._ask) for number in taken}
         try:
             yield
         finally:

@@ -14,7 +14,9 @@ from .folder import RunFolder, run_folders
 if TYPE_CHECKING:
     from polars import DataFrame
 
-COLUMNS = ("run", "preset", "method", "options", "seed", "status", "tasks", "finished", "scale")
+COLUMNS = ("run", "preset", "method", "options", "seed", "status", "tasks", "finished", "scale", "environment")
+COMPUTED_WITH = ("agscl", "torch", "compute")
+"""What of a run's environment may change its numbers."""
 ROUNDING = 1e-6
 """What a mean may differ by."""
 COMPLETE, INCOMPLETE, UNREADABLE = "complete", "incomplete", "unreadable"
@@ -24,8 +26,8 @@ def overview(paths: Iterable[Path]) -> DataFrame:
     """One row per run in the given folders.
 
     The columns: ``run``, ``preset``, ``method``, ``options``, ``seed``, ``status``, ``tasks`` (learned), ``finished``
-    (time), one for each measure of any of them, and ``scale`` (how much of the preset was run). A run that did not
-    finish has no measures; one that cannot be read is a row as well.
+    (time), one for each measure of any of them, ``scale`` (how much of the preset was run), and ``environment`` (what
+    computed it). A run that did not finish has no measures; one that cannot be read is a row as well.
 
     Raises:
         ValueError: If a path is no folder, or holds no run.
@@ -33,7 +35,7 @@ def overview(paths: Iterable[Path]) -> DataFrame:
     import polars
 
     runs = polars.DataFrame([_row(folder) for folder in run_folders(paths)], infer_schema_length=None)
-    return runs.select(polars.exclude("scale"), "scale")
+    return runs.select(polars.exclude("scale", "environment"), "scale", "environment")
 
 
 def _row(folder: RunFolder) -> dict[str, Any]:
@@ -70,6 +72,7 @@ def _outcome(folder: RunFolder) -> dict[str, Any]:
         "tasks": len(tasks) if isinstance(tasks, list) else None,
         "finished": datetime.fromtimestamp(folder.result.stat().st_mtime, UTC),
         "scale": _scale(scale) if isinstance(scale, Mapping) else None,
+        "environment": _environment(result.get("environment")),
     }
     measures = {name: value for name, value in result.get("measures", {}).items() if name not in COLUMNS}
     return known | {name: float(value) for name, value in measures.items() if isinstance(value, int | float)}
@@ -86,6 +89,13 @@ def _require_possible(result: Mapping[str, Any]) -> None:
     mean = result.get("measures", {}).get("average_accuracy")
     if isinstance(mean, int | float) and known and known[-1] and abs(fmean(known[-1]) - mean) > ROUNDING:
         raise ValueError("the average accuracy is not that of the tasks")
+
+
+def _environment(environment: object) -> str | None:
+    """What computed a run, such as ``agscl 0.2.0; torch 2.14.1; compute cpu, fp32``."""
+    if not isinstance(environment, Mapping):
+        return None
+    return "; ".join(f"{name} {environment.get(name, 'not recorded')}" for name in COMPUTED_WITH)
 
 
 def _scale(scale: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from agscl.experiments.result_file import environment
 from agscl.extras import require as require_package
 from agscl.methods import HAT, WSN, GatedAGSCL, PackNet, SingleTask
 from agscl.rl.history import PolicyEvent, PolicyHistory
-from agscl.runs.checkpointer import Checkpointer
+from agscl.runs.checkpointer import Checkpointer, Conditions
 from agscl.runs.events import Logger
 
 from .experiment import PolicyExperiment
@@ -58,6 +58,6 @@ def load(experiment: PolicyExperiment, data_root: Path | None = None) -> Ready:
 
     def learn(loggers: Sequence[Logger[PolicyEvent]], checkpointer: Checkpointer[PolicyHistory]) -> PolicyResult:
         history = learn_sequence(replace(learner, loggers=loggers, checkpointer=checkpointer))
-        return PolicyResult(experiment, history, environment(learner.machine, PACKAGES))
+        return PolicyResult(experiment, history, checkpointer.environment)
 
-    return Ready(learner.model, learner.guard, PolicyHistory, learn)
+    return Ready(learner.model, learner.guard, PolicyHistory, learn, Conditions(environment(machine, PACKAGES)))

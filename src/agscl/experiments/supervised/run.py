@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from agscl.guard import protect
 from agscl.methods import AGSCL, CPR, Joint
 from agscl.methods.agscl.penalty import lasso_reach
 from agscl.models import MultiHead
-from agscl.runs.checkpointer import Checkpointer
+from agscl.runs.checkpointer import Checkpointer, Conditions
 from agscl.runs.events import Logger
 from agscl.runs.random import seeded
 from agscl.training import Event, Learner, SequenceProgress, learn_sequence
@@ -76,9 +77,10 @@ def load(experiment: Experiment, data_root: Path | None = None) -> Ready:
 
     def learn(loggers: Sequence[Logger[Event]], checkpointer: Checkpointer[SequenceProgress]) -> Result:
         history = learn_sequence(replace(learner, loggers=loggers, checkpointer=checkpointer), sequence)
-        return Result(experiment, history, sequence.record, environment(learner.machine), reach)
+        return Result(experiment, history, sequence.record, checkpointer.environment, reach)
 
-    return Ready(learner.model, learner.guard, SequenceProgress, learn)
+    conditions = Conditions(environment(learner.machine), json.dumps(sequence.record, sort_keys=True))
+    return Ready(learner.model, learner.guard, SequenceProgress, learn, conditions)
 
 
 def sequence_of(experiment: Experiment, options: LoadOptions) -> TaskSequence:

@@ -76,6 +76,8 @@ class GatedAGSCL:
             initialisation lets fade from layer to layer: with :math:`\sqrt6` it would keep its variance (He et al.,
             2015). On CIFAR-100 at 15 epochs, 1.6 is worth about four points, and 3 is too much
             (``docs/gated-ags-cl.md``). Leave it at 1 for a pretrained network, whose features it would change.
+        left: Let `more` be a share of those nodes of each layer that no task uses yet, rounded down. Below 1 it never
+            takes the last one, so that the number of tasks need not be known.
     """
 
     name: ClassVar[str] = "gated-ags-cl"
@@ -90,6 +92,7 @@ class GatedAGSCL:
     begin: int = 2
     end: int = 8
     gain: float = 1.0
+    left: bool = False
 
     def __post_init__(self) -> None:
         check_range("first", self.first, low=0, high=1, open_low=True)
@@ -209,8 +212,10 @@ class GatedNodes(Expandable):
 
     def _budget(self, name: str, used: Tensor) -> tuple[int, int]:
         """How many nodes of a layer no task uses, and how many of them the task may."""
-        free = int((~used).sum())
-        share = self._method.more if self._gains.kept else self._method.first
+        free, method = int((~used).sum()), self._method
+        if free < used.numel() and method.left:
+            return free, int(method.more * free)
+        share = method.more if self._gains.kept else method.first
         return free, min(free, max(round(share * used.numel()), int(free == used.numel())))
 
     def _kept_nodes(self, layer: NodeLayer, task: int, used: Tensor, free: int, budget: int) -> Tensor:
@@ -270,10 +275,9 @@ class GatedNodes(Expandable):
 
     def usage(self) -> Usage:
         """Nodes that a learned task uses are taken; weights into them still learn, from nodes of other tasks."""
-        uses = dict(zip(self._gains.kept, self._uses(), strict=True))
-        tasks = {task: {name: int(nodes.sum()) for name, nodes in used.items()} for task, used in uses.items()}
-        last = tasks[list(tasks)[-1]] if tasks else {}
-        idle = [name for name, count in last.items() if not count]
+        uses = {t: {name: gain != 0 for name, gain in gains.items()} for t, gains in self._gains.kept.items()}
+        last = uses[list(uses)[-1]] if uses else {}
+        idle = [name for name, nodes in last.items() if not nodes.any()]
         taken = self._taken()
         unfinished = (
             ""
@@ -284,7 +288,7 @@ class GatedNodes(Expandable):
             )
         )
         relief, revival = "a smaller first or more", "a larger first or more"
-        return Usage(taken, tasks=tasks, idle=idle, unfinished=unfinished, relief=relief, revival=revival)
+        return Usage(taken, uses=uses, idle=idle, unfinished=unfinished, relief=relief, revival=revival)
 
     @property
     def exact(self) -> bool:
@@ -298,7 +302,7 @@ class GatedNodes(Expandable):
         self._shown_nodes = {name: gain != 0 for name, gain in self._gains.shown.items()}
 
     def expand(self, network: Network, expansion: Expansion, learned: tuple[int, ...]) -> None:
-        """No learned task uses the new nodes; one in progress that has cut nodes already goes on without them."""
+        """No learned task uses the new nodes; a task in progress that has cut already goes on without them."""
         gains = {name: gain.detach() for name, gain in self._gain.items()}
         grown = [expansion.of_nodes(n, gain, self._method.gain * float(gain.all())) for n, gain in gains.items()]
         grow_parameters(network.model, self._added, grown)
