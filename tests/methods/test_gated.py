@@ -343,6 +343,28 @@ def test_an_average_goes_on_from_a_saved_state() -> None:
     assert not same(shown[0], shown[1])
 
 
+def test_new_nodes_begin_with_the_gain_and_an_average_begins_anew() -> None:
+    torch.manual_seed(0)
+    model, data = MLP(width=10), tasks((12,))[0]
+    guard = protected(model, agscl.GatedAGSCL(first=1.0, begin=1, end=1, gain=1.5), (12,))
+    for width in (10, 13):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        with guard.attach(optimizer, steps_per_epoch=3):
+            for _ in range(3):
+                for _ in one_epoch(model, optimizer, data, 0):
+                    pass
+            before = copied(model)
+            with guard.averaged():
+                assert not same(copied(model), before)
+                assert model.fc1.weight.shape[0] == width
+        if width == 10:
+            guard.expand(layer="fc1", nodes=3)
+            before = copied(model)
+            assert before["node_gain_0"][10:].tolist() == [1.5] * 3
+            with guard.averaged():
+                assert same(copied(model), before)
+
+
 def test_what_averaged_would_undo_is_refused_inside_it() -> None:
     torch.manual_seed(0)
     model, data = MLP(width=10), tasks((12,))[0]
