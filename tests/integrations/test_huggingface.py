@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, SequentialSam
 import agscl
 from laws.bridges import BATCH, DATA, EPOCHS, Net, assert_same_bits, by_hand, consolidate, fresh, learn_in
 from laws.bridges import optimizer as adamw
+from laws.readme import example
 
 transformers = pytest.importorskip("transformers")
 accelerate = pytest.importorskip("accelerate")
@@ -240,3 +241,20 @@ def test_a_loop_on_accelerate_goes_on_from_its_own_checkpoint(tmp_path: Path) ->
     on_accelerate(tmp_path)(net, guard, 1)
     consolidate(net, guard, 1)
     assert_same_bits(net, by_hand(accumulate=3))
+
+
+def test_the_lines_of_the_readme_run(tmp_path: Path) -> None:
+    net, guard = fresh()
+    quiet = {"use_cpu": True, "report_to": [], "disable_tqdm": True, "save_strategy": "no", "logging_strategy": "no"}
+    scope = {
+        "transformers": transformers,
+        "DataLoader": DataLoader,
+        "Lossy": WithLoss,
+        "args": transformers.TrainingArguments(str(tmp_path), num_train_epochs=1, **quiet),
+        "model": net,
+        "guard": guard,
+        "datasets": [Rows(task) for task in range(2)],
+    }
+    exec(example("Your loop", "integrations.huggingface"), scope)
+    assert guard.learned == (0, 1)
+    assert guard.verify().identical

@@ -1,6 +1,7 @@
 """Lightning's own trainer, guarded by the callback: exact, the same as a loop by hand, or refused by name."""
 
 import copy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 import agscl
 from laws.bridges import BATCH, DATA, EPOCHS, HARD, Net, assert_same_bits, by_hand, consolidate, fresh, learn_in
 from laws.bridges import optimizer as adamw
+from laws.readme import example
 from laws.sequences import logits
 
 L = pytest.importorskip("lightning.pytorch")
@@ -277,3 +279,17 @@ def test_in_half_precision_old_answers_keep_their_bits(precision: str) -> None:
         answers.append(logits(net, 0, DATA[0][0].to(kind)))
     assert torch.equal(*answers)
     assert (kind == torch.bfloat16) == (precision == "bf16-true")
+
+
+def test_the_lines_of_the_readme_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    import lightning
+
+    monkeypatch.setattr(lightning, "Trainer", partial(L.Trainer, accelerator="cpu", **QUIET))
+    net, guard = fresh()
+    loaders = [loader(task) for task in range(2)]
+    exec(
+        example("Your loop", "integrations.lightning"),
+        {"lightning": lightning, "Lit": Lit, "model": net, "guard": guard, "loaders": loaders},
+    )
+    assert guard.learned == (0, 1)
+    assert guard.verify().identical
