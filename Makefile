@@ -3,9 +3,10 @@ SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+EXTRAS := tensorboard,demo,vision,report,timm,lite,export,rl,sweep,lightning,huggingface
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint docs zoo bench fuzz chaos clean
+.PHONY: demo test lint docs zoo bench fuzz chaos nightly clean
 
 demo: .venv/demo-ready
 	$(BIN)/agscl run digits --out runs/demo-$$(date +%Y%m%d-%H%M%S)
@@ -38,8 +39,18 @@ fuzz: .venv/dev-ready
 chaos: .venv/dev-ready
 	$(BIN)/pytest --hypothesis-profile=thorough tests/chaos
 
+# All tests with the newest of everything, and with the oldest torch that the package says it works with.
+nightly: nightly-newest nightly-oldest
+
+nightly-%:
+	$(PYTHON) -m venv --clear .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --upgrade pip
+	.venv-$*/bin/python -m pip install --quiet --editable ".[$(EXTRAS)]" --group bench \
+	    $(if $(filter oldest,$*),--constraint constraints-oldest.txt)
+	.venv-$*/bin/pytest -n 2
+
 clean:
-	rm -rf .venv
+	rm -rf .venv .venv-*
 
 $(BIN)/python:
 	$(PYTHON) -m venv .venv
@@ -49,13 +60,14 @@ $(BIN)/python:
 	touch $@
 
 .venv/dev-ready: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet "pip>=25.1"  # the first that knows dependency groups
+	$(PIP) --editable ".[$(EXTRAS)]" --group dev
 	touch $@
 
 .venv/docs-ready: .venv/dev-ready
-	$(PIP) --editable ".[dev,docs]"
+	$(PIP) --editable ".[$(EXTRAS)]" --group docs
 	touch $@
 
 .venv/bench-ready: .venv/dev-ready
-	$(PIP) --editable ".[dev,bench]"
+	$(PIP) --editable ".[$(EXTRAS)]" --group bench
 	touch $@

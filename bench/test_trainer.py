@@ -59,7 +59,7 @@ def test_end_of_a_gated_task_against_an_epoch(data_root: Path | None) -> None:
 @pytest.mark.parametrize("compute", [EQUAL, Compute()], ids=["equal settings", "auto settings"])
 @pytest.mark.parametrize("name", METHODS)
 def test_epoch_and_end_of_task_against_avalanche(name: str, compute: Compute, data_root: Path | None) -> None:
-    pytest.importorskip("avalanche", reason="needs pip install 'agscl[bench]'")
+    pytest.importorskip("avalanche", reason="comes with make bench")
     torch.set_num_threads(1)
     tasks = sequence(0.25, data_root)
     who, (strategy, experiences) = learner(METHODS[name], compute), avalanche(name, tasks)

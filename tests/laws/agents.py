@@ -3,7 +3,6 @@
 import copy
 from dataclasses import dataclass, field
 
-from agscl.methods import HAT, WSN, GatedAGSCL, PackNet, SingleTask
 from agscl.models import MLP
 from agscl.models.actor_critic import ActorCritic, Filters, PixelTrunk
 from agscl.rl.cartpole import cartpole_tasks
@@ -12,9 +11,6 @@ from agscl.rl.pixels import pixel_tasks
 from agscl.rl.settings import PPOTraining
 from agscl.rl.task import shape_of
 from agscl.runs.checkpointer import RunState
-
-ISOLATED = (HAT, WSN, GatedAGSCL, PackNet, SingleTask)
-"""Methods with a network for each task."""
 
 QUICK = PPOTraining(
     steps=256, num_envs=8, rollout=16, epochs=2, batch_size=64, learning_rate=1e-3, evaluations=1, episodes=2,

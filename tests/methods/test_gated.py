@@ -13,6 +13,7 @@ from torch.nn import functional as F
 import agscl
 from agscl.methods import Method
 from agscl.methods.subnetworks.weight_masks import pack
+from agscl.nodes import removable
 from laws.isolation import answers, fill_moved, push_all
 from laws.node_law import awake
 from laws.random_nets import Net, nets
@@ -86,6 +87,22 @@ def test_answers_do_not_change_under_any_change_of_what_is_not_frozen(net: Net, 
         found = answers(guard, model, 2, X)
         assert all(map(torch.equal, found, before)), value
         assert all(tensor.isfinite().all() for tensor in found)
+
+
+@pytest.mark.parametrize("method", [agscl.GatedAGSCL(begin=1, end=1), agscl.HAT()], ids=lambda method: method.name)
+@settings(max_examples=6, deadline=None)
+@given(net=nets(), seed=st.integers(0, 2**16))
+def test_the_network_of_a_task_is_its_own_nodes_and_answers_alike(net: Net, method: Method, seed: int) -> None:
+    model = with_three_heads(net)
+    guard = with_random_gates(model, method, seed)
+    expected = answers(guard, model, 2, X)
+    for task in range(2):
+        whole, small = guard.extract(task, compact=False).eval(), guard.extract(task)
+        assert torch.equal(whole(X)[task], expected[task])
+        torch.testing.assert_close(small(X)[task], expected[task])
+        unused = {name: ~used for name, used in guard.uses[task].items()}
+        without = agscl.nodes.compact(whole, guard.graph, removable(whole, guard.graph, unused, X[:2]), X[:2])
+        assert sum(p.numel() for p in small.parameters()) <= sum(p.numel() for p in without.parameters())
 
 
 def test_a_weight_between_nodes_of_two_tasks_goes_on_learning() -> None:
@@ -324,6 +341,28 @@ def test_an_average_goes_on_from_a_saved_state() -> None:
         state, weights = guard.state_dict(), model.state_dict()
     assert same(shown[0], shown[2])
     assert not same(shown[0], shown[1])
+
+
+def test_new_nodes_begin_with_the_gain_and_an_average_begins_anew() -> None:
+    torch.manual_seed(0)
+    model, data = MLP(width=10), tasks((12,))[0]
+    guard = protected(model, agscl.GatedAGSCL(first=1.0, begin=1, end=1, gain=1.5), (12,))
+    for width in (10, 13):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        with guard.attach(optimizer, steps_per_epoch=3):
+            for _ in range(3):
+                for _ in one_epoch(model, optimizer, data, 0):
+                    pass
+            before = copied(model)
+            with guard.averaged():
+                assert not same(copied(model), before)
+                assert model.fc1.weight.shape[0] == width
+        if width == 10:
+            guard.expand(layer="fc1", nodes=3)
+            before = copied(model)
+            assert before["node_gain_0"][10:].tolist() == [1.5] * 3
+            with guard.averaged():
+                assert same(copied(model), before)
 
 
 def test_what_averaged_would_undo_is_refused_inside_it() -> None:

@@ -24,7 +24,7 @@ from agscl.rl.policy import MultiHeadPolicy, outputs
 from agscl.rl.task import PolicyTask, Shape, require_shape
 from agscl.runs.machine import Machine
 from agscl.runs.random import seeded
-from laws.agents import ISOLATED, QUICK, Remember, boards, poles
+from laws.agents import QUICK, Remember, boards, poles
 
 GATED = [agscl.GatedAGSCL(begin=1, end=2), agscl.HAT(smax=20.0), agscl.PackNet(train_epochs=2)]
 METHODS = [
@@ -56,9 +56,8 @@ def test_fine_tuning_forgets_the_first_pole_and_ags_cl_does_not() -> None:
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 def test_every_method_learns_tasks_with_different_actions_by_convolutions(method) -> None:
     memory = Remember()
-    isolated = isinstance(method, ISOLATED)
     training = replace(QUICK, evaluations=2)
-    learner = boards(method, training=training, loggers=[memory], checkpointer=memory, isolated=isolated)
+    learner = boards(method, training=training, loggers=[memory], checkpointer=memory)
     progress = learn_sequence(learner)
     assert [task.name for task in progress.tasks] == ["catch", "dodge", "reach"]
     assert [e for e in memory.events if isinstance(e, Evaluation)] == progress.evaluations
@@ -80,8 +79,7 @@ def test_hard_freezing_and_networks_of_their_own_keep_a_policy_bit_for_bit(metho
                 answers.append([answer(learner, index, seen) for index in range(event.task + 1)])
                 learner.guard.use_task(min(event.task + 1, 2))
 
-    isolated = isinstance(method, ISOLATED)
-    learner = boards(method, loggers=[Ask()], checkpointer=Remember(), isolated=isolated)
+    learner = boards(method, loggers=[Ask()], checkpointer=Remember())
     seen = torch.randint(0, 256, (16, 3, 10, 10), dtype=torch.uint8)
     answers = []
     progress = learn_sequence(learner)

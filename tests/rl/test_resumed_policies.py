@@ -16,7 +16,7 @@ from agscl.rl.history import PolicyResumed
 from agscl.rl.learn import learn_sequence
 from agscl.runs import RunFolder
 from agscl.training import Every, Stopped
-from laws.agents import ISOLATED, QUICK, Remember, poles
+from laws.agents import QUICK, Remember, poles
 
 METHODS = [
     agscl.AGSCL(mu=0.1, lam=100.0), EWC(lam=10.0), SI(c=1.0), RWalk(lam=1.0), WSN(), SingleTask(),
@@ -39,7 +39,7 @@ class Still:
 
 
 def learner_of(method, memory):
-    learner = poles(method, tasks=2, isolated=isinstance(method, ISOLATED), checkpointer=memory)
+    learner = poles(method, tasks=2, checkpointer=memory)
     return replace(learner, tasks=[Still(task) for task in learner.tasks])
 
 

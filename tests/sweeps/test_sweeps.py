@@ -1,6 +1,7 @@
 """The laws of a sweep: equal budgets, the same trials again, no tuned-on seed reported, no test seen before."""
 
 import json
+import shutil
 import signal
 from collections import Counter
 from dataclasses import replace
@@ -17,13 +18,14 @@ from agscl.methods import AGSCL, WSN, FineTuning
 from agscl.models import MLP, MultiHead
 from agscl.runs import RunFolder
 from agscl.runs.interruption import Stopped
+from agscl.sweeps import draws
 from agscl.sweeps.best import Best
 from agscl.sweeps.conduct import conduct, planned
 from agscl.sweeps.engine import Ended, Engine, failure_of
 from agscl.sweeps.folder import SweepFolder
 from agscl.sweeps.plan import Searched, Sweep
 from agscl.sweeps.record import SweepRecord
-from agscl.sweeps.search import propose
+from agscl.sweeps.search import Journal, propose
 from agscl.sweeps.trial import Trial, worse_after
 from agscl.training import Training
 
@@ -144,6 +146,27 @@ def test_a_sweep_that_goes_on_comes_to_what_one_that_was_not_interrupted_does(fi
     assert (tmp_path / "out" / "best.json").read_bytes() == finished[0].best.read_bytes()
     reports = [[replace(row, measures={}) for row in one.report] for one in (record, finished[1])]
     assert reports[0] == reports[1]
+
+
+def test_a_journal_that_lacks_its_last_lines_is_made_up_for_and_one_that_is_damaged_refused(finished, tmp_path):
+    folder = SweepFolder(tmp_path / "copy")
+    shutil.copytree(finished[0].path, folder.path)
+    lines = finished[0].journal.read_bytes().splitlines(keepends=True)
+    for kept in (0, 1, len(lines) // 2, len(lines) - 1):
+        folder.journal.write_bytes(b"".join(lines[:kept]))
+        assert without_times(swept(folder.path, Here(most=0), resume=True)) == without_times(finished[1])
+        journal = Journal(folder.journal, {"wsn": WSN.space, "fine-tuning": {}})
+        assert [trial for name in ("wsn", "fine-tuning") for trial in journal.trials(name)] == list(finished[1].trials)
+    folder.journal.write_bytes(lines[0] + b"nonsense\n" + lines[1])
+    with pytest.raises(ValueError, match=r"journal.log is damaged .*: move it away"):
+        swept(folder.path, resume=True)
+
+
+def test_seeds_never_meet_however_many_are_reported(tmp_path, monkeypatch):
+    monkeypatch.setattr(draws, "FIRST_TUNED", 1)
+    with planned(sweep_of(report_seeds=4), SweepFolder(tmp_path), resume=False) as plan:
+        assert plan.draws.reported == (0, 1, 2, 3)
+        assert [seed for seed, _ in plan.draws.tuned] == [4, 5]
 
 
 def test_nothing_that_is_reported_was_tuned_on(finished):

@@ -61,6 +61,16 @@ class Persistent(ABC):
         """Refuse a model that was changed in a way that no guard can follow."""
 
     @property
+    def learned(self) -> tuple[int, ...]:
+        """Numbers of the tasks learned, in their order."""
+        return tuple(self._progress.learned)
+
+    @property
+    def by_task(self) -> bool:
+        """Whether the method answers a learned task with weights or nodes of its own, so only after `use_task`."""
+        return self._protection.by_task
+
+    @property
     def attached(self) -> bool:
         """Whether a task is being learned in an `attach` block."""
         return self._running is not None

@@ -48,11 +48,10 @@ class GuardCallback(TrainerCallback):
     ...         return {"loss": torch.nn.functional.cross_entropy(self.net(x), labels)}
     >>> net, x = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2)), torch.randn(4, 2)
     >>> guard = agscl.protect(net, agscl.AGSCL(mu=1, lam=10), example_inputs=x)
-    >>> settings = {"num_train_epochs": 1, "use_cpu": True, "report_to": [], "save_strategy": "no"}
-    >>> settings["disable_tqdm"] = True
+    >>> quiet = {"report_to": [], "save_strategy": "no", "logging_strategy": "no", "disable_tqdm": True}
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     trainer = transformers.Trainer(
-    ...         WithLoss(net), transformers.TrainingArguments(folder, logging_strategy="no", **settings),
+    ...         WithLoss(net), transformers.TrainingArguments(folder, num_train_epochs=1, use_cpu=True, **quiet),
     ...         train_dataset=[{"x": row, "labels": 1} for row in x], callbacks=[GuardCallback(guard)])
     ...     trained = trainer.train().global_step
     {...}

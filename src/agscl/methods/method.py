@@ -267,6 +267,11 @@ class Protection(ABC):
         """Whether learned tasks answer with the same bits for ever; the guard then stops where one does not."""
         return False
 
+    @property
+    def by_task(self) -> bool:
+        """Whether a learned task is answered with weights or nodes of its own, and so only after `use_task`."""
+        return False
+
     def use_task(self, task: int) -> None:
         """Get the model ready to answer for a task, learned or about to be.
 

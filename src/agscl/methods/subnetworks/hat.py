@@ -162,6 +162,11 @@ class HardAttention(Expandable):
         """Each task has a network of its own."""
         return True
 
+    @property
+    def by_task(self) -> bool:
+        """It is: each task has a part of its own."""
+        return True
+
     def use_task(self, task: int) -> None:
         """Answer with a learned task's gates, or go on with the current ones."""
         self._gates.show(task, self._network)

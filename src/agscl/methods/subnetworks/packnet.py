@@ -148,6 +148,11 @@ class PackedWeights(Expandable):
         """Each task keeps what it computes with."""
         return True
 
+    @property
+    def by_task(self) -> bool:
+        """It is: each task has a part of its own."""
+        return True
+
     def use_task(self, task: int) -> None:
         """Answer with a learned task's weights, or go on with the current ones."""
         self._masks.show(task, self._network)
