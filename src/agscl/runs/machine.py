@@ -151,6 +151,7 @@ def _fastest(device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        can = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}  # from torch 2.11 on
+        asked = getattr(torch.cpu, "get_capabilities", dict)  # older torch versions cannot tell
+        can: dict[str, bool] = asked() if device.type == "cpu" else {}
         native = bool(can.get("avx512_bf16") or can.get("amx_bf16"))
     return torch.bfloat16 if native else torch.float32
