@@ -54,7 +54,7 @@ class HeadSelector(MultiTaskModule):  # type: ignore[misc] # the library has no 
             alone: Tensor = outputs[labels[0]]
             return alone
         width = max(outputs[label].shape[1] for label in labels)
-        logits = outputs[labels[0]].new_full((len(x), width), -torch.inf)
+        logits: Tensor = outputs[labels[0]].new_full((len(x), width), -torch.inf)
         for label in labels:
             own = outputs[label]
             chosen = (torch.as_tensor(task_labels, device=own.device) == label)[:, None]
