@@ -39,15 +39,12 @@ fuzz: .venv/dev-ready
 chaos: .venv/dev-ready
 	$(BIN)/pytest --hypothesis-profile=thorough tests/chaos
 
-# All tests with the newest of everything, and with the oldest torch that the package says it works with.
-nightly: nightly-newest nightly-oldest
-
-nightly-%:
-	$(PYTHON) -m venv --clear .venv-$*
-	.venv-$*/bin/python -m pip install --quiet --upgrade pip
-	.venv-$*/bin/python -m pip install --quiet --editable ".[$(EXTRAS)]" --group bench \
-	    $(if $(filter oldest,$*),--constraint constraints-oldest.txt)
-	.venv-$*/bin/pytest -n 2
+# All tests with the newest of everything, Avalanche included.
+nightly:
+	$(PYTHON) -m venv --clear .venv-nightly
+	.venv-nightly/bin/python -m pip install --quiet --upgrade pip
+	.venv-nightly/bin/python -m pip install --quiet --editable ".[$(EXTRAS)]" --group bench
+	.venv-nightly/bin/pytest -n 2
 
 clean:
 	rm -rf .venv .venv-*
