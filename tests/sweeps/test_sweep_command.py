@@ -55,7 +55,7 @@ def refusal(capsys, *arguments):
 def test_what_makes_no_sweep_is_refused_in_one_line_and_leaves_nothing(capsys, tmp_path, monkeypatch, options, reason):
     monkeypatch.chdir(tmp_path)
     assert reason in refusal(capsys, *SWEEP, *options)
-    assert list(tmp_path.iterdir()) == []
+    assert [path for path in tmp_path.rglob("*") if path != tmp_path / "runs"] == []
 
 
 def test_policies_and_folders_that_hold_something_else_are_refused(capsys, tmp_path):
@@ -121,8 +121,13 @@ def test_own_data_is_swept_and_what_comes_out_is_what_run_and_compare_take(own, 
     capsys.readouterr()
     tuned = ["--tuned", str(folder.best), "--out", str(tmp_path / "b")]
     assert main(["compare", data, *options, *tuned, "--seeds", "1", "--processes", "1", "--json"]) == 0
-    rows = json.loads(capsys.readouterr().out)["rows"]
-    assert [row["method"] for row in rows] == ["ewc", "fine-tuning"]
+    shown = json.loads(capsys.readouterr().out)
+    assert [row["method"] for row in shown["rows"]] == ["ewc", "fine-tuning"]
+    assert "first-task" in shown["remarks"][0]
+    assert main(["compare", str(folder.path), "--json"]) == 0
+    recorded = json.loads(capsys.readouterr().out)
+    assert [row["seeds"] for row in recorded["rows"]] == ["0 1", "0 1"]
+    assert recorded["remarks"] == shown["remarks"][:1]
 
 
 def test_values_are_not_run_on_seeds_that_they_were_chosen_on_and_no_other_file_is_taken(own, tmp_path, capsys):
@@ -156,6 +161,7 @@ def test_the_page_shows_the_search_and_the_runs_of_the_report_alone(own, tmp_pat
     assert "first-task (values chosen on the first 2 of 4 tasks" in page
     assert "EWC: validation accuracy (%) over lam" in page
     assert "4 runs" in page
+    assert "Values: first-task" in page
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -22,6 +22,9 @@ from agscl.methods import AGSCL, AnyMethod
 from agscl.metrics import MEASURES, POLICY_MEASURES, Interval, Range
 from agscl.runs import RunFolder
 from agscl.runs.export import check_ending, export
+from agscl.sweeps.best import Best
+from agscl.sweeps.folder import reported_in
+from agscl.sweeps.plan import labels_of
 
 from .console import Output, table
 from .progress import run_all
@@ -81,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _compare_recorded(arguments: argparse.Namespace) -> int:
     """Compare recorded runs; incomplete ones are named and left out."""
-    runs = read_runs(map(Path, arguments.what))
+    runs = read_runs(reported_in(map(Path, arguments.what)))
     results = [run.result for run in runs if isinstance(run, SupervisedRun | PolicyRun)]
     if len({type(result) for result in results}) > 1:
         raise ValueError("some of these runs learned data sets, some policies: give those of one kind")
@@ -96,7 +99,8 @@ def _compare_recorded(arguments: argparse.Namespace) -> int:
         for run in runs
         if isinstance(run, IncompleteRun)
     ]
-    _show(output, results, arguments, baseline, incomplete)
+    labels = labels_of(run.folder for run in runs)
+    _show(output, results, arguments, baseline, [*(f"values: {label}" for label in labels), *incomplete])
     return 0
 
 
@@ -107,7 +111,8 @@ def _run_and_compare(arguments: argparse.Namespace) -> int:
     choice = choice_of(arguments.what[0], arguments)
     if arguments.export is not None:
         require_no_data(arguments.export, [choice])
-    experiments, folder = _experiments(choice, arguments), folder_for(arguments, choice.name)
+    best = tuned_by(arguments)
+    experiments, folder = _experiments(choice, arguments, best), folder_for(arguments, choice.name)
 
     def folder_of(experiment: AnyExperiment) -> RunFolder:
         return RunFolder(folder.path / experiment.method_name / f"seed-{experiment.seed}")
@@ -116,6 +121,7 @@ def _run_and_compare(arguments: argparse.Namespace) -> int:
         results, failures = run_all(experiments, folder_of, arguments, resume=arguments.resume)
     output, finished = Output(), {result.method for result in results}
     remarks = [
+        *([f"values: {best.label}"] if best else []),
         *(f"FAILED {one.experiment.method_name} seed {one.experiment.seed}: {one.reason}" for one in failures),
         f"run folders: {folder.path}",
     ]
@@ -131,11 +137,9 @@ def _require_means(arguments: argparse.Namespace) -> None:
         raise ValueError("--statistic and --baseline are for data sets; policies are compared by their means")
 
 
-def _experiments(choice: Choice, arguments: argparse.Namespace) -> list[AnyExperiment]:
+def _experiments(choice: Choice, arguments: argparse.Namespace, best: Best | None) -> list[AnyExperiment]:
     """Every method with every seed; refuses a table that cannot be made of them."""
-    best, tuned = tuned_by(arguments), choice.preset.tuned
-    if best is not None:
-        tuned = best.methods
+    tuned = choice.preset.tuned if best is None else best.methods
     names = list(dict.fromkeys(arguments.methods.split(","))) if arguments.methods is not None else list(tuned)
     methods = _methods(names, method_options_in(arguments), tuned, choice.name)
     if isinstance(choice.preset, PolicyPreset):

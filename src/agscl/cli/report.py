@@ -7,7 +7,7 @@ import argparse
 from agscl.experiments.records import read_runs
 from agscl.extras import require
 from agscl.runs.files import write_bytes
-from agscl.sweeps.folder import SweepFolder
+from agscl.sweeps.folder import SweepFolder, reported_in
 from agscl.sweeps.record import SweepRecord
 
 from .console import Output
@@ -18,10 +18,7 @@ def run(arguments: argparse.Namespace) -> int:
     require("jinja2", extra="report")
     from agscl.report import page
 
-    sweeps = [SweepFolder(path) for path in arguments.runs if SweepFolder(path).record.exists()]
-    others = [path for path in arguments.runs if not SweepFolder(path).record.exists()]
-    reported = [folder.reported for folder in sweeps if folder.reported.is_dir()]
-    records = [SweepRecord.read(folder) for folder in sweeps]
-    write_bytes(arguments.out, page(read_runs([*reported, *others]), records))
+    records = [SweepRecord.read(found) for path in arguments.runs if (found := SweepFolder(path)).record.exists()]
+    write_bytes(arguments.out, page(read_runs(reported_in(arguments.runs)), records))
     Output().say(f"report: {arguments.out}")
     return 0

@@ -60,11 +60,14 @@ def run(arguments: argparse.Namespace) -> int:
     folder = folder_for(arguments, choice.name)
     with held(folder, several=arguments.method is None):
         results = [_run(experiment, folder, arguments) for experiment in experiments]
-        return _shown(results, folder)
+        _show_all(results, folder)
+    if tuned is not None:
+        Output().say(f"values: {tuned.label}")
+    return 0
 
 
-def _shown(results: Sequence[AnyResult], folder: RunFolder) -> int:
-    """Show and draw the results; returns 0."""
+def _show_all(results: Sequence[AnyResult], folder: RunFolder) -> None:
+    """Show and draw the results."""
     output = Output()
     show(output, results)
     where = f"run folder: {folder.path}"
@@ -75,7 +78,6 @@ def _shown(results: Sequence[AnyResult], folder: RunFolder) -> int:
         except MissingExtraError as missing:
             where += f" (no picture: {missing})"
     output.say(where)
-    return 0
 
 
 def folder_for(arguments: argparse.Namespace, preset: str) -> RunFolder:

@@ -15,7 +15,7 @@ from agscl.sweeps.record import HEADS, SweepRecord
 
 from .compare import options_of
 from .console import Output, table
-from .run import choice_of, folder_for, method_options_in, overrides_from
+from .run import choice_of, folder_for, held, method_options_in, overrides_from
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -36,8 +36,9 @@ def run(arguments: argparse.Namespace) -> int:
     options = options_of(names, method_options_in(arguments), choice.name)
     overrides = overrides_from(arguments)
     sweep = sweep_of(choice, overrides, names, options, **{name: getattr(arguments, name) for name in asked})
-    folder, told = SweepFolder(folder_for(arguments, choice.name).path), Output(stderr=True)
-    with planned(sweep, folder, resume=arguments.resume, data_root=arguments.data_root) as plan:
+    place, told = folder_for(arguments, choice.name), Output(stderr=True)
+    folder, resume, data_root = SweepFolder(place.path), arguments.resume, arguments.data_root
+    with held(place, several=False), planned(sweep, folder, resume=resume, data_root=data_root) as plan:
         told.say(f"{choice.name}: {plan.label}")
         with engine as running:
             record = conduct(plan, folder, running, told.say)

@@ -24,9 +24,9 @@ STRIP = 16
 def sections(record: SweepRecord) -> list[Section]:
     """The sections of a sweep: what is reported, and what was tried."""
     reported = Note("The values are still being chosen: nothing is reported yet.")
-    rows = [list(map(typeset, row.cells())) for row in record.report]
-    table = Table(record.title, HEADS, rows, record.notes)
     known = looks(method.name for method in record.plan.sweep.methods)
+    rows = [[known[row.method].title, *map(typeset, row.cells()[1:])] for row in record.report]
+    table = Table(record.title, HEADS, rows, record.notes)
     figures = [
         _figure(record, method, known[method.name])
         for method in record.plan.sweep.methods

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,3 +61,15 @@ class SweepFolder:
     def report(self, method: str, seed: int) -> RunFolder:
         """The run of a method's chosen values on one seed."""
         return RunFolder(self.reported / method / f"seed-{seed}")
+
+
+def reported_in(paths: Iterable[Path]) -> list[Path]:
+    """The same folders, but of a sweep the one with the runs of its report, if there are any: trials are no results."""
+    found = []
+    for path in paths:
+        folder = SweepFolder(path)
+        if not folder.plan.exists():
+            found.append(path)
+        elif folder.reported.is_dir():
+            found.append(folder.reported)
+    return found
