@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint zoo bench fuzz chaos clean
+.PHONY: demo test lint zoo bench fuzz chaos cluster reproduce clean
 
 demo: .venv/demo-ready
 	$(BIN)/agscl run digits --out runs/demo-$$(date +%Y%m%d-%H%M%S)
@@ -32,6 +32,17 @@ fuzz: .venv/dev-ready
 
 chaos: .venv/dev-ready
 	$(BIN)/pytest --hypothesis-profile=thorough tests/chaos
+
+# Ray: two nodes on this machine, a worker, a node and a driver killed; ten minutes.
+cluster: .venv/dev-ready
+	$(PIP) --editable ".[ray]"
+	$(BIN)/pytest --hypothesis-profile=thorough tests/sweeps/test_ray_engine.py
+
+# The runs of a plan (PLAN=paper-cifar100 BUDGET=2h JOBS=4 DEVICE=cuda DATA_ROOT=DIR); what is done is left alone.
+PLAN ?= digits
+reproduce: .venv/dev-ready
+	$(BIN)/agscl reproduce $(PLAN) $(if $(BUDGET),--budget $(BUDGET)) $(if $(JOBS),--jobs $(JOBS)) \
+	  $(if $(DEVICE),--device $(DEVICE)) $(if $(DATA_ROOT),--data-root $(DATA_ROOT))
 
 clean:
 	rm -rf .venv
