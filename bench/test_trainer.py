@@ -28,6 +28,8 @@ METHODS: dict[str, Method] = {"EWC": agscl.EWC(lam=1.0), "SynapticIntelligence":
 AS_FAST_AS_AVALANCHE, WITH_BF16_OF_AVALANCHE = 1.03, 1 / 2.3
 """In float32 the arithmetic is the same, so no more than the timing's noise is allowed on top."""
 ROUNDS = 3
+END_OF_TASK = 0.75
+"""Of an epoch, on all data of a task of CIFAR-100."""
 
 
 @pytest.mark.parametrize(("compute", "limit"), SETTINGS)
@@ -41,11 +43,23 @@ def test_epoch_against_a_hand_written_loop(compute: Compute, limit: float, data_
     assert measured <= limit
 
 
+def test_end_of_a_gated_task_against_an_epoch(data_root: Path | None) -> None:
+    torch.set_num_threads(1)
+    tasks, who, shares = sequence(1.0, data_root), learner(agscl.GatedAGSCL(begin=1, end=1), Compute()), []
+    for index in range(1 + ROUNDS):
+        who.guard.use_task(index)
+        epoch_seconds, end_seconds = _own(who, tasks.tasks[index], index)
+        shares.append(end_seconds / epoch_seconds)
+    measured = statistics.median(shares[1:])
+    say(f"\nend of a gated task / epoch, {who.machine}: {measured:.2f} (limit {END_OF_TASK}: 5 % of 15 epochs)")
+    assert measured <= END_OF_TASK
+
+
 @pytest.mark.filterwarnings("ignore")  # Avalanche's own
 @pytest.mark.parametrize("compute", [EQUAL, Compute()], ids=["equal settings", "auto settings"])
 @pytest.mark.parametrize("name", METHODS)
 def test_epoch_and_end_of_task_against_avalanche(name: str, compute: Compute, data_root: Path | None) -> None:
-    pytest.importorskip("avalanche", reason="needs pip install 'agscl[bench]'")
+    pytest.importorskip("avalanche", reason="comes with make bench")
     torch.set_num_threads(1)
     tasks = sequence(0.25, data_root)
     who, (strategy, experiences) = learner(METHODS[name], compute), avalanche(name, tasks)

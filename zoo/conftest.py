@@ -1,11 +1,17 @@
-"""The zoo: `make zoo` holds more than sixty models to the law, and writes the table of the README from it."""
+"""The zoo: `make zoo` holds more than sixty models to the law, and writes the table in docs/node-graph.md from it."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 from table import Row, write
 
 rows: list[Row] = []
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--images", type=Path, default=None, help="folder with GTSRB, Fashion-MNIST and MNIST as .npz")
 
 
 @pytest.fixture

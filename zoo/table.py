@@ -1,4 +1,4 @@
-"""The table of the README: what is traced, whether it obeys the law, and how much of it stays plastic."""
+"""The table of the node graph's page: what is traced, whether it obeys the law, and how much of it stays plastic."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-README = Path(__file__).parent.parent / "README.md"
+PAGE = Path(__file__).parent.parent / "docs" / "node-graph.md"
 BEGIN, END = "<!-- zoo: written by `make zoo` -->", "<!-- end of zoo -->"
 
 
@@ -45,8 +45,8 @@ def table(rows: list[Row]) -> str:
 
 
 def write(rows: list[Row]) -> None:
-    """Put the table between its marks in the README."""
-    text = README.read_text(encoding="utf-8")
+    """Put the table between its marks in the page."""
+    text = PAGE.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN)
     _, after = rest.split(END)
-    README.write_text(f"{before}{BEGIN}\n{table(rows)}\n{END}{after}", encoding="utf-8")
+    PAGE.write_text(f"{before}{BEGIN}\n{table(rows)}\n{END}{after}", encoding="utf-8")

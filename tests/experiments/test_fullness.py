@@ -11,8 +11,9 @@ from agscl.cli import main
 from agscl.experiments import Experiment, run
 from agscl.experiments.fullness import fullness, fullness_of
 from agscl.experiments.records import read_run
+from agscl.experiments.states import State
 from agscl.figures.catalogue import FIGURES
-from agscl.methods import AGSCL, EWC, WSN, FineTuning
+from agscl.methods import AGSCL, EWC, WSN, FineTuning, GatedAGSCL
 from agscl.metrics import LayerCapacity
 from agscl.report import page
 from agscl.runs import RunFolder
@@ -60,7 +61,8 @@ def experiment(method, epochs=2):
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     root = tmp_path_factory.mktemp("runs")
-    methods = [AGSCL(mu=0, lam=math.inf, rho=0), WSN(c=1.0), EWC(lam=3), FineTuning()]
+    gated = GatedAGSCL(begin=1, end=1)
+    methods = [AGSCL(mu=0, lam=math.inf, rho=0), WSN(c=1.0), EWC(lam=3), FineTuning(), gated]
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # the record says it: no warning in the middle of the progress
         return {m.name: (run(experiment(m), RunFolder(root / m.name)), RunFolder(root / m.name)) for m in methods}
@@ -76,6 +78,16 @@ def test_the_record_counts_what_the_table_of_nodes_says(runs):
             counts = {state: states.count(state) for state in ("frozen", "free", "dead")}
             assert counts.items() <= record.items()
             assert (record["nodes"], record["name"]) == (len(states), each.name)
+
+
+def test_the_table_of_nodes_says_which_task_uses_a_node_where_tasks_have_their_own(runs):
+    assert "used" not in read_nodes(runs["ags-cl"][1].nodes).columns
+    folder = runs["gated-ags-cl"][1]
+    table, state = read_nodes(folder.nodes), State.read(folder.state).guard
+    for task in range(2):
+        for layer in table["layer"].unique():
+            used = table.filter(after=task, layer=layer)["used"].to_list()
+            assert used == (state[f"method.gain.{task}.{layer}"] != 0).tolist()
 
 
 def test_a_recorded_run_reads_back_with_its_capacity(runs):

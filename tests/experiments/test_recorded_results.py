@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from agscl.experiments.digests import file_sha256
 from agscl.experiments.groups import by_setting, groups
 from agscl.experiments.records import PolicyRun, SupervisedRun, read_run
 from agscl.runs import run_folders
@@ -21,7 +22,12 @@ def test_a_recorded_run_is_written_as_it_was(run):
     assert isinstance(run, SupervisedRun | PolicyRun)
     for file, content in ((run.folder.experiment, run.result.experiment), (run.folder.result, run.result)):
         recorded, again = json.loads(file.read_bytes()), json.loads(content.to_json())
+        digests = recorded.pop("digests", {})
         assert merged(again, recorded) == again
+        kept = {
+            name: digest for name, digest in digests.items() if name != "result.json" and (file.parent / name).exists()
+        }
+        assert {name: file_sha256(file.parent / name) for name in kept} == kept  # states are not kept here
 
 
 def merged(new, recorded):

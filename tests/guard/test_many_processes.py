@@ -11,7 +11,7 @@ from torch import Tensor
 import agscl
 from laws.failing_processes import STORIES
 from laws.many_processes import FEATURES, SETTINGS, TASKS, Net, shard
-from laws.process_cases import CASES, FROZEN, LEARNED, MEASURED, RESUMED, SHARDED, work
+from laws.process_cases import CASES, EXPANDED, FROZEN, LEARNED, MEASURED, RESUMED, SHARDED, work
 
 Outcomes = Callable[[str], list[Any]]
 
@@ -106,8 +106,9 @@ def test_a_task_goes_on_exactly_from_what_the_first_process_saved(method: str, o
     assert [different(states[0], state) for state in states] == [set()] * 4
 
 
-def test_new_nodes_are_those_of_the_first_process(outcomes: Outcomes) -> None:
-    first, second = outcomes("expanded")
+@pytest.mark.parametrize("method", EXPANDED)
+def test_new_nodes_are_those_of_the_first_process(method: str, outcomes: Outcomes) -> None:
+    first, second = outcomes(f"expanded: {method}")
     assert [different(*pair) for pair in zip(first, second, strict=True)] == [set(), set()]
 
 

@@ -34,7 +34,10 @@ def test_no_modules_import_each_other():
 
 def test_no_two_public_classes_share_a_name():
     names = defaultdict(list)
+    bridges = "agscl.integrations."  # alike in every library, each with its own base class
     for module, path in MODULES.items():
+        if module.startswith(bridges):
+            continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 names[node.name].append(module)

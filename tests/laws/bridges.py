@@ -61,8 +61,18 @@ def by_hand(
     clip: float | None = None,
     num_tasks: int = 2,
     max_steps: int = -1,
+    whole_windows: bool = True,
 ) -> Net:
-    """The same tasks in a plain loop."""
+    """The same tasks in a plain loop.
+
+    Args:
+        method: How they are protected.
+        accumulate: Over how many batches gradients are added up.
+        clip: Norm to which gradients are clipped.
+        num_tasks: How many tasks.
+        max_steps: Most steps for a task.
+        whole_windows: Whether losses are divided by `accumulate` even where fewer batches are left.
+    """
     net, guard = fresh(method)
     for task in range(num_tasks):
         adam, data, steps = optimizer(net.parameters()), batches(task), 0
@@ -71,7 +81,8 @@ def by_hand(
             while steps != max_steps and steps < EPOCHS * per_epoch:
                 window = data[steps % per_epoch * accumulate :][:accumulate]
                 for x, y in window:
-                    (F.cross_entropy(net(x)[task], y) / accumulate).backward()
+                    share = accumulate if whole_windows else len(window)
+                    (F.cross_entropy(net(x)[task], y) / share).backward()
                 if clip is not None:
                     nn.utils.clip_grad_norm_(net.parameters(), clip)
                 adam.step()

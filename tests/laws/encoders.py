@@ -32,6 +32,7 @@ EXACT = [
     agscl.HAT(),
     agscl.GatedAGSCL(begin=1, end=3),
     agscl.PackNet(),
+    agscl.WSN(),
 ]
 
 

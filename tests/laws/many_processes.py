@@ -218,9 +218,9 @@ def resumed(rank: int, method: str, interrupted: bool) -> dict[str, Tensor]:
     return training.state()
 
 
-def expanded(rank: int) -> list[dict[str, Tensor]]:
+def expanded(rank: int, method: Method) -> list[dict[str, Tensor]]:
     """The state with new nodes, and after another task."""
-    training = Training.begin(rank, HARD)
+    training = Training.begin(rank, method)
     training.train(0)
     training.consolidate(0)
     training.guard.expand(layer="first", nodes=3)

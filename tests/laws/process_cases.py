@@ -34,6 +34,12 @@ FROZEN: dict[str, dict[str, Any]] = {
     "wsn": {"method": agscl.WSN(c=0.5), "gradient_as_bucket_view": True},
     "single-task": {"method": agscl.SingleTask()},
     "gated": {"method": agscl.GatedAGSCL(begin=1, end=2)},
+    "packnet": {"method": agscl.PackNet(train_epochs=1)},
+}
+
+EXPANDED: dict[str, Any] = {
+    "ags-cl": many.HARD,
+    **{name: many.SETTINGS[name] for name in ("gated-ags-cl", "hat", "wsn")},
 }
 
 RESUMED = ("ags-cl", "si", "hat", "gated-ags-cl")
@@ -52,7 +58,8 @@ CASES: dict[str, Callable[[int], Any]] = {
         f"{name}, {'in two parts' if parts else 'in one part'}": partial(many.resumed, method=name, interrupted=parts)
         for name, parts in product(RESUMED, (False, True))
     },
-    "expanded": many.expanded, "unwrapped": many.unwrapped, "any tensor": many.any_tensor, "sums": many.sums,
+    **{f"expanded: {name}": partial(many.expanded, method=method) for name, method in EXPANDED.items()},
+    "unwrapped": many.unwrapped, "any tensor": many.any_tensor, "sums": many.sums,
     "told apart": many.told_apart,
     **{case.__name__.replace("_", " "): case for case in failing.OTHERS},
     "left alone": failing.left_alone,

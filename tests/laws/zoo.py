@@ -88,6 +88,16 @@ TORCH: dict[str, Example] = {
         SEQUENCE,
     ),
     "LSTM": (lambda: Remembers(nn.LSTM(6, 4, batch_first=True), nn.LSTM(4, 5, batch_first=True)), SEQUENCE),
+    "GRU, several layers": (
+        lambda: Remembers(nn.GRU(6, 3, 2, batch_first=True), nn.GRU(3, 5, 3, batch_first=True)),
+        SEQUENCE,
+    ),
+    "LSTM, several layers, both ways": (
+        lambda: Remembers(
+            nn.LSTM(6, 4, 2, batch_first=True, bidirectional=True), nn.LSTM(8, 5, 2, bias=False, batch_first=True)
+        ),
+        SEQUENCE,
+    ),
     "RNN": (lambda: Remembers(nn.RNN(6, 4, batch_first=True), nn.RNN(4, 5, batch_first=True)), SEQUENCE),
 }
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 import agscl
 from agscl.methods import Method
 from agscl.methods.subnetworks.hat import compensation
-from agscl.methods.subnetworks.wsn import best, pack, unpack
+from agscl.methods.subnetworks.weight_masks import best, pack, unpack
 from agscl.models import ConvNet, MultiHead
 from laws.sequences import MLP, OPTIMIZERS, MobileNet, learn, logits, protected, tasks
 from methods.oracles.hat_mlp import HatMLP

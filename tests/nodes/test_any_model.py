@@ -15,7 +15,7 @@ by_hand = importlib.import_module("agscl.nodes.tracing.trace")
 
 FAST = [
     ("torch", "MultiheadAttention"), ("torch", "TransformerEncoder, norm first"), ("torch", "Transformer"),
-    ("torch", "GRU"), ("torch", "LSTM"), ("torchvision", "vit"), ("torchvision", "swin v2"),
+    ("torch", "GRU"), ("torch", "LSTM, several layers, both ways"), ("torchvision", "vit"), ("torchvision", "swin v2"),
     ("timm", "vit, norm of queries and keys"), ("timm", "beit"), ("timm", "mixer"), ("transformers", "BERT"),
     ("transformers", "GPT-2"), ("transformers", "Llama"), ("transformers", "ViT"),
 ]  # fmt: skip

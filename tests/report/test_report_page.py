@@ -19,7 +19,7 @@ from agscl.experiments.records import read_runs
 from agscl.methods import AGSCL, EWC
 from agscl.report import page
 from agscl.report.charts.nodemap import LayerStates
-from agscl.runs.tables import read_nodes
+from agscl.runs.tables import Rating, nodes, read_nodes, write_table
 from agscl.training import History, TaskFinished
 from figures.played import FINE_TUNING, PROTECTED, stored
 from report.made_up import AGS_CL, DRAWN, ENVIRONMENT, PLAIN, experiment, write_run
@@ -238,6 +238,17 @@ def test_every_drawing_has_a_text_and_a_table(three):
     assert all(len(a["aria-label"]) > 20 for a in drawings)
     figures = sum(tag == "figure" for tag, _ in outline.attributes)
     assert sum(tag == "summary" for tag, _ in outline.attributes) >= figures > 5
+
+
+def test_the_node_map_of_gated_nodes_knows_all_tasks_that_use_a_node(tmp_path):
+    folder, used = write_run(tmp_path / "one", tasks=2, layers={"fc": 3}), [[True, False, True], [True, True, False]]
+    states = [["frozen", "free", "frozen"], ["frozen"] * 3]
+    write_table(folder / "nodes.parquet", nodes(Rating(t, "fc", [1.0] * 3, states[t], used[t]) for t in range(2)))
+    outline = report(folder)
+    (layer,) = [a for _, a in outline.attributes if "data-first" in a]
+    assert json.loads(layer["data-used"]) == [[0, 1], [1], [0]]
+    counts = outline.tables["Nodes frozen / free / dead after each task"][0]
+    assert [row[1] for row in counts[1:]] == ["2 / 1 / 0; uses 2, 2 new", "3 / 0 / 0; uses 2, 1 new"]
 
 
 def test_the_node_map_shows_every_node_in_the_colour_of_its_first_task(tmp_path):

@@ -26,9 +26,10 @@ from agscl.runs.machine import Machine
 from agscl.runs.random import seeded
 from laws.agents import QUICK, Remember, boards, poles
 
+GATED = [agscl.GatedAGSCL(begin=1, end=2), agscl.HAT(smax=20.0), agscl.PackNet(train_epochs=2)]
 METHODS = [
     agscl.FineTuning(), agscl.AGSCL(mu=0.1, lam=100.0), EWC(lam=10.0), MAS(lam=0.1), SI(c=1.0), RWalk(lam=1.0),
-    WSN(), SingleTask(),
+    WSN(), SingleTask(), *GATED,
 ]  # fmt: skip
 
 
@@ -55,9 +56,8 @@ def test_fine_tuning_forgets_the_first_pole_and_ags_cl_does_not() -> None:
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 def test_every_method_learns_tasks_with_different_actions_by_convolutions(method) -> None:
     memory = Remember()
-    isolated = isinstance(method, WSN | SingleTask)
     training = replace(QUICK, evaluations=2)
-    learner = boards(method, training=training, loggers=[memory], checkpointer=memory, isolated=isolated)
+    learner = boards(method, training=training, loggers=[memory], checkpointer=memory)
     progress = learn_sequence(learner)
     assert [task.name for task in progress.tasks] == ["catch", "dodge", "reach"]
     assert [e for e in memory.events if isinstance(e, Evaluation)] == progress.evaluations
@@ -67,16 +67,19 @@ def test_every_method_learns_tasks_with_different_actions_by_convolutions(method
 
 @torch.no_grad()
 def answer(learner, index, seen):
+    learner.guard.use_task(index)
     return torch.cat(outputs(learner.model, index, seen, Machine()), dim=1)
 
 
-def test_hard_freezing_keeps_a_policy_bit_for_bit() -> None:
+@pytest.mark.parametrize("method", [agscl.AGSCL(mu=0.1, lam=math.inf), WSN(), *GATED], ids=lambda method: method.name)
+def test_hard_freezing_and_networks_of_their_own_keep_a_policy_bit_for_bit(method) -> None:
     class Ask:
         def emit(self, event):
             if isinstance(event, PolicyTaskFinished):
                 answers.append([answer(learner, index, seen) for index in range(event.task + 1)])
+                learner.guard.use_task(min(event.task + 1, 2))
 
-    learner = boards(agscl.AGSCL(mu=0.1, lam=math.inf), loggers=[Ask()], checkpointer=Remember())
+    learner = boards(method, loggers=[Ask()], checkpointer=Remember())
     seen = torch.randint(0, 256, (16, 3, 10, 10), dtype=torch.uint8)
     answers = []
     progress = learn_sequence(learner)

@@ -18,7 +18,10 @@ from agscl.runs import RunFolder
 from agscl.training import Every, Stopped
 from laws.agents import QUICK, Remember, poles
 
-METHODS = [agscl.AGSCL(mu=0.1, lam=100.0), EWC(lam=10.0), SI(c=1.0), RWalk(lam=1.0), WSN(), SingleTask()]
+METHODS = [
+    agscl.AGSCL(mu=0.1, lam=100.0), EWC(lam=10.0), SI(c=1.0), RWalk(lam=1.0), WSN(), SingleTask(),
+    agscl.GatedAGSCL(begin=1, end=2), agscl.HAT(smax=20.0), agscl.PackNet(train_epochs=2),
+]  # fmt: skip
 
 
 class Still:
@@ -36,7 +39,7 @@ class Still:
 
 
 def learner_of(method, memory):
-    learner = poles(method, tasks=2, isolated=isinstance(method, WSN | SingleTask), checkpointer=memory)
+    learner = poles(method, tasks=2, checkpointer=memory)
     return replace(learner, tasks=[Still(task) for task in learner.tasks])
 
 

@@ -33,8 +33,11 @@ def test_every_node_is_a_row_for_each_task(layers):
 
 def test_tables_survive_the_disk(tmp_path):
     rated = nodes([Rating(0, "fc", [0.0, 2.5], ["dead", "frozen"])])
+    gated = nodes([Rating(0, "fc", [0.0, 2.5], ["dead", "frozen"], [False, True])])
+    assert gated["used"].to_list() == [False, True]
+    assert gated.drop("used").equals(rated)
     learned = evaluations([[0.5], [0.25, 1.0]], ["cats", "dogs"])
-    for table, read in ((rated, read_nodes), (learned, read_evaluations)):
+    for table, read in ((rated, read_nodes), (gated, read_nodes), (learned, read_evaluations)):
         write_table(tmp_path / "table.parquet", table)
         assert read(tmp_path / "table.parquet").equals(table)
     assert [file.name for file in tmp_path.iterdir()] == ["table.parquet"]

@@ -1,6 +1,7 @@
 """The laws of a sweep: equal budgets, the same trials again, no tuned-on seed reported, no test seen before."""
 
 import json
+import shutil
 import signal
 from collections import Counter
 from dataclasses import replace
@@ -17,13 +18,14 @@ from agscl.methods import AGSCL, WSN, FineTuning
 from agscl.models import MLP, MultiHead
 from agscl.runs import RunFolder
 from agscl.runs.interruption import Stopped
+from agscl.sweeps import draws
 from agscl.sweeps.best import Best
 from agscl.sweeps.conduct import conduct, planned
 from agscl.sweeps.engine import Ended, Engine, failure_of
 from agscl.sweeps.folder import SweepFolder
 from agscl.sweeps.plan import Searched, Sweep
 from agscl.sweeps.record import SweepRecord
-from agscl.sweeps.search import propose
+from agscl.sweeps.search import Journal, propose
 from agscl.sweeps.trial import Trial, worse_after
 from agscl.training import Training
 
@@ -146,6 +148,27 @@ def test_a_sweep_that_goes_on_comes_to_what_one_that_was_not_interrupted_does(fi
     assert reports[0] == reports[1]
 
 
+def test_a_journal_that_lacks_its_last_lines_is_made_up_for_and_one_that_is_damaged_refused(finished, tmp_path):
+    folder = SweepFolder(tmp_path / "copy")
+    shutil.copytree(finished[0].path, folder.path)
+    lines = finished[0].journal.read_bytes().splitlines(keepends=True)
+    for kept in (0, 1, len(lines) // 2, len(lines) - 1):
+        folder.journal.write_bytes(b"".join(lines[:kept]))
+        assert without_times(swept(folder.path, Here(most=0), resume=True)) == without_times(finished[1])
+        journal = Journal(folder.journal, {"wsn": WSN.space, "fine-tuning": {}})
+        assert [trial for name in ("wsn", "fine-tuning") for trial in journal.trials(name)] == list(finished[1].trials)
+    folder.journal.write_bytes(lines[0] + b"nonsense\n" + lines[1])
+    with pytest.raises(ValueError, match=r"journal.log is damaged .*: move it away"):
+        swept(folder.path, resume=True)
+
+
+def test_seeds_never_meet_however_many_are_reported(tmp_path, monkeypatch):
+    monkeypatch.setattr(draws, "FIRST_TUNED", 1)
+    with planned(sweep_of(report_seeds=4), SweepFolder(tmp_path), resume=False) as plan:
+        assert plan.draws.reported == (0, 1, 2, 3)
+        assert [seed for seed, _ in plan.draws.tuned] == [4, 5]
+
+
 def test_nothing_that_is_reported_was_tuned_on(finished):
     folder, _ = finished
     tried, reported = experiments(folder.path / "trials"), experiments(folder.reported)
@@ -234,6 +257,24 @@ def test_a_pruned_trial_keeps_what_it_got_to_and_no_more_whatever_its_run_did_me
     }
     row = next(row for row in finished[1].report if row.method == "wsn")
     assert row.trials_in_words == f"6, {len(pruned)} pruned"
+
+
+def test_a_method_none_of_whose_trials_has_a_score_is_said_to_have_no_values_and_the_others_are_reported(tmp_path):
+    folder = SweepFolder(tmp_path / "out")
+    known = {name: Searched.of(name, {}, TUNED) for name in ("ewc", "lwf", "fine-tuning")}
+    wrong = {"ewc": -1.0, "lwf": 3.4e38}
+    failing = (replace(known[one], fixed={**known[one].fixed, "lam": lam}, ranges={}) for one, lam in wrong.items())
+    methods = (*failing, known["fine-tuning"])
+    with planned(sweep_of(tune_tasks=3, tune_seeds=1), folder, resume=False) as plan:
+        changed = replace(plan, sweep=replace(plan.sweep, methods=methods))
+        record = conduct(changed, folder, Here(), lambda line: None)
+    *failed, other = record.report
+    for row, reason in zip(failed, ("lam must be in", "diverged"), strict=True):
+        assert (row.values, row.trials["failed"], row.seeds) == (None, 1, ())
+        assert reason in record.of(row.method)[0].reason
+        assert row.cells()[1:5] == ["none: no trial completed", "1, 1 failed", "-", "-"]
+    assert other.seeds == (0, 1)
+    assert list(Best.read(folder.best).methods) == ["fine-tuning"]
 
 
 def test_what_comes_out_is_read_back_and_its_table_names_the_protocol(finished):

@@ -128,7 +128,7 @@ def test_a_term_that_a_method_adds_to_the_loss_is_trained(make_learner, sequence
         has_extra_loss = settled = True
 
         def __init__(self, guard):
-            self.attach, self.shapes = guard.attach, []
+            self.attach, self.averaged, self.shapes = guard.attach, guard.averaged, []
 
         def extra_loss(self, batch, forward):
             self.shapes.append([tuple(logits.shape) for logits in forward(batch)])

@@ -252,6 +252,7 @@ With --preset, the runs that it needs and that are not in --runs yet are made fi
   6b        sparsity and used capacity, with and without re-initialisation
   6c        plasticity and stability over lambda, with ablations
   7         reinforcement learning: accumulated reward, plasticity and stability
+  nodes     how nodes fill up, task after task
   rho       ablation: share of the free nodes that is re-initialised
   proximal  ablation: proximal step every epoch, every step, or the penalty's gradient
   width     ablation: width of the network"""

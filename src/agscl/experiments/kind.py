@@ -97,9 +97,9 @@ class AnyExperiment(ABC):
         """What asks for the preset on a command line."""
 
     @property
+    @abstractmethod
     def keeps_states(self) -> bool:
         """Whether the run keeps weights and the guard's state; without them it leaves numbers alone."""
-        return True
 
     @property
     def method_name(self) -> str:

@@ -41,8 +41,12 @@ class TaskStates:
                 import polars
 
                 states = node_states(self.guard.graph.layers, importance, self.model.state_dict())
-                rated = ((layer, values.tolist(), states[layer]) for layer, values in importance.items())
-                table, path = nodes(Rating(event.task, *layer) for layer in rated), self.folder.nodes
+                used = {layer: nodes.tolist() for layer, nodes in self.guard.uses.get(event.task, {}).items()}
+                rated = (
+                    Rating(event.task, layer, values.tolist(), states[layer], used.get(layer, ()))
+                    for layer, values in importance.items()
+                )
+                table, path = nodes(rated), self.folder.nodes
                 # rows of this task or later ones are of a life that was lost
                 earlier = [read_nodes(path).filter(polars.col("after") < event.task)] if path.exists() else []
                 write_table(path, polars.concat([*earlier, table]))

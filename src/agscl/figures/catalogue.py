@@ -19,7 +19,7 @@ from agscl.experiments.records import StoredRun
 from agscl.experiments.supervised.presets import Preset
 from agscl.extras import require
 
-from . import ablation, capacity, curves, memory, pruning, rewards, runs_needed, tradeoff
+from . import ablation, capacity, curves, filling, memory, pruning, rewards, runs_needed, tradeoff
 from .selection import finished, left_out, provenance
 from .style import SETTINGS, SOFT
 
@@ -247,6 +247,15 @@ FIGURES: Mapping[str, Kind] = {
         remarks=not_measured,
         note="Rewards are relative: random actions 0, fine-tuning 1.",
         shows=PolicyPreset,
+    ),
+    "nodes": Kind(
+        "Nodes fill up, task after task",
+        lambda runs, data_root: filling.data(runs),
+        filling.draw,
+        "",
+        runs_needed.ags_cl_alone,
+        select=filling.select,
+        note="Of each layer, in percent; of several seeds the mean. Dead nodes are zero, and learn only if drawn anew.",
     ),
     "rho": ablation_of("rho", "share rho of the free nodes re-initialised", runs_needed.rhos),
     "proximal": ablation_of("proximal", "proximal step every epoch or step, or gradient", runs_needed.proximal_steps),

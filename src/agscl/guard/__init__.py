@@ -2,6 +2,8 @@
 
 from .capacity import Capacity as Capacity
 from .capacity import CapacityWarning as CapacityWarning
+from .file import read_state as read_state
+from .file import write_state as write_state
 from .guard import Guard as Guard
 from .guard import protect as protect
 from .steps import Diverged as Diverged

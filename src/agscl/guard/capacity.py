@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
 from agscl.methods.method import Network, Usage
 from agscl.metrics.capacity import LayerCapacity, zero_nodes
@@ -29,10 +30,12 @@ class Capacity:
     Attributes:
         layers: Every layer; of a weight-wise method, every parameter whose weights it takes.
         tasks: Of a method that gives each task its part, by task and layer how many of them it uses.
+        new: How many of these no task used that was learned before.
     """
 
     layers: tuple[LayerCapacity, ...]
     tasks: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
+    new: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
 
     def __getitem__(self, layer: str) -> LayerCapacity:
         """The layer of that name; raises a `KeyError` if there is none."""
@@ -68,8 +71,8 @@ class Capacity:
         for place, each in enumerate(self.layers, 1):
             lines[place] += "  full" if each.full else ""
         for task, used in self.tasks.items():
-            share = sum(used.values()) / max(1, self.total.nodes)
-            lines.append(f"task {task} uses {sum(used.values()):,} of them ({share:.0%})")
+            share, new = sum(used.values()) / max(1, self.total.nodes), sum(self.new[task].values())
+            lines.append(f"task {task} uses {sum(used.values()):,} of them ({share:.0%}), {new:,} new")
         return "\n".join(lines)
 
 
@@ -82,14 +85,27 @@ def capacity_of(network: Network, usage: Usage) -> Capacity:
     if usage.unit == "weights":
         sizes = [(name, taken.numel(), int(taken.sum())) for name, taken in usage.taken.items()]
         weights = (LayerCapacity(name, size, used, size - used, 0, usage.unit) for name, size, used in sizes)
-        return Capacity(tuple(weights), usage.tasks)
+        return Capacity(tuple(weights), *_counts(usage))
     layers, zero = [], zero_nodes(network.graph.layers, network.state)
     for layer in [layer for layer in network.graph.layers if layer.kind == "nodes"]:
         taken = usage.taken[layer.name] if _learns(network, layer) else torch.ones_like(zero[layer.name])
         frozen, dead = int(taken.sum()), int((zero[layer.name] & ~taken).sum())
         free, idle = layer.num_nodes - frozen - dead, layer.name in usage.idle
         layers.append(LayerCapacity(layer.name, layer.num_nodes, frozen, free, dead, usage.unit, idle))
-    return Capacity(tuple(layers), usage.tasks)
+    return Capacity(tuple(layers), *_counts(usage))
+
+
+Counts = dict[int, dict[str, int]]
+
+
+def _counts(usage: Usage) -> tuple[Counts, Counts]:
+    """By task and layer, how many it uses, and how many of these no task before it."""
+    tasks, new, before = Counts(), Counts(), dict[str, Tensor]()
+    for task, uses in usage.uses.items():
+        fresh = {name: used & ~before[name] if name in before else used for name, used in uses.items()}
+        before = {name: before[name] | used if name in before else used for name, used in uses.items()}
+        tasks[task], new[task] = ({n: int(used.sum()) for n, used in each.items()} for each in (uses, fresh))
+    return tasks, new
 
 
 def warn_if_full(network: Network, usage: Usage, task: int, *, grows: bool) -> None:

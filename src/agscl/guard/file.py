@@ -79,9 +79,7 @@ class Saved:
             ValueError: If it is no such file, of another format, or damaged.
             OSError: If it cannot be read.
         """
-        content = path.read_bytes()
-        tensors, length = tensors_in(content, path), int.from_bytes(content[:_HEADER_LENGTH], "little")
-        metadata = json.loads(content[_HEADER_LENGTH : _HEADER_LENGTH + length]).get("__metadata__", {})
+        tensors, metadata = _content(path)
         if "agscl-guard" not in metadata:
             raise ValueError(f"{path} was not written by guard.save(): it holds tensors of something else")
         if metadata["agscl-guard"] != FORMAT:
@@ -151,6 +149,49 @@ class Saved:
                     f"{FOREIGN}: with the saved weights this model's outputs for task {name.split('.')[0]} differ by "
                     f"{away:.2g} from those of the saved one; build it with the same forward"
                 )
+
+
+def write_state(path: Path, state: Mapping[str, Tensor]) -> None:
+    """Write a guard's state alone into a file, beside weights that a trainer keeps itself.
+
+    Args:
+        path: The file, safetensors; it is there in full or not at all.
+        state: What `Guard.state_dict` gave.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    tensors = {name: tensor.detach().cpu() for name, tensor in state.items()}
+    write_bytes(path, tensor_bytes(tensors, {"agscl-state": FORMAT, "digest": _digest("", tensors)}))
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The state that `write_state` wrote.
+
+    Raises:
+        ValueError: If the file is something else, or damaged.
+        OSError: If it cannot be read.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     write_state(Path(folder) / "a", {"task": torch.tensor(1)})
+    ...     read_state(Path(folder) / "a")
+    {'task': tensor(1)}
+    """
+    tensors, metadata = _content(path)
+    if metadata.get("agscl-state") != FORMAT:
+        raise ValueError(f"{path} holds no guard's state of format {FORMAT}")
+    if metadata.get("digest") != _digest("", tensors):
+        raise ValueError(f"{path} is damaged: its content was changed after it was written")
+    return tensors
+
+
+def _content(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors in a file, and what its header says about them."""
+    content = path.read_bytes()
+    tensors, length = tensors_in(content, path), int.from_bytes(content[:_HEADER_LENGTH], "little")
+    header: dict[str, dict[str, str]] = json.loads(content[_HEADER_LENGTH : _HEADER_LENGTH + length])
+    return tensors, header.get("__metadata__", {})
 
 
 def modules_of(network: Network) -> dict[str, str]:

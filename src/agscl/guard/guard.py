@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial, reduce
 from typing import Any
 
@@ -128,6 +128,7 @@ class Guard(Persistent):
         self._probe, self._shown = Probe(self._network, example_inputs), -1
         self._growth: Growth = ()
         self._weights, self._unchecked, self._middle = "", False, ""
+        self._averaged = False
 
     @property
     def settled(self) -> bool:
@@ -136,6 +137,31 @@ class Guard(Persistent):
         False while the method still cuts what the task in progress computes with, such as `agscl.GatedAGSCL`.
         """
         return not self._protection.unsettled
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Compute with averages of the weights over the last steps, where the method keeps some: `agscl.GatedAGSCL`.
+
+        They answer better than the weights that the last step has left. Validate within the context, and copy the best
+        weights there; training goes on after it, from where it was. With all other methods nothing changes.
+
+        Raises:
+            ValueError: If the model was changed.
+
+        >>> from agscl.methods import FineTuning
+        >>> model = nn.Linear(2, 1)
+        >>> guard = protect(model, FineTuning(), example_inputs=torch.zeros(2, 2))
+        >>> with guard.averaged():
+        ...     best = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        """
+        self._check_model()
+        average = self._protection.average
+        with average.showing() if average else nullcontext():
+            before, self._averaged = self._averaged, True
+            try:
+                yield
+            finally:
+                self._averaged = before
 
     @property
     def graph(self) -> NodeGraph:
@@ -279,6 +305,7 @@ class Guard(Persistent):
         """
         progress = self._progress
         with together("consolidate"), computing_bare():
+            self._require_own_weights("consolidate")
             if self._running:
                 raise ValueError("consolidate after the attach() block, not inside it")
             if progress.steps == 0:
@@ -327,6 +354,7 @@ class Guard(Persistent):
             ValueError: If the layer cannot grow or the method cannot take new nodes; nothing is changed then.
         """
         with together("expand"):
+            self._require_own_weights("expand")
             if self._running:
                 raise ValueError("expand after the attach() block, not inside it")
             self._check_model()
@@ -383,6 +411,7 @@ class Guard(Persistent):
     def _check_attachable(self, optimizers: tuple[Optimizer, ...], steps_per_epoch: int) -> None:
         if self._running:
             raise ValueError("the guard is attached already; leave the first attach() block before the second")
+        self._require_own_weights("attach")
         if steps_per_epoch < 1:
             raise ValueError(f"steps_per_epoch must be at least 1, not {steps_per_epoch}: is the loader empty?")
         task, most = self.task, self.graph.num_tasks

@@ -45,6 +45,8 @@ class Persistent(ABC):
     """Whether a state was loaded, and it is not known yet whether the model's weights are those that belong to it."""
     _middle: str
     """Digest of the weights that belong to a state loaded in the middle of a task, until it is known; or nothing."""
+    _averaged: bool
+    """Whether the model computes with averages of its weights at the moment."""
 
     @abstractmethod
     def expand(self, *, layer: str, nodes: int) -> None:
@@ -59,14 +61,37 @@ class Persistent(ABC):
         """Refuse a model that was changed in a way that no guard can follow."""
 
     @property
+    def learned(self) -> tuple[int, ...]:
+        """Numbers of the tasks learned, in their order."""
+        return tuple(self._progress.learned)
+
+    @property
+    def by_task(self) -> bool:
+        """Whether the method answers a learned task with weights or nodes of its own, so only after `use_task`."""
+        return self._protection.by_task
+
+    @property
+    def attached(self) -> bool:
+        """Whether a task is being learned in an `attach` block."""
+        return self._running is not None
+
+    @property
     def unconsolidated(self) -> bool:
         """Whether the current task was trained in an `attach` block that is over, and was not consolidated since."""
-        return self._progress.steps > 0 and not self._progress.resumed and self._running is None
+        return self._progress.steps > 0 and not self._progress.resumed and not self.attached
 
     def capacity(self) -> Capacity | None:
         """How full each layer is; `None` for methods that have no notion of it, whose weights all go on learning."""
         usage = self._protection.usage()
         return None if usage is None else capacity_of(self._network, usage)
+
+    @property
+    def uses(self) -> dict[int, dict[str, Tensor]]:
+        """By learned task and layer, which nodes it uses: bool, ``(num_nodes,)``; empty for methods without gates."""
+        usage = self._protection.usage()
+        if usage is None or usage.unit != "nodes":
+            return {}
+        return {task: dict(uses) for task, uses in usage.uses.items()}
 
     def __repr__(self) -> str:
         learned, task = len(self._progress.learned), self._progress.task
@@ -79,7 +104,12 @@ class Persistent(ABC):
         return f"{self._method}\n{tasks}\n{nodes}\nmemory: {self._protection.memory().total:,} bytes beside the weights"
 
     def state_dict(self) -> dict[str, Tensor]:
-        """All that the guard knows, as tensors by name; the model's weights are not in it."""
+        """All that the guard knows, as tensors by name; the model's weights are not in it.
+
+        Raises:
+            ValueError: If the model computes with averages, which are not the weights that belong to the state.
+        """
+        self._require_own_weights("save the guard")
         return {name: tensor.clone() for name, tensor in self._state().items()}
 
     def _state(self) -> dict[str, Tensor]:
@@ -106,6 +136,7 @@ class Persistent(ABC):
                 are not those that it belongs to, the next `attach`, `consolidate` or `expand` raises it; in the middle
                 of a task, the next `attach`.
         """
+        self._require_own_weights("load a state")
         if self._running:
             raise ValueError("cannot load a state while the guard is attached")
         progress, here = Progress.of(state, self._network.graph.num_tasks), self._description()
@@ -135,6 +166,7 @@ class Persistent(ABC):
             ValueError: If the model was changed so that earlier tasks are not what they were.
             OSError: If it cannot be written.
         """
+        self._require_own_weights("save the guard")
         self._require_intact()
         state, inputs = self._state(), questions(self._example_inputs)
         for name in {"about", "weights"} & state.keys():
@@ -157,6 +189,7 @@ class Persistent(ABC):
             ValueError: If it is damaged, or of another method, network or forward; nothing is changed then.
             OSError: If it cannot be read.
         """
+        self._require_own_weights("load a state")
         if self._running:
             raise ValueError("cannot load a state while the guard is attached")
         saved = Saved.read(Path(path))
@@ -261,6 +294,11 @@ class Persistent(ABC):
         if self._middle and self._progress.resumed:
             require_same_weights(self._weights_now(), self._middle)
         self._middle = ""
+
+    def _require_own_weights(self, what: str) -> None:
+        """Refuse to do something while the model computes with averages of its weights."""
+        if self._averaged:
+            raise ValueError(f"{what} after the averaged() block, not inside it")
 
     def _weights_now(self) -> str:
         return weights_digest(self._network, self._progress.begun, self._added)

@@ -41,6 +41,11 @@ class Attachment:
         begun_anew = self.is_open
         self.close()
         guard = self.guard
+        if guard.attached:
+            raise ValueError(
+                "the guard is attached already: by a loop around this trainer, or by a training that failed; leave "
+                "that attach() block, or call close() on the GuardCallback of the failed one"
+            )
         if guard.unconsolidated and not (self._same_task or begun_anew):
             raise ValueError(
                 f"task {guard.task} was trained and not consolidated: call guard.consolidate(loader, predict) after "

@@ -14,6 +14,8 @@ from torch.optim import Optimizer
 
 from agscl.nodes import Expansion, NodeGraph, Slice
 
+from .average import WeightAverage
+
 Predict = Callable[[Any], Tensor]
 """Maps a batch to the outputs of the task that was just learned."""
 
@@ -191,7 +193,8 @@ class Usage:
         taken: Which nodes a learned task needs: by layer, bool, shape ``(num_nodes,)``. For a weight-wise method which
             weights: by parameter name, bool, of its shape.
         unit: What is counted, "nodes" or "weights".
-        tasks: Of a method that gives each task its part, by task and layer (or parameter) how many of them it uses.
+        uses: Of a method that gives each task its part, by task and layer (or parameter) which of them it uses, as
+            `taken`; tasks in the order in which they were learned.
         idle: Layers none of whose nodes acted on the data of the task learned last.
         unfinished: Why the task learned last takes more than it should, as the end of a sentence about it; or nothing.
         relief: What makes a task take less, such as "a larger mu".
@@ -200,7 +203,7 @@ class Usage:
 
     taken: Mapping[str, Tensor]
     unit: Literal["nodes", "weights"] = "nodes"
-    tasks: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
+    uses: Mapping[int, Mapping[str, Tensor]] = field(default_factory=dict)
     idle: Collection[str] = ()
     unfinished: str = ""
     relief: str = "a sparser method"
@@ -231,9 +234,11 @@ class Protection(ABC):
 
     Attributes:
         loss_terms: What the loop adds to its loss; a method around another, such as CPR, appends its own.
+        average: Of the weights over the last steps, if the protection keeps one.
     """
 
     loss_terms: tuple[LossTerm, ...] = ()
+    average: WeightAverage | None = None
 
     @property
     def unsettled(self) -> bool:
@@ -260,6 +265,11 @@ class Protection(ABC):
     @property
     def exact(self) -> bool:
         """Whether learned tasks answer with the same bits for ever; the guard then stops where one does not."""
+        return False
+
+    @property
+    def by_task(self) -> bool:
+        """Whether a learned task is answered with weights or nodes of its own, and so only after `use_task`."""
         return False
 
     def use_task(self, task: int) -> None:

@@ -161,7 +161,7 @@ class _Run:
         learner.model.eval()
         consolidated = training + 1 if self.history.updates == learner.training.updates else training
         indices = range(len(learner.tasks) if learner.training.evaluated == "all" else training + 1)
-        for index in [training] if learner.isolated and attached else indices:
+        for index in [training] if learner.guard.by_task and attached else indices:
             task = learner.tasks[index]
             if not attached:
                 learner.guard.use_task(min(index, consolidated))

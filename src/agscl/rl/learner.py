@@ -33,8 +33,6 @@ class PolicyLearner:
         training: How each task is learned.
         seed: All else that is random follows from it, but for the initial weights.
         machine: Where and how policies compute; the model is there already.
-        isolated: The method answers each task with weights of its own, so that while one is learned no other is
-            evaluated.
         loggers: Where events go.
         checkpointer: Saves and resumes it; `None` for a run that is not saved.
     """
@@ -46,7 +44,6 @@ class PolicyLearner:
     training: PPOTraining
     seed: int
     machine: Machine = PLAIN
-    isolated: bool = False
     loggers: Sequence[Logger[PolicyEvent]] = field(default=())
     checkpointer: Checkpointer[PolicyHistory] | None = None
 

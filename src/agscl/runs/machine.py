@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
@@ -151,6 +151,7 @@ def _fastest(device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        can = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+        ask: Callable[[], dict[str, bool]] = getattr(torch.cpu, "get_capabilities", dict)  # from torch 2.11 on
+        can = ask() if device.type == "cpu" else {}
         native = bool(can.get("avx512_bf16") or can.get("amx_bf16"))
     return torch.bfloat16 if native else torch.float32

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _EVALUATIONS = {"after": "Int64", "task": "Int64", "name": "String", "accuracy": "Float64"}
 _NODES = {"after": "Int64", "layer": "String", "node": "Int64", "importance": "Float64", "state": "String"}
+_USED_NODES = {**_NODES, "used": "Boolean"}
 STATES = ("frozen", "dead", "free")
 """What a node can be after a task; see `agscl.metrics.node_states`."""
 MAX_RATIO = 100
@@ -38,12 +39,14 @@ class Rating:
         layer: Name of the layer.
         importance: Of each node.
         states: One of `STATES` for each node.
+        used: Whether the last task learned uses each node, of methods that give each task nodes of its own; else empty.
     """
 
     after: int
     layer: str
     importance: Sequence[float]
     states: Sequence[str]
+    used: Sequence[bool] = ()
 
 
 def evaluations(accuracy: Sequence[Sequence[float]], names: Sequence[str]) -> DataFrame:
@@ -62,7 +65,7 @@ def evaluations(accuracy: Sequence[Sequence[float]], names: Sequence[str]) -> Da
 
 
 def nodes(ratings: Iterable[Rating]) -> DataFrame:
-    """One row per node and task: ``after``, ``layer``, ``node``, ``importance``, ``state``.
+    """One row per node and task: ``after``, ``layer``, ``node``, ``importance``, ``state``, ``used`` if it is known.
 
     Raises:
         ValueError: If a layer has not as many states as nodes, or a state is unknown.
@@ -74,12 +77,14 @@ def nodes(ratings: Iterable[Rating]) -> DataFrame:
             raise ValueError(f"layer {rating.layer!r} has {counts}: one of each a node")
         if odd := set(rating.states) - set(STATES):
             raise ValueError(f"unknown state {min(odd)!r} of a node; there are: {', '.join(STATES)}")
-        rated = enumerate(zip(rating.importance, rating.states, strict=True))
+        used: Sequence[bool | None] = rating.used or [None] * len(rating.states)
+        rated = enumerate(zip(rating.importance, rating.states, used, strict=True))
         rows += [
-            {"after": rating.after, "layer": rating.layer, "node": node, "importance": importance, "state": state}
-            for node, (importance, state) in rated
+            {"after": rating.after, "layer": rating.layer, "node": n, "importance": omega, "state": state, "used": uses}
+            for n, (omega, state, uses) in rated
         ]
-    return frame(rows, _NODES)
+    table = frame(rows, _USED_NODES)
+    return table.drop("used") if table["used"].is_null().all() else table
 
 
 def frame(rows: Sequence[Mapping[str, Any]], types: Mapping[str, str]) -> DataFrame:
@@ -108,15 +113,15 @@ def read_evaluations(path: Path) -> DataFrame:
 
 def read_nodes(path: Path) -> DataFrame:
     """The table that `nodes` made; raises as `read_table` does."""
-    return read_table(path, _NODES)
+    return read_table(path, _NODES, _USED_NODES)
 
 
-def read_table(path: Path, types: Mapping[str, str]) -> DataFrame:
+def read_table(path: Path, *types: Mapping[str, str]) -> DataFrame:
     """A table from a Parquet file.
 
     Args:
         path: The file.
-        types: Its columns and their types, in order.
+        types: Its columns and their types, in order; it may be one of several kinds.
 
     Raises:
         ValueError: If the file is damaged, has other columns or grows beyond reason when unpacked, or a value is
@@ -132,9 +137,9 @@ def read_table(path: Path, types: Mapping[str, str]) -> DataFrame:
         read.validate(full=True)
     except (pyarrow.ArrowException, OSError) as error:
         raise ValueError(f"{path} is no Parquet table: {' '.join(str(error).split())}") from error
-    expected = frame([], types).to_arrow().schema
-    if not read.schema.equals(expected):
-        raise ValueError(f"{path} has columns {_listed(read.schema) or 'none'}; expected {_listed(expected)}")
+    expected = [frame([], each).to_arrow().schema for each in types]
+    if not any(map(read.schema.equals, expected)):
+        raise ValueError(f"{path} has columns {_listed(read.schema) or 'none'}; expected {_listed(expected[0])}")
     table = polars.DataFrame(read)
     finite = (column.is_finite().all() for column in table if column.dtype == polars.Float64)
     if any(column.has_nulls() for column in table) or not all(finite):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -132,3 +132,7 @@ class Report(Work):
         else:
             self.failures[name][seed] = ended.failure
         self._say(f"report [{place}/{self._count}] {name} seed={seed} {ended.failure or 'finished'}")
+
+    def hopeless(self, running: Iterable[str]) -> tuple[str, ...]:
+        """None: every run of the report is wanted."""
+        return ()

@@ -39,10 +39,13 @@ def draw(sweep: Sweep, data_root: Path | None = None) -> Draws:
     if test_seed is None and _tests_are_drawn(first, data_root):
         test_seed = TEST_SEED
     reported = tuple(range(sweep.report_seeds))
-    whole = [_sequence(replace(sweep.whole(FineTuning(), seed), test_seed=test_seed), data_root) for seed in reported]
-    tasks = len(whole[0].tasks)
+    orders, tasks = set(), 0
+    for seed in reported:  # one at a time: they may be large
+        sequence = _sequence(replace(sweep.whole(FineTuning(), seed), test_seed=test_seed), data_root)
+        orders.add(_order(sequence))
+        tasks = len(sequence.tasks)
     return Draws(
-        tuned=_tuned(sweep, {_order(sequence) for sequence in whole}, data_root),
+        tuned=_tuned(sweep, orders, data_root),
         reported=reported,
         test_seed=test_seed,
         tasks=tasks,
@@ -75,7 +78,8 @@ def _tuned(sweep: Sweep, reported: set[str], data_root: Path | None) -> tuple[tu
                 return seed, order_seed
         return None
 
-    candidates = (found(seed) for seed in range(FIRST_TUNED, FIRST_TUNED + TRIES))
+    first = max(FIRST_TUNED, sweep.report_seeds)
+    candidates = (found(seed) for seed in range(first, first + TRIES + sweep.tune_seeds))
     tuned = tuple(islice((one for one in candidates if one is not None), sweep.tune_seeds))
     if len(tuned) < sweep.tune_seeds:
         raise ValueError(

@@ -89,9 +89,9 @@ class Work(ABC):
     def take(self, ended: Ended) -> None:
         """Take the end of a job."""
 
+    @abstractmethod
     def hopeless(self, running: Iterable[str]) -> Iterable[str]:
         """Keys of those of the running jobs that are not worth their end."""
-        return ()
 
 
 def do_all(work: Work, engine: Engine) -> None:

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, ValidationError
 from agscl.experiments import Experiment, Overrides, experiment_of, method_from_options
 from agscl.experiments.codec import adapter, explain, method_class, method_from_json, method_options
 from agscl.experiments.kind import AnyPreset, check_seed
-from agscl.experiments.kinds import Choice
+from agscl.experiments.kinds import Choice, preset_named
 from agscl.experiments.overrides import OWN_DATA
 from agscl.experiments.supervised.own import OwnData
 from agscl.experiments.supervised.presets import Preset
@@ -243,6 +243,8 @@ def sweep_of(
         ValueError: If something is unknown, out of range, or cannot be searched.
     """
     require_validation(choice.preset, choice.name)
+    if asked.get("tune_on") is not None:
+        require_validation(preset_named(asked["tune_on"]), asked["tune_on"])
     methods = tuple(Searched.of(name, options.get(name, {}), choice.preset.tuned) for name in names)
     own = choice.asked if isinstance(choice.asked, OwnData) else None
     sweep = Sweep(preset=choice.name, own=own, overrides=overrides, methods=methods, **asked)

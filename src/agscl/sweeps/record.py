@@ -160,7 +160,12 @@ class SweepRecord:
     def table(self) -> DataFrame:
         """All trials as a table: a row each, with its values as JSON."""
         rows = [
-            {**trial.record(), "values": json.dumps(dict(trial.values)), "tasks": sum(map(len, trial.steps))}
+            {
+                **trial.record(),
+                "values": json.dumps(dict(trial.values)),
+                "tasks": sum(map(len, trial.steps)),
+                "protocol": self.plan.label,
+            }
             for trial in self.trials
         ]
         return frame([{name: row[name] for name in _COLUMNS} for row in rows], _COLUMNS)
@@ -201,6 +206,7 @@ _COLUMNS = {
     "tasks": "Int64",
     "seconds": "Float64",
     "reason": "String",
+    "protocol": "String",
 }
 
 

@@ -73,15 +73,22 @@ class Journal:
     """
 
     def __init__(self, path: Path, spaces: Mapping[str, Space]) -> None:
+        """Open it, or begin one; a `ValueError` if it is damaged."""
         optuna = _optuna()
         _mend(path)
         backend = optuna.storages.journal.JournalFileBackend(str(path))
-        storage = optuna.storages.JournalStorage(backend)
         self._ranges = {name: {o: _distribution(r) for o, r in space.items()} for name, space in spaces.items()}
-        self._studies = {
-            name: optuna.create_study(study_name=name, storage=storage, direction="maximize", load_if_exists=True)
-            for name in spaces
-        }
+        try:
+            storage = optuna.storages.JournalStorage(backend)
+            self._studies = {
+                name: optuna.create_study(study_name=name, storage=storage, direction="maximize", load_if_exists=True)
+                for name in spaces
+            }
+            for name in spaces:
+                self.trials(name)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            reason = " ".join(str(error).split())
+            raise ValueError(f"{path} is damaged ({reason}): move it away, and the sweep makes it anew") from error
 
     def trials(self, method: str) -> list[Trial]:
         """The trials of a method that are in it, in their order."""

@@ -108,10 +108,11 @@ class MethodSearch:
         events = self._run_folder(number).events
         if attempt.given_up is not None or not self._earlier(number) or not events.exists():
             return False
-        rows = [event["validation"] for event in events_in(events) if event.get("event") == "TaskFinished"]
-        steps = [sum(row) / len(row) for row in rows if row]
+        finished = [event for event in events_in(events) if event.get("event") == "TaskFinished"]
+        steps = [sum(event["validation"]) / len(event["validation"]) for event in finished]
         if (tasks := self._worse_after(number, steps)) is not None:
             attempt.given_up = steps[:tasks]
+            attempt.seconds += sum(event["seconds"] for event in finished)
         return tasks is not None
 
     def _worse_after(self, number: int, steps: Sequence[float]) -> int | None:

@@ -78,17 +78,18 @@ def _loss(progress: TaskProgress, batch: Batch) -> Tensor:
 
 
 def _end_epoch(progress: TaskProgress) -> None:
-    """Validate, and draw the consequences."""
+    """Validate, and draw the consequences; with averages of the weights, where the method keeps some."""
     learner, task = progress.learner, progress.task
     weights = [parameter.detach() for parameter in learner.model.parameters()]
     require_finite(torch.stack(torch._foreach_norm(weights)).sum().item(), "norm of the weights")
-    validation = evaluate(learner.model, task.validation, progress.index, joint=learner.joint, machine=learner.machine)
-    require_finite(validation.loss, "validation loss")
     training_loss = require_finite(float(progress.loss), "loss") / len(task.train)
-    learning_rate = progress.plateau.learning_rate
-    seconds = progress.end_epoch(validation.loss)
+    learning_rate, index, joint = progress.plateau.learning_rate, progress.index, learner.joint
+    with learner.guard.averaged():
+        validation = evaluate(learner.model, task.validation, index, joint=joint, machine=learner.machine)
+        require_finite(validation.loss, "validation loss")
+        seconds = progress.end_epoch(validation.loss)
     event = EpochFinished(
-        task=progress.index,
+        task=index,
         epoch=progress.epoch,
         training_loss=training_loss,
         validation_loss=validation.loss,

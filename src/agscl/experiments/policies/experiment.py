@@ -63,6 +63,11 @@ class PolicyExperiment(AnyExperiment):
         """What asks for the preset on a command line."""
         return self.preset
 
+    @property
+    def keeps_states(self) -> bool:
+        """Every run of policies keeps its weights."""
+        return True
+
     def again(self, overrides: Overrides) -> PolicyExperiment:
         """The same preset, method and seed with other overrides; raises as `of_preset` does."""
         return self.of_preset(self.preset, self.method, self.seed, overrides)

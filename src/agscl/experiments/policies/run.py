@@ -9,7 +9,6 @@ from pathlib import Path
 from agscl.experiments.kind import Ready
 from agscl.experiments.result_file import environment
 from agscl.extras import require as require_package
-from agscl.methods import HAT, WSN, GatedAGSCL, PackNet, SingleTask
 from agscl.rl.history import PolicyEvent, PolicyHistory
 from agscl.runs.checkpointer import Checkpointer, Conditions
 from agscl.runs.events import Logger
@@ -53,7 +52,6 @@ def load(experiment: PolicyExperiment, data_root: Path | None = None) -> Ready:
         training=experiment.training,
         seed=experiment.seed,
         machine=machine,
-        isolated=isinstance(experiment.method, SingleTask | WSN | HAT | GatedAGSCL | PackNet),
     )
 
     def learn(loggers: Sequence[Logger[PolicyEvent]], checkpointer: Checkpointer[PolicyHistory]) -> PolicyResult:

@@ -83,7 +83,7 @@ BASELINES: Mapping[str, Mapping[str, AnyMethod]] = {
         official_mas(3.0, larger=24.0),  # CPR_CL, train_cifar.sh
         official_rwalk(8.0, larger=48.0),  # CPR_CL, train_cifar.sh
         HAT(gamma=0.75, smax=400.0),  # AGS-CL, arguments.py
-        GatedAGSCL(first=0.5, more=0.055, begin=10, end=40),  # found here
+        GatedAGSCL(first=0.5, more=0.055, begin=10, end=40, gain=1.6),  # found here
         PackNet(prune=0.75, train_epochs=67),  # 0.75 as in the paper; two thirds of the epochs, as there
         GPM(epsilon=0.97, increase=0.003),  # GPM, main_cifar100.py, on AlexNet with SGD
     ),
@@ -93,7 +93,7 @@ BASELINES: Mapping[str, Mapping[str, AnyMethod]] = {
         official_mas(3.0, larger=24.0),
         official_rwalk(8.0, larger=48.0),
         HAT(gamma=0.75, smax=400.0),
-        GatedAGSCL(first=0.5, more=0.055, begin=2, end=8),
+        GatedAGSCL(first=0.5, more=0.055, begin=2, end=8, gain=1.6),
         PackNet(prune=0.75, train_epochs=10),
         GPM(epsilon=0.97, increase=0.003),
     ),

@@ -248,6 +248,11 @@ class AdaptiveGroupSparsity(Expandable):
         """Answer with all nodes."""
         self._gates.show(None, self._state.since)
 
+    @property
+    def by_task(self) -> bool:
+        """It is where nodes that write into a stream are gated off."""
+        return bool(self._network.graph.streams)
+
     def use_task(self, task: int) -> None:
         """Answer a learned task without the nodes that became important after it, where they share a stream."""
         self._gates.show(task, self._state.since)

@@ -162,6 +162,11 @@ class HardAttention(Expandable):
         """Each task has a network of its own."""
         return True
 
+    @property
+    def by_task(self) -> bool:
+        """It is: each task has a part of its own."""
+        return True
+
     def use_task(self, task: int) -> None:
         """Answer with a learned task's gates, or go on with the current ones."""
         self._gates.show(task, self._network)
@@ -184,12 +189,10 @@ class HardAttention(Expandable):
 
     def usage(self) -> Usage:
         """Nodes whose gate is open for a learned task are taken."""
-        tasks = {
-            task: {name: int(gate.sum()) for name, gate in gates.items()} for task, gates in self._gates.kept.items()
-        }
-        last = tasks[list(tasks)[-1]] if tasks else {}
-        idle = [name for name, count in last.items() if not count]
-        return Usage(self._taken(), tasks=tasks, idle=idle, relief="a larger gamma", revival="a smaller gamma")
+        uses = self._gates.kept
+        last = uses[list(uses)[-1]] if uses else {}
+        idle = [name for name, gate in last.items() if not gate.any()]
+        return Usage(self._taken(), uses=uses, idle=idle, relief="a larger gamma", revival="a smaller gamma")
 
     def tensors(self) -> dict[str, Tensor]:
         """The gates of each learned task by layer, and whether the embedding is that of a task in progress."""

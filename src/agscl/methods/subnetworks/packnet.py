@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import reduce
 from typing import ClassVar
 
 import torch
@@ -30,7 +29,7 @@ from agscl.nodes import Expansion
 from agscl.nodes.surgery.replaced import replace_tensors_in_forward
 
 from .kept import TaskTensors, require_no_ignored, tasks_in
-from .wsn import best, pack, unpack
+from .weight_masks import WeightMasks, best, pack, unpack
 
 
 @dataclass(frozen=True)
@@ -82,11 +81,9 @@ class PackedWeights(Expandable):
         heads = network.graph.head_parameters
         self._weights = {n: p for n, p in network.common.items() if p.ndim > 1 and n not in heads}
         self._own = {name: p for name, p in network.common.items() if name in heads}
-        self._masks, self._small = TaskTensors("mask"), TaskTensors("kept")
-        self._shown: dict[str, Tensor] = {}
-        self._chosen: dict[
-            str, Tensor
-        ] = {}  # of the task in progress once it is pruned: its weights and all older ones
+        self._masks, self._small = WeightMasks(self._weights), TaskTensors("kept")
+        # Of the task in progress once it is pruned: its weights and all older ones.
+        self._chosen: dict[str, Tensor] = {}
         self._epoch = 0
         replace_tensors_in_forward(network.model, [*self._weights, *self._own], self._computed, network.graph.users)
 
@@ -98,10 +95,11 @@ class PackedWeights(Expandable):
     @contextmanager
     def holding(self, task: RunningTask) -> Iterator[StepHooks]:
         """Freeze what earlier tasks compute with; prune in the middle, and hold what is pruned at zero."""
-        network, taken = self._network, self._taken()
+        network, taken = self._network, self._masks.taken()
         small = small_parameters(network, self._weights.keys() | self._own.keys()) if task.learned else {}
         channels = all_channels(network, task.learned) if task.learned else {}
-        self._shown, self._small.shown = {}, {}
+        self._masks.hide()
+        self._small.shown = {}
         self._chosen = self._chosen if task.first_step else {}
         self._epoch = task.first_step // task.steps_per_epoch
         with ExitStack() as held:
@@ -140,8 +138,8 @@ class PackedWeights(Expandable):
 
     def finish(self, learned: Learned) -> None:
         """Prune, if that is still to be done, and keep which weights the task computes with."""
-        chosen = self._chosen or self._prune(self._taken())
-        self._masks.keep(learned.task, {name: pack(mask) for name, mask in chosen.items()})
+        chosen = self._chosen or self._prune(self._masks.taken())
+        self._masks.keep(learned.task, chosen)
         self._small.keep(learned.task, {name: p.detach() for name, p in self._own.items()})
         self._chosen = {}
 
@@ -150,30 +148,28 @@ class PackedWeights(Expandable):
         """Each task keeps what it computes with."""
         return True
 
+    @property
+    def by_task(self) -> bool:
+        """It is: each task has a part of its own."""
+        return True
+
     def use_task(self, task: int) -> None:
         """Answer with a learned task's weights, or go on with the current ones."""
         self._masks.show(task, self._network)
         self._small.show(task, self._network)
-        self._shown = {name: unpack(bits, self._weights[name].shape) for name, bits in self._masks.shown.items()}
 
     def expand(self, network: Network, expansion: Expansion, learned: tuple[int, ...]) -> None:
         """New weights are free; a task in progress that is pruned already goes on without them."""
-        self._masks.grow(lambda name, bits: pack(expansion.grown(name, unpack(bits, self._weights[name].shape))))
         self._small.grow(expansion.grown)
         self._chosen = {name: expansion.grown(name, mask) for name, mask in self._chosen.items()}
-        self._network, self._shown = network, {}
+        self._network = network
         self._weights = {name: network.parameters[name] for name in self._weights}
+        self._masks.grow(expansion, self._weights)
         self._own = {name: network.parameters[name] for name in self._own}
 
     def usage(self) -> Usage:
         """Weights that a learned task computes with are taken."""
-        taken = {name: torch.zeros_like(weight, dtype=torch.bool) for name, weight in self._weights.items()}
-        shapes = {name: weight.shape for name, weight in self._weights.items()}
-        tasks = {
-            task: {name: int(unpack(bits, shapes[name]).sum()) for name, bits in masks.items()}
-            for task, masks in self._masks.kept.items()
-        }
-        return Usage(taken | self._taken(), "weights", tasks, relief="a larger prune")
+        return self._masks.usage("a larger prune")
 
     def tensors(self) -> dict[str, Tensor]:
         """Which weights each learned task computes with, packed, its shared head, and what a pruned task has left."""
@@ -183,16 +179,13 @@ class PackedWeights(Expandable):
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Take a saved state."""
         tasks = sorted(tasks_in(tensors, "mask"))
-        like = {name: pack(torch.zeros_like(w, dtype=torch.bool)) for name, w in self._weights.items()}
-        pruned = any(name.startswith("chosen.") for name in tensors)
-        chosen = {f"chosen.{name}": bits for name, bits in like.items() if pruned}
-        blanks = {**self._masks.blank(tasks, like), **self._small.blank(tasks, self._own)}
+        pruned = [name for name in self._weights if any(each.startswith("chosen.") for each in tensors)]
+        chosen = {f"chosen.{n}": pack(torch.zeros_like(self._weights[n], dtype=torch.bool)) for n in pruned}
+        blanks = {**self._masks.blank(tasks), **self._small.blank(tasks, self._own)}
         state = restored(tensors, {**blanks, **chosen})
         self._masks.load(state, tasks)
         self._small.load(state, tasks)
-        self._shown = {}
-        shapes = {name: weight.shape for name, weight in self._weights.items()} if pruned else {}
-        self._chosen = {name: unpack(state[f"chosen.{name}"], shape) for name, shape in shapes.items()}
+        self._chosen = {name: unpack(state[f"chosen.{name}"], self._weights[name].shape) for name in pruned}
 
     def memory(self) -> Memory:
         """Masks; on top each task's copy of a shared head."""
@@ -201,18 +194,8 @@ class PackedWeights(Expandable):
 
     def _computed(self, name: str, module: nn.Module, own: Tensor) -> Tensor:
         """What a module computes with in the place of its own tensor; whatever is not the task's is no part of it."""
-        if name in self._shown:
-            return torch.where(self._shown[name], own, 0.0)
-        return self._small.in_place_of(name, module, own)
-
-    def _taken(self) -> dict[str, Tensor]:
-        """Which weights an earlier task computes with, by parameter name."""
-        kept = self._masks.kept.values()
-        return {
-            name: reduce(torch.logical_or, [unpack(packed[name], weight.shape) for packed in kept])
-            for name, weight in self._weights.items()
-            if kept
-        }
+        masked = self._masks.masked(name, own)
+        return self._small.in_place_of(name, module, own) if masked is None else masked
 
 
 def _in_turn(hooks: Iterable[StepHooks], after_epoch: Callable[[], None]) -> StepHooks:

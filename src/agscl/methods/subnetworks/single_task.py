@@ -67,6 +67,11 @@ class SeparateModels(Protection):
         """Each task has a network of its own."""
         return True
 
+    @property
+    def by_task(self) -> bool:
+        """It is: each task has a part of its own."""
+        return True
+
     def use_task(self, task: int) -> None:
         """Answer with a learned task's model, or go on with the current one."""
         self._models.show(task, self._network)

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import reduce
 from typing import ClassVar
 
 import torch
@@ -30,11 +29,10 @@ from agscl.nodes.surgery.replaced import replace_tensors_in_forward
 from agscl.processes import from_first
 
 from .kept import TaskTensors, add_parameters, grow_parameters, require_no_ignored, tasks_in
+from .weight_masks import WeightMasks, best
 
 PREFIX = "wsn_scores"
 """What the names of the scores' parameters begin with, one a masked weight."""
-
-_BIT = torch.tensor([1, 2, 4, 8, 16, 32, 64, 128], dtype=torch.uint8)
 
 
 @dataclass(frozen=True)
@@ -84,8 +82,7 @@ class WinningSubnetworks(Expandable):
         self._scores = dict(zip(weights, self._added.values(), strict=True))
         self._names = [name for name in {**network.common, **network.buffers} if name not in weights]
         self._fixed = [name for name in network.in_common if name not in network.common]
-        self._small, self._masks = TaskTensors("kept"), TaskTensors("mask")
-        self._shown: dict[str, Tensor] = {}
+        self._small, self._masks = TaskTensors("kept"), WeightMasks(self._scores)
         replace_tensors_in_forward(network.model, [*self._scores, *self._names], self._chosen, network.graph.users)
 
     @contextmanager
@@ -93,13 +90,14 @@ class WinningSubnetworks(Expandable):
         """Freeze what earlier tasks compute with."""
         task.require_held(self._added)
         fixed = {name: torch.ones_like(self._network.parameters[name], dtype=torch.bool) for name in self._fixed}
-        with freeze(self._network, task, {**self._used(), **(fixed if task.learned else {})}) as held:
-            self._shown, self._small.shown = {}, {}
+        with freeze(self._network, task, {**self._masks.taken(), **(fixed if task.learned else {})}) as held:
+            self._masks.hide()
+            self._small.shown = {}
             yield held
 
     def finish(self, learned: Learned) -> None:
         """Keep the task's mask and its small tensors."""
-        masks = {name: pack(best(scores.detach(), self._method.c)) for name, scores in self._scores.items()}
+        masks = {name: best(scores.detach(), self._method.c) for name, scores in self._scores.items()}
         self._masks.keep(learned.task, masks)
         self._small.keep(learned.task, self._own())
 
@@ -108,29 +106,30 @@ class WinningSubnetworks(Expandable):
         """Each task has a network of its own."""
         return True
 
+    @property
+    def by_task(self) -> bool:
+        """It is: each task has a part of its own."""
+        return True
+
     def use_task(self, task: int) -> None:
         """Answer with a learned task's subnetwork, or go on with the current one."""
         self._masks.show(task, self._network)
         self._small.show(task, self._network)
-        self._shown = {name: unpack(bits, self._scores[name].shape) for name, bits in self._masks.shown.items()}
 
     def expand(self, network: Network, expansion: Expansion, learned: tuple[int, ...]) -> None:
         """New weights have scores of their own, drawn as the others were; no learned task computes with them."""
-        self._masks.grow(lambda name, bits: pack(expansion.grown(name, unpack(bits, self._scores[name].shape))))
         self._small.grow(expansion.grown)
         drawn = {n: _drawn(network.parameters[n]) for n in self._scores if n in expansion.places}
         from_first(drawn)
         scores = [expansion.grown(name, s.detach(), drawn.get(name)) for name, s in self._scores.items()]
         grow_parameters(network.model, self._added, scores)
         self._scores = dict(zip(self._scores, self._added.values(), strict=True))
-        self._network, self._shown = network, {}
+        self._masks.grow(expansion, self._scores)
+        self._network = network
 
     def usage(self) -> Usage:
         """Weights that a learned task computes with are taken."""
-        taken = {name: torch.zeros_like(scores, dtype=torch.bool) for name, scores in self._scores.items()}
-        share = {name: int(best(scores.detach(), self._method.c).sum()) for name, scores in self._scores.items()}
-        tasks = dict.fromkeys(self._masks.kept, share)
-        return Usage(taken | self._used(), "weights", tasks, relief="a smaller c")
+        return self._masks.usage("a smaller c")
 
     def tensors(self) -> dict[str, Tensor]:
         """The masks of each learned task, packed, and its small tensors."""
@@ -139,11 +138,9 @@ class WinningSubnetworks(Expandable):
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Take a saved state."""
         tasks = sorted(tasks_in(tensors, "mask"))
-        like = {name: pack(torch.empty_like(s, dtype=torch.bool)) for name, s in self._scores.items()}
-        state = restored(tensors, {**self._masks.blank(tasks, like), **self._small.blank(tasks, self._own())})
+        state = restored(tensors, {**self._masks.blank(tasks), **self._small.blank(tasks, self._own())})
         self._masks.load(state, tasks)
         self._small.load(state, tasks)
-        self._shown = {}
 
     def memory(self) -> Memory:
         """Masks; on top each task's small tensors."""
@@ -154,8 +151,8 @@ class WinningSubnetworks(Expandable):
         """What a module computes with in the place of its own tensor."""
         if name not in self._scores:
             return self._small.in_place_of(name, module, own)
-        if name in self._shown:
-            return own * self._shown[name].to(own.dtype)
+        if (masked := self._masks.masked(name, own)) is not None:
+            return masked
         scores = self._scores[name]
         straight = scores - scores.detach()  # zero, with the gradient of the scores
         return torch.mul(own, best(scores.detach(), self._method.c).to(own.dtype) + straight)
@@ -165,44 +162,7 @@ class WinningSubnetworks(Expandable):
         state = self._network.state
         return {name: state[name].detach() for name in self._names}
 
-    def _used(self) -> dict[str, Tensor]:
-        """Which weights an earlier task computes with, by parameter name."""
-        kept = self._masks.kept.values()
-        return {
-            name: reduce(torch.logical_or, [unpack(packed[name], scores.shape) for packed in kept])
-            for name, scores in self._scores.items()
-            if kept
-        }
-
 
 def _drawn(weight: Tensor) -> Tensor:
     """First scores of a weight."""
     return nn.init.kaiming_uniform_(torch.empty_like(weight.detach()), a=math.sqrt(5))
-
-
-def best(scores: Tensor, share: float) -> Tensor:
-    """Which entries are among the best, as many as the share says, at least one: bool, of the scores' shape.
-
-    >>> best(torch.tensor([0.1, 0.9, 0.5, 0.2]), share=0.5)
-    tensor([False,  True,  True, False])
-    """
-    count = max(1, round(share * scores.numel()))
-    mask = torch.zeros(scores.numel(), dtype=torch.bool, device=scores.device)
-    return mask.index_fill(0, scores.flatten().topk(count, sorted=False).indices, True).view(scores.shape)
-
-
-def pack(mask: Tensor) -> Tensor:
-    """A bool tensor as bits, uint8, shape ``(ceil(numel / 8),)``.
-
-    >>> pack(torch.tensor([True, False, True]))
-    tensor([5], dtype=torch.uint8)
-    """
-    flat = mask.flatten().to(torch.uint8)
-    padded = torch.cat([flat, flat.new_zeros(-len(flat) % 8)])
-    return (padded.view(-1, 8) * _BIT.to(mask.device)).sum(1, dtype=torch.uint8)
-
-
-def unpack(bits: Tensor, shape: torch.Size) -> Tensor:
-    """The bool tensor that `pack` packed."""
-    flat = (bits.unsqueeze(1) & _BIT.to(bits.device)).ne(0).flatten()
-    return flat[: shape.numel()].view(shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,46 +17,84 @@ from .kind import LayerKind
 
 
 def recurrent(call: Call) -> Any:
-    """GRU, LSTM and plain recurrence, of one layer, in one direction or both.
+    """GRU, LSTM and plain recurrence, of any number of layers, in one direction or both.
 
     Where all that comes into a hidden state is zero it stays zero from one step to the next, as long as it begins so.
+    Each layer reads the hidden states of the one below it, at all steps.
 
     Raises:
-        TraceError: If there are several layers, or a hidden state that is not zero at the beginning.
+        TraceError: If a hidden state is not zero at the beginning, or hidden states are projected.
     """
-    hidden, weights, layers = _given(call)
-    if layers != 1:
-        raise call.refusal("the hidden states between its layers cannot be watched; stack modules of one layer each")
-    states = hidden if isinstance(hidden, list | tuple) else [hidden]
-    if any(state is not None and (call.label_of(state) is not None or bool(state.any())) for state in states):
+    given = _given(call)
+    hidden = given.hidden if isinstance(given.hidden, list | tuple) else [given.hidden]
+    if any(state is not None and (call.label_of(state) is not None or bool(state.any())) for state in hidden):
         raise call.refusal("its hidden state does not begin at zero")
-    made = [_direction(call, part) for part in weights]
-    if call.in_head:
-        return tree_map(lambda tensor: HEAD, call.value)
-    sequence = torch.cat(made).reshape((1,) * (call.value[0].ndim - 1) + (-1,))
-    steps = frozenset({_all_steps(call, sequence)})
-    last = torch.stack(made)
-    label = Label(last.unsqueeze(1) if call.value[0].ndim > 2 else last, steps)  # noqa: PLR2004 - a sample by itself
-    return (Label(sequence, steps), *tree_map(lambda tensor: label, call.value[1:]))
+    if given.layers > 1 and call.args[0].ndim != _BATCHED:
+        raise call.refusal("several layers read a sample by itself; give it a batch")
+    inner, sources, every = call, list[fx.Node](), list[Tensor]()
+    for layer in range(given.layers):
+        made = [_direction(inner, part) for part in given.weights(layer)]
+        if call.in_head:
+            return tree_map(lambda tensor: HEAD, call.value)
+        every += made
+        sequence = torch.cat(made).reshape((1,) * (call.value[0].ndim - 1) + (-1,))
+        last = layer + 1 == given.layers
+        sources.append(_all_steps(call, sequence) if last else _steps_below(call, given, layer, sequence))
+        inner = replace(call, label_args=(Label(sequence, frozenset(sources[-1:])), *call.label_args[1:]))
+    ends = torch.stack(every)
+    label = Label(ends.unsqueeze(1) if call.value[0].ndim == _BATCHED else ends, frozenset(sources))
+    return (Label(sequence, frozenset(sources[-1:])), *tree_map(lambda tensor: label, call.value[1:]))
 
 
-def _given(call: Call) -> tuple[Any, list[list[Tensor]], int]:
-    """The first hidden state, each direction's weights, and the number of layers."""
+_BATCHED = 3
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What a recurrent layer is given.
+
+    Attributes:
+        kind: The operation: gru, lstm, rnn_tanh or rnn_relu.
+        hidden: The first hidden state.
+        flat: All weights in order.
+        biased: Whether there are biases.
+        layers: How many layers there are.
+        both: Whether they go in both directions.
+        samples_first: Whether the first dimension is that of the samples, not of the steps.
+    """
+
+    kind: str
+    hidden: Any
+    flat: list[Tensor]
+    biased: bool
+    layers: int
+    both: bool
+    samples_first: bool
+
+    def weights(self, layer: int) -> list[list[Tensor]]:
+        """The weights of a layer, for each direction."""
+        size = 4 if self.biased else 2
+        first = layer * size * (1 + self.both)
+        return [self.flat[first + size * way : first + size * (way + 1)] for way in range(1 + self.both)]
+
+
+def _given(call: Call) -> _Given:
     if isinstance(call.operation, nn.RNNBase):
         module = call.operation
         if getattr(module, "proj_size", 0):
             raise call.refusal("it projects its hidden states")
+        hidden = call.args[1] if len(call.args) > 1 else call.kwargs.get("hx")
         flat: list[Any] = list(module._flat_weights)
-        biased, layers = module.bias, module.num_layers
-        both, hidden = module.bidirectional, call.args[1] if len(call.args) > 1 else call.kwargs.get("hx")
-    else:
-        hidden, flat = call.argument("hx", 1), list(call.argument("params", 2))
-        biased, layers = call.argument("has_biases", 3), call.argument("num_layers", 4)
-        both = call.argument("bidirectional", 7)
-    size = 4 if biased else 2
-    if layers == 1 and len(flat) != size * (1 + both):
+        options = module.bias, module.num_layers, module.bidirectional, module.batch_first
+        return _Given(module.mode.lower(), hidden, flat, *options)
+    names = (("has_biases", 3), ("num_layers", 4), ("bidirectional", 7), ("batch_first", 8))
+    biased, layers, both, samples_first = (call.argument(name, place) for name, place in names)
+    given = _Given(
+        call.name, call.argument("hx", 1), list(call.argument("params", 2)), biased, layers, both, samples_first
+    )
+    if len(given.flat) != sum(map(len, given.weights(0))) * layers:
         raise call.refusal("it projects its hidden states")
-    return hidden, [flat[start : start + size] for start in range(0, len(flat), size)], layers
+    return given
 
 
 def _direction(call: Call, weights: list[Tensor]) -> Tensor:
@@ -84,6 +123,30 @@ def _all_steps(call: Call, ids: Tensor) -> fx.Node:
             source = graph.call_function(*wanted)
     call.ledger.readings[source] = ids.flatten().unique()
     return source
+
+
+def _steps_below(call: Call, given: _Given, layer: int, ids: Tensor) -> fx.Node:
+    """The whole sequence of hidden states of a layer that another one reads: computed apart, to be watched."""
+    count = sum(len(part) for below in range(layer + 1) for part in given.weights(below))
+    graph, x = call.node.graph, call.node.args[0]
+    with graph.inserting_before(call.node):
+        names = [call.place(tensor, 0)[0] for tensor in given.flat[:count]]
+        weights = [graph.get_attr(name) for name in names]
+        options = given.biased, layer + 1, given.both, given.samples_first
+        source = graph.call_function(_run, (given.kind, options, x, weights))
+    call.ledger.labels[source] = ids
+    call.ledger.readings[source] = ids.flatten().unique()
+    return source
+
+
+def _run(kind: str, options: tuple[bool, int, bool, bool], x: Tensor, weights: list[Tensor]) -> Tensor:
+    """All hidden states of the last of some layers, from zero."""
+    biased, layers, both, samples_first = options
+    samples = x.shape[0 if samples_first else 1]
+    start = x.new_zeros(layers * (1 + both), samples, weights[1].shape[1])
+    hidden = (start, start) if kind == "lstm" else start
+    steps: Tensor = getattr(torch, kind)(x, hidden, weights, biased, layers, 0.0, False, both, samples_first)[0]
+    return steps
 
 
 RECURRENT = LayerKind(types=(nn.GRU, nn.LSTM, nn.RNN), rule=recurrent, functions="gru lstm rnn_tanh rnn_relu")

@@ -149,10 +149,13 @@ class Call:
         """The error for what this operation does, with the way out."""
         operation = type(self.operation) if isinstance(self.operation, nn.Module) else self.operation
         name = getattr(operation, "__name__", operation)
-        leave = f" or leave the module out (ignore=({self.where!r},))" if self.where else ""
-        return TraceError(
-            f"cannot trace {self.where or 'the model'!r}: {name}: {why}; give a rule of your own (rules={{...}}){leave}"
-        )
+        where = self.where.partition(".parametrizations.")[0]
+        advice = "give a rule of your own (rules={...})"
+        if where != self.where or hasattr(self.operation, "parametrizations"):
+            advice = "make it a plain parameter (torch.nn.utils.parametrize.remove_parametrizations)"
+        elif where:
+            advice += f" or leave the module out (ignore=({where!r},))"
+        return TraceError(f"cannot trace {where or 'the model'!r}: {name}: {why}; {advice}")
 
     def along(self, label: Label, dim: int, size: int) -> Tensor:
         """Ids along one dimension of an input, shape ``(size,)``.

@@ -31,17 +31,24 @@ class LayerStates:
         name: Name of the layer.
         states: ``states[task][node]``: "frozen", "dead" or "free".
         importance: Of each node after the last task.
+        used: ``used[task][node]``: whether the task uses it; empty where that is not known.
     """
 
     name: str
     states: Sequence[Sequence[str]]
     importance: Sequence[float]
+    used: Sequence[Sequence[bool]] = ()
 
     @cached_property
     def first(self) -> list[int]:
         """The task that first made each node important; `NEVER` if none did."""
         by_node = zip(*self.states, strict=True)
         return [states.index("frozen") if "frozen" in states else NEVER for states in by_node]
+
+    @property
+    def tasks(self) -> list[list[int]]:
+        """The tasks that use each node; empty where that is not known."""
+        return [[task for task, used in enumerate(by_task) if used] for by_task in zip(*self.used, strict=True)]
 
     @property
     def dead(self) -> list[list[int]]:
@@ -70,6 +77,14 @@ class LayerStates:
     def counts(self, task: int) -> dict[str, int]:
         """How many nodes are frozen, free and dead after a task."""
         return {state: list(self.states[task]).count(state) for state in ("frozen", "free", "dead")}
+
+    def counted(self, task: int) -> str:
+        """The counts after a task in words, and how many nodes the task itself uses, old and new."""
+        told = " / ".join(map(str, self.counts(task).values()))
+        if not self.used:
+            return told
+        new = sum(users[:1] == [task] for users in self.tasks)
+        return f"{told}; uses {sum(self.used[task])}, {new} new"
 
     def cells(self, columns: int) -> Markup:
         """Every node as a cell, in reading order.
@@ -138,7 +153,9 @@ def layer_states(nodes: DataFrame) -> list[LayerStates]:
             raise ValueError(f"the table of nodes is damaged: layer {name!r} lacks nodes after some task")
         states = table["state"].to_list()
         rows = [states[start : start + count] for start in range(0, len(states), count)]
-        layers.append(LayerStates(str(name), rows, table["importance"].to_list()[-count:]))
+        used = table["used"].to_list() if "used" in table.columns else []
+        uses = [used[start : start + count] for start in range(0, len(used), count)]
+        layers.append(LayerStates(str(name), rows, table["importance"].to_list()[-count:], uses))
     return layers
 
 
@@ -146,10 +163,7 @@ def node_map(title: str, layers: Sequence[LayerStates], tasks: Sequence[str]) ->
     """The map of one run with at least one layer."""
     largest = max(len(layer.importance) for layer in layers)
     columns = next((width for width in (40, 60, 80) if largest <= 10 * width), 160)
-    rows = [
-        [f"{task + 1} {name}", *(" / ".join(map(str, layer.counts(task).values())) for layer in layers)]
-        for task, name in enumerate(tasks)
-    ]
+    rows = [[f"{task + 1} {name}", *(layer.counted(task) for layer in layers)] for task, name in enumerate(tasks)]
     head = ["after", *(layer.name for layer in layers)]
     values = Table("Nodes frozen / free / dead after each task", head, rows)
     return NodeMap(title, tasks, columns, _key(len(tasks)), layers, values)

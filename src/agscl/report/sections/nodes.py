@@ -11,12 +11,16 @@ from agscl.metrics import MEASURES
 from agscl.report.blocks import Note, Part, Section
 from agscl.report.chapters import Benchmark
 from agscl.report.charts.lines import Line, over_tasks
-from agscl.report.charts.nodemap import layer_states, node_map
+from agscl.report.charts.nodemap import NodeMap, layer_states, node_map
 
 _HOW_TO_READ = (
     "Each cell is a node, in the colour of the task that first made it important; since then it is frozen. Pale cells "
     "are free, cells with a dot are dead: nothing comes into them. The bars beside a layer show it fill up, task after "
     "task from left to right."
+)
+_GATED = (
+    "Where tasks have nodes of their own, point at a cell to see all tasks that use it; the table says how many each "
+    "task uses, and how many of these are new. Only what one task uses at both ends is frozen."
 )
 _MEANING = {"sparsity": "Nodes that no task needs", "used_capacity": "Nodes that did not move"}
 
@@ -32,8 +36,10 @@ def section(benchmark: Benchmark[Result]) -> Section | None:
         if others := list(mapped)[1:]:
             left = f"The map is of one run. Other seeds ({spans(others)}) have maps when they are reported alone."
             parts.append(Note(left))
+    gated = any(layer.used for part in parts if isinstance(part, NodeMap) for layer in part.layers)
     found = [Note(f"{line}.") for line in fullness_of(benchmark.results)]
-    parts = [*([Note(_HOW_TO_READ)] if parts else []), *found, *parts]
+    notes = [Note(_HOW_TO_READ), *([Note(_GATED)] if gated else [])] if parts else []
+    parts = [*notes, *found, *parts]
     for measure in SHARES:
         curves = [(entry.look, share_curve(entry.results, measure)) for entry in benchmark.entries]
         lines = [Line(look, list(curve.items())) for look, curve in curves if curve]

@@ -6,7 +6,7 @@ for (const figure of document.querySelectorAll(".nodemap")) {
   const layers = [...figure.querySelectorAll(".layer")].map((element) => ({
     name: element.dataset.name, svg: element.querySelector(".cells svg"), at: 0,
     first: JSON.parse(element.dataset.first), dead: JSON.parse(element.dataset.dead),
-    importance: JSON.parse(element.dataset.importance),
+    importance: JSON.parse(element.dataset.importance), used: JSON.parse(element.dataset.used),
   }));
   const show = () => {
     const task = Number(slider.value);
@@ -21,7 +21,10 @@ for (const figure of document.querySelectorAll(".nodemap")) {
   const tell = (layer, node) => {
     const task = Number(slider.value), first = layer.first[node];
     const dead = layer.dead[task].includes(node) ? "dead" : "free";
-    const frozen = () => `important since task ${first + 1} (${tasks[first]}), ${layer.importance[node]} in the end`;
+    const users = (layer.used[node] ?? []).filter((user) => user <= task).map((user) => user + 1);
+    const used = users.length ? `; used by task${users.length > 1 ? "s" : ""} ${users.join(", ")}` : "";
+    const frozen = () =>
+      `important since task ${first + 1} (${tasks[first]}), ${layer.importance[node]} in the end${used}`;
     readout.textContent = `${layer.name}, node ${node}: ${first >= 0 && first <= task ? frozen() : dead}`;
     readout.hidden = false;
     layer.cursor.setAttribute("x", node % columns);
