@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 EXTRAS := tensorboard,demo,vision,report,timm,lite,export,rl,sweep,lightning,huggingface
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint docs zoo bench fuzz chaos nightly clean
+.PHONY: demo test lint docs zoo bench fuzz chaos cluster reproduce nightly clean
 
 demo: .venv/demo-ready
 	$(BIN)/agscl run digits --out runs/demo-$$(date +%Y%m%d-%H%M%S)
@@ -38,6 +38,17 @@ fuzz: .venv/dev-ready
 
 chaos: .venv/dev-ready
 	$(BIN)/pytest --hypothesis-profile=thorough tests/chaos
+
+# Ray: two nodes on this machine, a worker, a node and a driver killed; ten minutes.
+cluster: .venv/dev-ready
+	$(PIP) --editable ".[ray]"
+	$(BIN)/pytest --hypothesis-profile=thorough tests/sweeps/test_ray_engine.py
+
+# The runs of a plan (PLAN=paper-cifar100 BUDGET=2h JOBS=4 DEVICE=cuda DATA_ROOT=DIR); what is done is left alone.
+PLAN ?= digits
+reproduce: .venv/dev-ready
+	$(BIN)/agscl reproduce $(PLAN) $(if $(BUDGET),--budget $(BUDGET)) $(if $(JOBS),--jobs $(JOBS)) \
+	  $(if $(DEVICE),--device $(DEVICE)) $(if $(DATA_ROOT),--data-root $(DATA_ROOT))
 
 # All tests with the newest of everything, Avalanche included.
 nightly:

@@ -48,5 +48,10 @@ def test_a_run_is_done_one_that_fails_says_why_and_one_that_never_ends_is_given_
 def test_what_is_no_engine_and_no_number_of_jobs_is_refused(tmp_path):
     with pytest.raises(ValueError, match="unknown engine 'slurm'; there are: local"):
         engine_named("slurm", EngineOptions(jobs=1))
+    with (
+        pytest.raises(ValueError, match="--address is for --engine ray"),
+        engine_named("local", EngineOptions(address="auto")),
+    ):
+        pass
     with pytest.raises(ValueError, match="--jobs must be at least 1, got 0"):
         EngineOptions(jobs=0)

@@ -57,6 +57,7 @@ def parser_for(given: Sequence[str]) -> Parser:
     completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="which shell")
     _add_data(commands)
     _add_figure(commands)
+    _add_reproduce(commands)
     _add_uses_of_runs(commands)
     return parser
 
@@ -100,6 +101,8 @@ Presets, methods and their options: agscl list"""
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="draws everything random (default: 0)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="new folder (default: runs/PRESET-TIME)")
     parser.add_argument("--tensorboard", action="store_true", help="log curves to DIR/tensorboard as well")
+    parser.add_argument("--wandb", metavar="PROJECT", help="log curves to Weights & Biases as well")
+    parser.add_argument("--mlflow", metavar="URI", help="log curves to MLflow as well: a server, or a folder")
     saved = parser.add_argument_group("checkpoints")
     saved.add_argument("--resume", action="store_true", help="go on where the run in --out stopped, or begin it")
     saved.add_argument(
@@ -189,8 +192,7 @@ What is searched of each method: agscl list. Needs pip install 'agscl[sweep]'.""
     parser.add_argument("--tune-seeds", type=int, default=2, metavar="N", help="seeds of a trial (default: 2)")
     parser.add_argument("--report-seeds", type=int, default=5, metavar="N", help="seeds 0 to N-1 (default: 5)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="draws what is tried (default: 0)")
-    parser.add_argument("--engine", default="local", metavar="NAME", help="what does the runs (default: local)")
-    parser.add_argument("--jobs", type=int, metavar="N", help="runs at once (default: one for each core)")
+    _add_engine(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="new folder (default: runs/PRESET-TIME)")
     parser.add_argument("--resume", action="store_true", help="go on where the sweep in --out stopped")
     _add_overrides(parser)
@@ -309,6 +311,45 @@ Needs pip install 'agscl[export]'."""
     parser.add_argument("--task", metavar="I", default="all", help="number of a task, from 0, or all (default: all)")
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="new folder")
     _add_data_root(parser)
+
+
+def _add_reproduce(commands: Commands) -> None:
+    description = """Do the runs of a plan, the most telling first, as many as there is time for; what is finished is
+left alone, what was begun goes on. --list shows the plans, or what of PLAN is done, running, missing."""
+    parser = commands.add_parser(
+        "reproduce", help="do the runs of a plan, such as paper-cifar100", description=description
+    )
+    parser.add_argument("plan", metavar="PLAN", nargs="?", help="such as paper-cifar100 or digits")
+    parser.add_argument("--list", action="store_true", help="do nothing, show the plans, or the runs of PLAN")
+    parser.add_argument("--budget", metavar="TIME", help="stop after it, such as 8m or 2h; runs at work are saved")
+    parser.add_argument("--seeds", type=int, metavar="N", help="only seeds 0 to N-1 (default: all of the plan)")
+    parser.add_argument("--methods", metavar="A,B,...", help="only these methods (default: all)")
+    parser.add_argument("--epochs", type=int, metavar="N", help="most epochs for each task (default: the preset's)")
+    parser.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps")
+    parser.add_argument("--precision", default="fp32", metavar="NAME", help="fp32 (default), bf16, fp16, auto")
+    parser.add_argument(
+        "--out", type=Path, default=Path("results/reproduced"), metavar="DIR", help="default: results/reproduced"
+    )
+    _add_engine(parser)
+    _add_data_root(parser)
+    _add_json(parser)
+
+
+def _add_engine(parser: Parser) -> None:
+    """What does the runs of a sweep or a plan."""
+    engine = parser.add_argument_group("what does the runs")
+    engine.add_argument("--engine", default="local", metavar="NAME", help="local (default) or ray")
+    engine.add_argument(
+        "--jobs",
+        type=int,
+        metavar="N",
+        help="runs at once (default: one for each core, or all that fit on the cluster)",
+    )
+    engine.add_argument("--address", metavar="ADDRESS", help="of a Ray cluster, or auto (default: one of this machine)")
+    engine.add_argument("--trial-cpus", type=float, metavar="N", help="Ray: cores for each run (default: 1)")
+    engine.add_argument(
+        "--trial-gpus", type=float, metavar="N", help="Ray: cards for each run, such as 0.25 (default: 0)"
+    )
 
 
 def _add_many(parser: argparse._ActionsContainer) -> None:

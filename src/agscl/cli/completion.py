@@ -47,9 +47,12 @@ def _names(path: tuple[str, ...]) -> list[str]:
     """Names that an argument of a command may have."""
     from agscl.benchmarks.catalogue import CATALOGUE
     from agscl.experiments.kinds import preset_names
+    from agscl.sweeps.reproduction import PLANS
 
-    if path in (("run",), ("compare",)):
+    if path in (("run",), ("compare",), ("sweep",)):
         return preset_names()
+    if path == ("reproduce",):
+        return list(PLANS)
     return list(CATALOGUE) if path[0] == "data" and len(path) > 1 else []
 
 

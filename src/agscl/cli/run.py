@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import fields, replace
 from datetime import datetime
 from itertools import count
@@ -34,11 +35,13 @@ from agscl.experiments.words import number, percent
 from agscl.extras import MissingExtraError
 from agscl.figures.summary import picture
 from agscl.runs import RunFolder
+from agscl.runs.events import Logger
 from agscl.runs.files import write_bytes
 from agscl.runs.lock import LOCK, locked
 from agscl.runs.machine import Compute
 from agscl.sweeps.best import Best
-from agscl.training import Every, tensorboard
+from agscl.training import Event, Every, tensorboard
+from agscl.training.tracking import Tracked, mlflow, weights_and_biases
 
 from .arguments import OPTION
 from .console import Output, table
@@ -55,8 +58,9 @@ def run(arguments: argparse.Namespace) -> int:
     choice = choice_of(arguments.preset, arguments)
     tuned = tuned_by(arguments)
     experiments = experiments_of(choice, arguments, tuned)
-    if arguments.tensorboard and not all(isinstance(experiment, Experiment) for experiment in experiments):
-        raise ValueError("--tensorboard knows supervised presets alone: see events.jsonl in the run folder")
+    for option in ("tensorboard", "wandb", "mlflow"):
+        if getattr(arguments, option) and not all(isinstance(experiment, Experiment) for experiment in experiments):
+            raise ValueError(f"--{option} knows supervised presets alone: see events.jsonl in the run folder")
     folder = folder_for(arguments, choice.name)
     with held(folder, several=arguments.method is None):
         results = [_run(experiment, folder, arguments) for experiment in experiments]
@@ -214,8 +218,7 @@ def _run(experiment: AnyExperiment, folder: RunFolder, arguments: argparse.Names
     own_folder = folder if arguments.method else RunFolder(folder.path / name)
     with ExitStack() as stack:
         loggers: list[Any] = [stack.enter_context(progress(Output(stderr=True), name))]
-        if arguments.tensorboard:
-            loggers.append(stack.enter_context(tensorboard(own_folder.tensorboard)))
+        loggers += [stack.enter_context(tracker) for tracker in _trackers(experiment, own_folder, arguments)]
         return run_experiment(
             experiment,
             own_folder,
@@ -224,6 +227,24 @@ def _run(experiment: AnyExperiment, folder: RunFolder, arguments: argparse.Names
             resume=arguments.resume,
             every=Every(arguments.checkpoint_seconds, arguments.checkpoint_steps),
         )
+
+
+def _trackers(
+    experiment: AnyExperiment, folder: RunFolder, arguments: argparse.Namespace
+) -> Iterator[AbstractContextManager[Logger[Event]]]:
+    """The trackers of experiments that the options ask for."""
+    tracked = Tracked(
+        group=experiment.preset,
+        name=f"{experiment.preset} {experiment.method_name} seed {experiment.seed}",
+        folder=folder.path,
+        config=json.loads(experiment.to_json()),
+    )
+    if arguments.tensorboard:
+        yield tensorboard(folder.tensorboard)
+    if arguments.wandb:
+        yield weights_and_biases(arguments.wandb, tracked)
+    if arguments.mlflow:
+        yield mlflow(arguments.mlflow, tracked)
 
 
 def show(output: Output, results: Sequence[AnyResult]) -> None:

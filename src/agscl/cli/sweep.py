@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 
 from agscl.extras import require
 from agscl.sweeps.conduct import conduct, planned
-from agscl.sweeps.engine import EngineOptions, engine_named
 from agscl.sweeps.folder import SweepFolder
 from agscl.sweeps.plan import require_validation, sweep_of
 from agscl.sweeps.record import HEADS, SweepRecord
 
 from .compare import options_of
 from .console import Output, table
+from .engines import engine_of
 from .run import choice_of, folder_for, held, method_options_in, overrides_from
 
 
@@ -25,8 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
         0, or 1 if a method has no values or no result on one of the seeds.
     """
     require("optuna", extra="sweep")
-    jobs = arguments.jobs if arguments.jobs is not None else (os.cpu_count() or 1)
-    engine = engine_named(arguments.engine, EngineOptions(jobs, arguments.data_root))
+    engine = engine_of(arguments)
     choice = choice_of(arguments.preset, arguments)
     require_validation(choice.preset, choice.name)
     names = list(choice.preset.tuned)

@@ -43,6 +43,17 @@ def locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
+def is_held(folder: Path) -> bool:
+    """Whether a process holds a folder."""
+    if not (folder / HOLDER).exists():
+        return False
+    try:
+        with locked(folder):
+            return False
+    except ValueError:
+        return True
+
+
 def refuse_held(folder: Path) -> None:
     """Refuse a folder that another process holds, with a `ValueError` that says which."""
     if (folder / HOLDER).exists():

@@ -7,6 +7,7 @@ engine is an `Engine`, and a line in `ENGINES`.
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -139,33 +140,48 @@ class EngineOptions:
     """What engines are made with.
 
     Attributes:
-        jobs: Runs at once.
+        jobs: Runs at once; `None`: one for each core, or all that fit on a cluster.
         data_root: Folder of the data sets; default: the platform's cache folder.
+        address: Of a cluster; `None`: this machine.
+        cpus: Of a cluster: cores for each run; `None`: one.
+        gpus: Of a cluster: cards for each run, perhaps a share of one; `None`: none.
     """
 
-    jobs: int
+    jobs: int | None = None
     data_root: Path | None = None
+    address: str | None = None
+    cpus: float | None = None
+    gpus: float | None = None
 
     def __post_init__(self) -> None:
-        if self.jobs < 1:
+        if self.jobs is not None and self.jobs < 1:
             raise ValueError(f"--jobs must be at least 1, got {self.jobs}")
+        for name, value in (("cpus", self.cpus), ("gpus", self.gpus)):
+            if value is not None and not 0 <= value < float("inf"):
+                raise ValueError(f"--trial-{name} must not be negative, got {value}")
+
+    def require_none_of_a_cluster(self) -> None:
+        """Refuse, with a `ValueError`, what is for a cluster alone."""
+        for name, value in (("--address", self.address), ("--trial-cpus", self.cpus), ("--trial-gpus", self.gpus)):
+            if value is not None:
+                raise ValueError(f"{name} is for --engine ray")
 
 
 class LocalEngine(Engine):
     """Processes of one thread each on this machine, see `agscl.experiments.workers`; a GPU is shared by all of them."""
 
-    def __init__(self, pool: Pool[object], options: EngineOptions) -> None:
-        self._pool, self._options = pool, options
+    def __init__(self, pool: Pool[object], processes: int, data_root: Path | None) -> None:
+        self._pool, self._processes, self._data_root = pool, processes, data_root
         self._positions: dict[str, int] = {}
 
     @property
     def slots(self) -> int:
         """Processes."""
-        return self._options.jobs
+        return self._processes
 
     def submit(self, job: Job) -> None:
         """Put a run behind those that wait."""
-        self._positions[job.key] = self._pool.submit(partial(_do, job, self._options.data_root))
+        self._positions[job.key] = self._pool.submit(partial(do_job, job, self._data_root))
 
     def cancel(self, key: str) -> None:
         """Give up a run; its process goes on with another one."""
@@ -204,18 +220,26 @@ def failure_of(outcome: object) -> str | None:
     return None
 
 
-def _do(job: Job, data_root: Path | None, again: bool) -> None:
+def do_job(job: Job, data_root: Path | None, again: bool = False) -> None:
     """Do a run in this process; what there is of it goes on."""
     run(job.experiment, RunFolder(job.folder), data_root=data_root, resume=True)
 
 
 @contextmanager
 def _local(options: EngineOptions) -> Iterator[Engine]:
-    with pool_of(options.jobs) as pool:
-        yield LocalEngine(pool, options)
+    options.require_none_of_a_cluster()
+    processes = options.jobs or os.cpu_count() or 1
+    with pool_of(processes) as pool:
+        yield LocalEngine(pool, processes, options.data_root)
 
 
-ENGINES: Mapping[str, Callable[[EngineOptions], AbstractContextManager[Engine]]] = {"local": _local}
+def _ray(options: EngineOptions) -> AbstractContextManager[Engine]:
+    from .ray_engine import ray_engine
+
+    return ray_engine(options)
+
+
+ENGINES: Mapping[str, Callable[[EngineOptions], AbstractContextManager[Engine]]] = {"local": _local, "ray": _ray}
 """Engines by name; within the context they take runs, and nothing of them outlives it."""
 
 
