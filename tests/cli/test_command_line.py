@@ -30,7 +30,7 @@ PARSERS = dict(parsers())
 def test_every_command_is_there():
     assert {path[0] for path in PARSERS if path} == {
         *("run", "runs", "compare", "list", "completion", "data"),
-        *("figure", "report", "tables", "verify", "export"),
+        *("figure", "report", "tables", "verify", "export", "sweep", "reproduce"),
     }
     assert {path[1] for path in PARSERS if len(path) > 1} == {"list", "download", "import", "remove", "verify", "where"}
 
@@ -67,7 +67,7 @@ def test_every_command_has_a_module_that_runs_it():
     from importlib import import_module
 
     commands = {path[0] for path in PARSERS if path}
-    assert len(commands) == 11
+    assert len(commands) == 13
     for command in commands:
         assert callable(import_module(f"agscl.cli.{command}").run)
 

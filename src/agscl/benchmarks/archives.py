@@ -48,6 +48,7 @@ def unpack(path: Path, folder: Path, report: Report = no_report) -> None:
     members = _zip_members if path.name.lower().endswith(".zip") else _tar_members
     what, used, written, empty = f"unpacking {path.name}", path.stat().st_size, 0, 0
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         with room(f"{path}, unpacked,", folder, used):
             for count, (name, size, source, position) in enumerate(members(path)):
                 written, empty = written + size, empty + (size == 0)
