@@ -30,6 +30,9 @@ HELD = 120.0
 STORE = 100 * 2**20
 """Bytes of Ray's store on this machine: runs exchange nothing but their end."""
 
+STARTS = 3
+"""Attempts to start a cluster on this machine."""
+
 MOST_LOST = 100
 """Nodes that a run may lose: machines that are taken back are no fault of its own."""
 
@@ -164,6 +167,26 @@ def _do(job: Job, data_root: Any) -> BaseException | None:
     return None
 
 
+def _connect(ray: Any, settings: dict[str, Any]) -> None:
+    """Connect to a cluster, or start one here: on a busy machine Ray gives that up after half a minute, so again.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    address = settings.get("address")
+    for attempt in range(1 if address else STARTS):
+        try:
+            ray.init(logging_level="ERROR", log_to_driver=False, configure_logging=False, **settings)
+        except Exception as error:  # Ray raises its own kinds, and plain ones
+            with suppress(Exception):
+                ray.shutdown()
+            if address or attempt == STARTS - 1:
+                reason = " ".join(str(error).split())[:200]
+                raise ValueError(f"no Ray cluster can be used at {address or 'this machine'}: {reason}") from error
+        else:
+            return
+
+
 @contextmanager
 def ray_engine(options: EngineOptions) -> Iterator[Engine]:
     """An engine on the Ray cluster at an address, or on one of this machine that ends with the context.
@@ -177,12 +200,7 @@ def ray_engine(options: EngineOptions) -> Iterator[Engine]:
     here: dict[str, Any] = {"num_cpus": options.jobs or os.cpu_count() or 1, "object_store_memory": STORE}
     if options.gpus:
         here = {"object_store_memory": STORE}  # Ray counts the cards, and with them the cores
-    settings = {"address": options.address} if options.address else {**here, "include_dashboard": False}
-    try:
-        ray.init(logging_level="ERROR", log_to_driver=False, configure_logging=False, **settings)
-    except Exception as error:  # Ray raises its own kinds, and plain ones, where nodes do not start in time
-        reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"no Ray cluster can be used at {options.address or 'this machine'}: {reason}") from error
+    _connect(ray, {"address": options.address} if options.address else {**here, "include_dashboard": False})
     interruption = Interruption()
     try:
         with interruption.watching():
