@@ -59,7 +59,7 @@ def test_every_task_is_found_identical_under_a_method_that_promises_it(name: str
         (t, True, 0.0) for t in range(3)
     ]
     assert found.identical
-    assert str(found).startswith("task 0: identical")
+    assert str(found) == "task 0: identical\ntask 1: identical\ntask 2: identical"
 
 
 def test_a_method_that_forgets_is_told_by_how_much_and_nothing_is_raised() -> None:

@@ -148,7 +148,8 @@ class Probe:
             if not identical and rounding is not None and setting != record.setting and not (promised and moved):
                 identical, record.outputs, record.setting = True, outputs, setting
                 anew.append(task)
-            checks.append(TaskCheck(task, identical, _furthest(outputs, wanted), moved, weights))
+            told = moved if promised or not identical else {}  # what no task relies on may move
+            checks.append(TaskCheck(task, identical, _furthest(outputs, wanted), told, weights))
         unknown = tuple(task for task in learned if task not in self.records)
         return Verification(tuple(checks), unknown, tuple(anew))
 

@@ -18,8 +18,8 @@ class TaskCheck:
         task: Number of the task.
         identical: Whether they are the same, bit for bit.
         deviation: The largest difference between them; ``inf`` if they are no numbers or of another shape.
-        nodes: By layer, the nodes of which something that comes in has changed since; where the method freezes nodes,
-            of those that were frozen.
+        nodes: By layer, the nodes of which something that comes in has changed since: where the method freezes nodes,
+            of those that were frozen, and else only if the answers differ.
         parameters: Parameters of the task's head, and of what all nodes share, that have changed since.
     """
 
