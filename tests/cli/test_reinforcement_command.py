@@ -99,7 +99,7 @@ def test_a_missing_extra_is_named_with_its_command(tmp_path, capsys, monkeypatch
 
     def without(name, package=None):
         if name == module:
-            raise ModuleNotFoundError(name)
+            raise ModuleNotFoundError(name=name)
         return found(name, package)
 
     monkeypatch.setattr(importlib, "import_module", without)

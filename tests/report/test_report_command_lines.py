@@ -32,6 +32,7 @@ def of_policies(method=PLAIN, **others):
         experiment(HAT(), training=FULL.with_epochs(2), cpr=0.3),
         experiment(training=replace(FULL, on_divergence="restore")),
         experiment(width=0.5),
+        experiment(test_seed=3, order_seed=5),
         experiment(compute=Compute(device="cpu", precision="bf16", channels_last="off", compile=True)),
         of_policies(AGSCL(mu=0.1, lam=float("inf")), seed=3),
         of_policies(training=replace(preset_named("pixels3").training, steps=99), tasks=2),
@@ -42,15 +43,23 @@ def test_the_command_asks_for_the_same_experiment(config):
     words = shlex.split(command(config))
     assert words[0] == "agscl"
     arguments = parser_for(words[1:]).parse_args(words[1:])
-    assert experiments_of(choice_of(arguments.preset, arguments), arguments) == [config]
+    assert experiments_of(choice_of(arguments.preset, arguments), arguments, None) == [config]
 
 
-@pytest.mark.parametrize("config", [experiment(training=Training(epochs=3, batch_size=17)), FINE_TUNING.experiment])
-def test_training_that_no_option_can_set_has_no_command(config):
+@pytest.mark.parametrize(
+    "config",
+    [
+        experiment(training=Training(epochs=3, batch_size=17)),
+        experiment(evaluated_on="validation"),
+        FINE_TUNING.experiment,
+    ],
+)
+def test_what_no_option_can_set_has_no_command(config):
     assert command(config) is None
 
 
 def test_every_setting_of_an_experiment_has_its_option():
     """A new setting must come into the command, or runs cannot be repeated from the page."""
     known = {"preset", "method", "training", "compute", "cpr", "tasks", "fraction", "width", "seed", "own"}
+    known |= {"test_seed", "order_seed"} | {"evaluated_on"}  # the last is for sweeps, and has none
     assert {field.name for field in fields(Experiment)} == known

@@ -8,7 +8,8 @@ import pytest
 
 from agscl.experiments import Experiment, Overrides
 from agscl.methods import EWC, FineTuning
-from agscl.sweeps.engine import EngineOptions, Job, engine_named
+from agscl.sweeps.engine import EngineOptions, Job
+from agscl.sweeps.engines import engine_named
 
 QUICK = Experiment.of_preset("digits", FineTuning(), 0, Overrides(epochs=1, tasks=2))
 QUICK = replace(QUICK, evaluated_on="validation")

@@ -13,7 +13,8 @@ from agscl.experiments import Overrides, experiment_of, run
 from agscl.methods import AGSCL
 from agscl.runs import RunFolder
 from agscl.runs.machine import Compute
-from agscl.sweeps.engine import Ended, EngineOptions, Job, engine_named
+from agscl.sweeps.engine import Ended, EngineOptions, Job
+from agscl.sweeps.engines import engine_named
 from hostile.cases import THOROUGH
 
 pytestmark = [

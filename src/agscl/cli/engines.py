@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from contextlib import AbstractContextManager
 
-from agscl.sweeps.engine import Engine, EngineOptions, engine_named
+from agscl.sweeps.engine import Engine, EngineOptions
+from agscl.sweeps.engines import engine_named
 
 
 def engine_of(arguments: argparse.Namespace) -> AbstractContextManager[Engine]:

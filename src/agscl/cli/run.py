@@ -48,6 +48,9 @@ from .console import Output, table
 from .progress import progress, reading
 from .text import title
 
+RUNS = Path("runs")
+"""Where runs go without ``--out``."""
+
 
 def run(arguments: argparse.Namespace) -> int:
     """Check everything, run each method, show and draw the results; returns 0.
@@ -93,7 +96,7 @@ def folder_for(arguments: argparse.Namespace, preset: str) -> RunFolder:
     if arguments.resume and arguments.out is None:
         raise ValueError("--resume needs --out: the folder of what is to go on")
     if arguments.out is None:
-        return _new_folder(Path("runs") / f"{file_name(preset)}-{datetime.now().astimezone():%Y%m%d-%H%M%S}")
+        return _new_folder(RUNS / f"{file_name(preset)}-{datetime.now().astimezone():%Y%m%d-%H%M%S}")
     folder = RunFolder(arguments.out)
     if not arguments.resume:
         folder.require_free()
@@ -134,6 +137,8 @@ def _remove_if_empty(path: Path) -> None:
         with suppress(OSError):
             (path / LOCK).unlink(missing_ok=True)
             path.rmdir()
+            if path.parent == RUNS:
+                RUNS.rmdir()
 
 
 def file_name(name: str) -> str:

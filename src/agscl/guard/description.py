@@ -60,8 +60,13 @@ class Description:
         Raises:
             ValueError: If it is one.
         """
-        if self.method != here.method or self.values.keys() != here.values.keys():
+        if self.method != here.method:
             raise ValueError(f"{FOREIGN}: it is one of {self.method}, and this guard's method is {here.method}")
+        if other := sorted(self.values.keys() ^ here.values.keys()):
+            raise ValueError(
+                f"{FOREIGN}: it is one of another version of agscl, in which {self.method} has other options "
+                f"({', '.join(other)}); load it with that version"
+            )
         if unknown := sorted(set(changed) - here.values.keys()):
             raise ValueError(f"{here.method} has no {unknown[0]!r} to change; it has {', '.join(here.values)}")
         other = [name for name, value in here.values.items() if self.values[name] != value and name not in changed]

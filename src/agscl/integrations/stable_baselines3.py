@@ -57,18 +57,19 @@ class GuardCallback(BaseCallback):
 def _optimizers(algorithm: BaseAlgorithm) -> list[Optimizer]:
     """Those of the policy: one, or the actor's and the critic's."""
     parts = (algorithm.policy, getattr(algorithm, "actor", None), getattr(algorithm, "critic", None))
-    return [part.optimizer for part in parts if isinstance(getattr(part, "optimizer", None), Optimizer)]
+    optimizers = (getattr(part, "optimizer", None) for part in parts)
+    return [optimizer for optimizer in optimizers if isinstance(optimizer, Optimizer)]
 
 
 def _steps(algorithm: Any) -> int:
     if isinstance(algorithm, OnPolicyAlgorithm):
-        collected = algorithm.n_steps * algorithm.n_envs
+        collected: int = algorithm.n_steps * algorithm.n_envs
         return math.ceil(collected / getattr(algorithm, "batch_size", collected))
     if algorithm.gradient_steps > 0:
         return int(algorithm.gradient_steps)
     every = algorithm.train_freq
     if getattr(every, "unit", None) is not None and every.unit.value == "step":
-        return int(every.frequency) * algorithm.n_envs
+        return int(every.frequency * algorithm.n_envs)
     raise ValueError(
         "gradient_steps=-1 with train_freq in episodes: how many steps an epoch has cannot be found; give "
         "GuardCallback(guard, steps_per_epoch=...)"

@@ -2,20 +2,19 @@
 
 An engine gets runs one after the other, does some at once, and says which have ended; what a run found is read from
 its folder, its result as well as its events while it goes on, so that an engine carries nothing but the end. A new
-engine is an `Engine`, and a line in `ENGINES`.
+engine is an `Engine`, and a line in `engines.py`.
 """
 
 from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from agscl.experiments.codec import unknown
 from agscl.experiments.kind import AnyExperiment
 from agscl.experiments.kinds import run
 from agscl.experiments.workers import Cancelled, Killed, Pool, pool_of
@@ -226,25 +225,13 @@ def do_job(job: Job, data_root: Path | None, again: bool = False) -> None:
 
 
 @contextmanager
-def _local(options: EngineOptions) -> Iterator[Engine]:
+def local_engine(options: EngineOptions) -> Iterator[Engine]:
+    """Processes on this machine.
+
+    Raises:
+        ValueError: If an option is for a cluster.
+    """
     options.require_none_of_a_cluster()
     processes = options.jobs or os.cpu_count() or 1
     with pool_of(processes) as pool:
         yield LocalEngine(pool, processes, options.data_root)
-
-
-def _ray(options: EngineOptions) -> AbstractContextManager[Engine]:
-    from .ray_engine import ray_engine
-
-    return ray_engine(options)
-
-
-ENGINES: Mapping[str, Callable[[EngineOptions], AbstractContextManager[Engine]]] = {"local": _local, "ray": _ray}
-"""Engines by name; within the context they take runs, and nothing of them outlives it."""
-
-
-def engine_named(name: str, options: EngineOptions) -> AbstractContextManager[Engine]:
-    """An engine of that name; a `ValueError` lists the names if there is none."""
-    if name not in ENGINES:
-        raise ValueError(unknown("engine", name, list(ENGINES)))
-    return ENGINES[name](options)
