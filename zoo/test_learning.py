@@ -67,7 +67,7 @@ def gpt() -> nn.Module:
 
 
 METHODS: list[Method] = [
-    agscl.AGSCL(mu=40, lam=math.inf, rho=0.5),
+    agscl.AGSCL(mu=15, lam=math.inf, rho=0.5),
     agscl.GatedAGSCL(first=0.4, more=0.2, begin=2, end=EPOCHS - 5),
 ]
 
