@@ -21,7 +21,7 @@ from agscl.runs import RunFolder
 from agscl.runs.checkpoint import CheckpointFolder
 from agscl.runs.checkpointer import EVERY, Checkpointer, Every
 from agscl.runs.events import JsonLines, Logger
-from agscl.runs.files import write_bytes
+from agscl.runs.files import require_storable, write_bytes
 from agscl.runs.machine import threads
 from agscl.runs.random import seeded
 from agscl.runs.tables import write_table
@@ -190,6 +190,7 @@ def run(
     kind = next(kind for kind in KINDS if isinstance(experiment, kind.experiment))
     if _is_finished(experiment, folder, resume=resume):
         return kind.result.read(folder)
+    require_storable(experiment.to_json())
     kind.require([experiment], data_root)
     with seeded(experiment.seed), warnings.catch_warnings(), threads(experiment.full.threads):
         warnings.simplefilter("ignore", CapacityWarning)  # the record says it, see `fullness`

@@ -115,6 +115,16 @@ def parse_record(content: bytes, path: Path) -> dict[str, Any]:
     return record
 
 
+def require_storable(content: bytes) -> None:
+    """Refuse JSON that `parse_record` would not read again, before anything is done for it.
+
+    Raises:
+        ValueError: If it holds a number that is too large.
+    """
+    if not _plain(from_json(content)):
+        raise ValueError("a value is 2^63 or larger, which no record can hold: take a smaller one, or inf")
+
+
 def _plain(value: Any) -> bool:
     if isinstance(value, dict):
         return all(map(_plain, value.values()))

@@ -10,6 +10,7 @@ import importlib
 import os
 import pickle
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -32,6 +33,9 @@ STORE = 100 * 2**20
 
 STARTS = 3
 """Attempts to start a cluster on this machine."""
+
+ANSWER = 10.0
+"""Seconds that a cluster may take to answer at all."""
 
 MOST_LOST = 100
 """Nodes that a run may lose: machines that are taken back are no fault of its own."""
@@ -174,6 +178,8 @@ def _connect(ray: Any, settings: dict[str, Any]) -> None:
         ValueError: If there is none.
     """
     address = settings.get("address")
+    if address:
+        _require_answer(address)
     for attempt in range(1 if address else STARTS):
         try:
             ray.init(logging_level="ERROR", log_to_driver=False, configure_logging=False, **settings)
@@ -185,6 +191,20 @@ def _connect(ray: Any, settings: dict[str, Any]) -> None:
                 raise ValueError(f"no Ray cluster can be used at {address or 'this machine'}: {reason}") from error
         else:
             return
+
+
+def _require_answer(address: str) -> None:
+    """Refuse an address of host and port where nothing listens: Ray would try it for minutes.
+
+    Raises:
+        ValueError: If nothing does.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        try:
+            socket.create_connection((host, int(port)), timeout=ANSWER).close()
+        except (OSError, OverflowError) as error:
+            raise ValueError(f"no Ray cluster can be used at {address}: {error}") from error
 
 
 @contextmanager
