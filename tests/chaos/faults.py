@@ -34,7 +34,8 @@ def life(
         errors: File that gets what it says on stderr.
         arguments: Its command line.
         at: Which write, flush to disk, rename or removal goes wrong, from 1; 0 for none.
-        fault: ``kill`` before it, ``half`` way through a write, or ``full``: the disk is.
+        fault: ``kill`` before it, ``half`` way through a write, ``full``: the disk is, or the name of a signal
+            that comes then.
         count: File that gets the number of all of them.
         threads: With how many it computes, unless the run says it.
     """
@@ -97,6 +98,8 @@ class Disk:
             return
         if self.fault == "full":
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        if self.fault in signal.Signals.__members__:
+            return signal.raise_signal(signal.Signals[self.fault])
         if self.fault == "half":
             half()
         os.kill(os.getpid(), signal.SIGKILL)

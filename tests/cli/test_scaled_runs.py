@@ -49,7 +49,7 @@ def test_a_comparison_is_scaled_the_same_way(little_data, tmp_path, capsys):
         (["compare", "cifar100", "--fraction", "x"], "invalid float value: 'x'"),
         (["run", "cifar100", "--epochs", "0"], "epochs must be at least 1"),
         (["run", "digits", "--tasks", "6"], "digits has 5 tasks, 6 were asked for"),
-        (["run", "digits", "--method", "ags-cl", "--method.mu", "1e38"], "a value is 2^63 or larger"),
+        (["run", "digits", "--method", "ags-cl", "--method.mu", "1e38"], "method.mu is 2^63 or larger"),
     ],
 )
 def test_missing_data_and_bad_scales_are_one_line_and_exit_code_2(capsys, tmp_path, monkeypatch, arguments, message):

@@ -26,7 +26,7 @@ def until(condition, engine, found):
 
 
 def test_a_run_is_done_one_that_fails_says_why_and_one_that_never_ends_is_given_up(tmp_path):
-    failing = replace(QUICK, method=EWC(lam=1e30), training=replace(QUICK.training, learning_rate=1e6))
+    failing = replace(QUICK, method=EWC(lam=1e18), training=replace(QUICK.training, learning_rate=1e6))
     jobs = {"quick": QUICK, "failing": failing, "endless": ENDLESS, "waiting": ENDLESS, "after": replace(QUICK, seed=1)}
     with engine_named("local", EngineOptions(jobs=1)) as engine:
         for key, experiment in jobs.items():

@@ -262,14 +262,14 @@ def test_a_pruned_trial_keeps_what_it_got_to_and_no_more_whatever_its_run_did_me
 def test_a_method_none_of_whose_trials_has_a_score_is_said_to_have_no_values_and_the_others_are_reported(tmp_path):
     folder = SweepFolder(tmp_path / "out")
     known = {name: Searched.of(name, {}, TUNED) for name in ("ewc", "lwf", "fine-tuning")}
-    wrong = {"ewc": -1.0, "lwf": 3.4e38}
-    failing = (replace(known[one], fixed={**known[one].fixed, "lam": lam}, ranges={}) for one, lam in wrong.items())
+    wrong = {"ewc": {"lam": -1.0}, "lwf": {"lam": 2.0, "temperature": 1e-44}}
+    failing = (replace(known[one], fixed={**known[one].fixed, **given}, ranges={}) for one, given in wrong.items())
     methods = (*failing, known["fine-tuning"])
     with planned(sweep_of(tune_tasks=3, tune_seeds=1), folder, resume=False) as plan:
         changed = replace(plan, sweep=replace(plan.sweep, methods=methods))
         record = conduct(changed, folder, Here(), lambda line: None)
     *failed, other = record.report
-    for row, reason in zip(failed, ("lam must be in", "2^63 or larger"), strict=True):
+    for row, reason in zip(failed, ("lam must be in", "diverged"), strict=True):
         assert (row.values, row.trials["failed"], row.seeds) == (None, 1, ())
         assert reason in record.of(row.method)[0].reason
         assert row.cells()[1:5] == ["none: no trial completed", "1, 1 failed", "-", "-"]

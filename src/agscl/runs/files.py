@@ -110,8 +110,8 @@ def parse_record(content: bytes, path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is no JSON: {error}") from error
     if not isinstance(record, dict):
         raise ValueError(f"{path} is damaged: it holds no JSON object")
-    if not _plain(record):
-        raise ValueError(f"{path} is damaged: it holds a number that is not finite or too large")
+    if not_plain := _not_plain(record):
+        raise ValueError(f"{path} is damaged: {not_plain} is not finite or too large")
     return record
 
 
@@ -119,18 +119,19 @@ def require_storable(content: bytes) -> None:
     """Refuse JSON that `parse_record` would not read again, before anything is done for it.
 
     Raises:
-        ValueError: If it holds a number that is too large.
+        ValueError: If it holds a number that is too large; names it.
     """
-    if not _plain(from_json(content)):
-        raise ValueError("a value is 2^63 or larger, which no record can hold: take a smaller one, or inf")
+    if not_plain := _not_plain(from_json(content)):
+        raise ValueError(f"{not_plain} is 2^63 or larger, which no record can hold: take a smaller one, or inf")
 
 
-def _plain(value: Any) -> bool:
-    if isinstance(value, dict):
-        return all(map(_plain, value.values()))
-    if isinstance(value, list):
-        return all(map(_plain, value))
-    return not isinstance(value, int | float) or abs(value) < LARGEST
+def _not_plain(value: Any, name: str = "") -> str | None:
+    """The name, such as "method.lam", of the first number that no record holds."""
+    if isinstance(value, dict | list):
+        members = value.items() if isinstance(value, dict) else enumerate(value)
+        found = (_not_plain(member, f"{name}.{key}" if name else str(key)) for key, member in members)
+        return next(filter(None, found), None)
+    return None if not isinstance(value, int | float) or abs(value) < LARGEST else name
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
