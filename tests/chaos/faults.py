@@ -99,7 +99,8 @@ class Disk:
         if self.fault == "full":
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
         if self.fault in signal.Signals.__members__:
-            return signal.raise_signal(signal.Signals[self.fault])
+            signal.raise_signal(signal.Signals[self.fault])
+            return
         if self.fault == "half":
             half()
         os.kill(os.getpid(), signal.SIGKILL)
