@@ -76,12 +76,14 @@ class AnyExperiment(ABC):
         method: The method with its hyper-parameters.
         seed: Draws everything random: the tasks, the initial weights, the order of the examples, and all else.
         compute: Device, precision and layout; they change the last digits of the results.
+        tuning: How a sweep chose the method's values; `None` if none did.
     """
 
     preset: str
     method: AnyMethod
     seed: int
     compute: Compute
+    tuning: str | None = None
 
     not_settings: ClassVar[frozenset[str]] = frozenset({"method", "seed"})
     """Fields in which runs that are compared may differ."""
@@ -260,4 +262,12 @@ class Ready:
 
 def scale_of(results: Sequence[AnyResult]) -> str:
     """How much of the preset was run by results of one setting, and what a reader of their numbers has to know."""
-    return "; ".join(dict.fromkeys([results[0].scale_in_words(), *(c for result in results for c in result.caveats())]))
+    said = [results[0].scale_in_words(), *(caveat for result in results for caveat in result.caveats())]
+    tuned: dict[str | None, dict[str, None]] = {}
+    for result in results:
+        tuned.setdefault(result.experiment.tuning, {})[result.method] = None
+    for tuning, methods in tuned.items():
+        if tuning is not None:
+            whose = f" of {', '.join(methods)}" if len(tuned) > 1 else ""
+            said.append(f"values{whose}: {tuning}")
+    return "; ".join(dict.fromkeys(said))

@@ -93,7 +93,7 @@ class Reported:
         """The chosen values in words."""
         if self.values is None:
             return "none: no trial completed"
-        return options_in_words(_short(self.values)) or "nothing to search"
+        return options_in_words(self.values) or "nothing to search"
 
     @property
     def trials_in_words(self) -> str:
@@ -190,11 +190,6 @@ class SweepRecord:
 
 def _pair(value: Interval) -> tuple[float, float | None]:
     return value.mean, None if math.isnan(value.half_width) else value.half_width
-
-
-def _short(values: Mapping[str, Any]) -> dict[str, object]:
-    """Values with as many digits as mean something."""
-    return {name: float(f"{value:.3g}") if isinstance(value, float) else value for name, value in values.items()}
 
 
 _COLUMNS = {
