@@ -163,7 +163,7 @@ def test_the_page_shows_the_search_and_the_runs_of_the_report_alone(own, tmp_pat
     assert "first-task (values chosen on the first 2 of 4 tasks" in page
     assert "EWC: validation accuracy (%) over lam" in page
     assert "4 runs" in page
-    assert "Values: first-task" in page
+    assert "values: first-task" in page
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
