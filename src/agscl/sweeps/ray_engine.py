@@ -13,7 +13,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 import torch
@@ -208,14 +208,18 @@ def _require_answer(address: str) -> None:
             raise ValueError(f"no Ray cluster can be used at {address}: {error}") from error
 
 
-@contextmanager
-def ray_engine(options: EngineOptions) -> Iterator[Engine]:
+def ray_engine(options: EngineOptions) -> AbstractContextManager[Engine]:
     """An engine on the Ray cluster at an address, or on one of this machine that ends with the context.
 
     Raises:
-        ValueError: If Ray is missing, or there is no cluster at the address.
+        ValueError: If Ray is missing; when the context begins, if there is no cluster at the address.
     """
     require("ray", extra="ray")
+    return _connected(options)
+
+
+@contextmanager
+def _connected(options: EngineOptions) -> Iterator[Engine]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray = importlib.import_module("ray")
     here: dict[str, Any] = {"num_cpus": options.jobs or os.cpu_count() or 1, "object_store_memory": STORE}
