@@ -1,4 +1,4 @@
-"""PPO on one thread: steps a second on MinAtar; what AGS-CL costs, and what bfloat16 saves, on images of Atari's size."""
+"""PPO on one thread: steps a second on MinAtar; what AGS-CL costs and bfloat16 saves on images of Atari's size."""
 
 import copy
 import statistics
