@@ -123,11 +123,11 @@ def test_own_data_is_swept_and_what_comes_out_is_what_run_and_compare_take(own, 
     assert main(["compare", data, *options, *tuned, "--seeds", "1", "--processes", "1", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert [row["method"] for row in shown["rows"]] == ["ewc", "fine-tuning"]
-    assert "first-task" in shown["remarks"][0]
+    assert f"values: {best.label}" in shown["scale"]
     assert main(["compare", str(folder.path), "--json"]) == 0
     recorded = json.loads(capsys.readouterr().out)
     assert [row["seeds"] for row in recorded["rows"]] == ["0 1", "0 1"]
-    assert recorded["remarks"] == shown["remarks"][:1]
+    assert recorded["scale"] == shown["scale"]
 
 
 def test_values_are_not_run_on_seeds_that_they_were_chosen_on_and_no_other_file_is_taken(own, tmp_path, capsys):
@@ -137,6 +137,8 @@ def test_values_are_not_run_on_seeds_that_they_were_chosen_on_and_no_other_file_
     assert "seed 1000 is one that these values were chosen on" in capsys.readouterr().err
     assert main(["run", data, *options, *tuned, "--method", "mas"]) == 2
     assert "has no values of 'mas': ewc, fine-tuning" in capsys.readouterr().err
+    assert main(["run", data, *options, *tuned, "--method", "ewc", "--method.lam", "7"]) == 2
+    assert "--tuned has the values of ewc: leave its options out" in capsys.readouterr().err
     assert main(["run", "digits", "--tuned", str(folder.plan), "--out", str(tmp_path / "out")]) == 2
     assert "plan.json" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
@@ -161,7 +163,7 @@ def test_the_page_shows_the_search_and_the_runs_of_the_report_alone(own, tmp_pat
     assert "first-task (values chosen on the first 2 of 4 tasks" in page
     assert "EWC: validation accuracy (%) over lam" in page
     assert "4 runs" in page
-    assert "Values: first-task" in page
+    assert "values: first-task" in page
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from agscl.experiments import PolicyResult, Result, experiment_of, method_from_options
+from agscl.experiments import PolicyResult, Result, method_from_options
 from agscl.experiments.codec import method_class
 from agscl.experiments.groups import by_seed, environment_in_words, environments, groups
 from agscl.experiments.kind import AnyExperiment, AnyResult, scale_of
@@ -22,15 +22,13 @@ from agscl.methods import AGSCL, AnyMethod
 from agscl.metrics import MEASURES, POLICY_MEASURES, Interval, Range
 from agscl.runs import RunFolder
 from agscl.runs.export import check_ending, export
-from agscl.sweeps.best import Best
 from agscl.sweeps.folder import reported_in
-from agscl.sweeps.plan import labels_of
 
 from .console import Output, table
 from .progress import run_all
 from .run import (
-    apart_from_tuning,
     choice_of,
+    experiments_with,
     folder_for,
     held,
     method_options_in,
@@ -99,8 +97,7 @@ def _compare_recorded(arguments: argparse.Namespace) -> int:
         for run in runs
         if isinstance(run, IncompleteRun)
     ]
-    labels = labels_of(run.folder for run in runs)
-    _show(output, results, arguments, baseline, [*(f"values: {label}" for label in labels), *incomplete])
+    _show(output, results, arguments, baseline, incomplete)
     return 0
 
 
@@ -111,8 +108,7 @@ def _run_and_compare(arguments: argparse.Namespace) -> int:
     choice = choice_of(arguments.what[0], arguments)
     if arguments.export is not None:
         require_no_data(arguments.export, [choice])
-    best = tuned_by(arguments)
-    experiments, folder = _experiments(choice, arguments, best), folder_for(arguments, choice.name)
+    experiments, folder = _experiments(choice, arguments), folder_for(arguments, choice.name)
 
     def folder_of(experiment: AnyExperiment) -> RunFolder:
         return RunFolder(folder.path / experiment.method_name / f"seed-{experiment.seed}")
@@ -121,7 +117,6 @@ def _run_and_compare(arguments: argparse.Namespace) -> int:
         results, failures = run_all(experiments, folder_of, arguments, resume=arguments.resume)
     output, finished = Output(), {result.method for result in results}
     remarks = [
-        *([f"values: {best.label}"] if best else []),
         *(f"FAILED {one.experiment.method_name} seed {one.experiment.seed}: {one.reason}" for one in failures),
         f"run folders: {folder.path}",
     ]
@@ -137,8 +132,9 @@ def _require_means(arguments: argparse.Namespace) -> None:
         raise ValueError("--statistic and --baseline are for data sets; policies are compared by their means")
 
 
-def _experiments(choice: Choice, arguments: argparse.Namespace, best: Best | None) -> list[AnyExperiment]:
+def _experiments(choice: Choice, arguments: argparse.Namespace) -> list[AnyExperiment]:
     """Every method with every seed; refuses a table that cannot be made of them."""
+    best = tuned_by(arguments)
     tuned = choice.preset.tuned if best is None else best.methods
     names = list(dict.fromkeys(arguments.methods.split(","))) if arguments.methods is not None else list(tuned)
     methods = _methods(names, method_options_in(arguments), tuned, choice.name)
@@ -148,9 +144,7 @@ def _experiments(choice: Choice, arguments: argparse.Namespace, best: Best | Non
             raise ValueError(f"scores are relative to {REFERENCE}: add it to --methods")
     elif arguments.baseline is not None and arguments.baseline not in names:
         raise ValueError(f"--baseline {arguments.baseline} is not among the methods: {', '.join(names)}")
-    seeds = range(arguments.seeds)
-    overrides = apart_from_tuning(overrides_from(arguments), best, choice.asked, seeds)
-    return [experiment_of(choice.asked, method, seed, overrides) for method in methods for seed in seeds]
+    return experiments_with(choice, methods, range(arguments.seeds), overrides_from(arguments), best)
 
 
 def _methods(

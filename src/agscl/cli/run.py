@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from dataclasses import fields, replace
+from dataclasses import fields
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -34,6 +34,7 @@ from agscl.experiments.supervised.own import OwnData
 from agscl.experiments.words import number, percent
 from agscl.extras import MissingExtraError
 from agscl.figures.summary import picture
+from agscl.methods import AnyMethod
 from agscl.runs import RunFolder
 from agscl.runs.events import Logger
 from agscl.runs.files import write_bytes
@@ -59,8 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         Stopped: If a signal asked for the end; what ran is saved then.
     """
     choice = choice_of(arguments.preset, arguments)
-    tuned = tuned_by(arguments)
-    experiments = experiments_of(choice, arguments, tuned)
+    experiments = experiments_of(choice, arguments)
     for option in ("tensorboard", "wandb", "mlflow"):
         if getattr(arguments, option) and not all(isinstance(experiment, Experiment) for experiment in experiments):
             raise ValueError(f"--{option} knows supervised presets alone: see events.jsonl in the run folder")
@@ -68,8 +68,6 @@ def run(arguments: argparse.Namespace) -> int:
     with held(folder, several=arguments.method is None):
         results = [_run(experiment, folder, arguments) for experiment in experiments]
         _show_all(results, folder)
-    if tuned is not None:
-        Output().say(f"values: {tuned.label}")
     return 0
 
 
@@ -188,23 +186,18 @@ def tuned_by(arguments: argparse.Namespace) -> Best | None:
     return None if arguments.tuned is None else Best.read(arguments.tuned)
 
 
-def apart_from_tuning(
-    overrides: Overrides, tuned: Best | None, asked: str | OwnData, seeds: Sequence[int]
-) -> Overrides:
-    """Overrides for values that were chosen by a sweep: no test example is among those that they were chosen by.
-
-    Raises:
-        ValueError: If a seed is one that they were chosen on.
-    """
-    if tuned is None:
-        return overrides
-    tuned.require_unused(asked, seeds)
-    return overrides if overrides.test_seed is not None else replace(overrides, test_seed=tuned.test_seed_of(asked))
+def experiments_with(
+    choice: Choice, methods: Iterable[AnyMethod], seeds: Collection[int], overrides: Overrides, tuned: Best | None
+) -> list[AnyExperiment]:
+    """Every method with every seed, those that a sweep chose among them; raises as `Best.experiments` does."""
+    if tuned is not None:
+        return tuned.experiments(choice.asked, methods, seeds, overrides)
+    return [experiment_of(choice.asked, method, seed, overrides) for method in methods for seed in seeds]
 
 
-def experiments_of(choice: Choice, arguments: argparse.Namespace, tuned: Best | None) -> list[AnyExperiment]:
+def experiments_of(choice: Choice, arguments: argparse.Namespace) -> list[AnyExperiment]:
     """The experiments that the command runs, one a method."""
-    options, preset = method_options_in(arguments), choice.preset
+    options, preset, tuned = method_options_in(arguments), choice.preset, tuned_by(arguments)
     known = {**preset.tuned, **(tuned.methods if tuned else {})}
     methods = [known[name] for name in (tuned.methods if tuned else preset.methods)]
     if arguments.method is not None:
@@ -213,8 +206,7 @@ def experiments_of(choice: Choice, arguments: argparse.Namespace, tuned: Best | 
         methods = [method_from_options(arguments.method, options, known)]
     elif options:
         raise ValueError(f"option {next(iter(options))!r} belongs to a method: name it with --method")
-    overrides = apart_from_tuning(overrides_from(arguments), tuned, choice.asked, [arguments.seed])
-    return [experiment_of(choice.asked, method, arguments.seed, overrides) for method in methods]
+    return experiments_with(choice, methods, [arguments.seed], overrides_from(arguments), tuned)
 
 
 def _run(experiment: AnyExperiment, folder: RunFolder, arguments: argparse.Namespace) -> AnyResult:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pydantic import ValidationError
 from torch import nn
 
 from agscl.guard import Guard
@@ -20,7 +19,7 @@ from agscl.runs.events import Logger
 from agscl.runs.machine import Compute
 from agscl.training import History
 
-from .codec import adapter, explain, method_options, name_of
+from .codec import adapter, method_options, name_of, read_json
 from .overrides import AS_PUBLISHED, Overrides
 from .result_file import FORMAT
 
@@ -76,12 +75,14 @@ class AnyExperiment(ABC):
         method: The method with its hyper-parameters.
         seed: Draws everything random: the tasks, the initial weights, the order of the examples, and all else.
         compute: Device, precision and layout; they change the last digits of the results.
+        tuning: How a sweep chose the method's values; `None` if none did.
     """
 
     preset: str
     method: AnyMethod
     seed: int
     compute: Compute
+    tuning: str | None = None
 
     not_settings: ClassVar[frozenset[str]] = frozenset({"method", "seed"})
     """Fields in which runs that are compared may differ."""
@@ -161,10 +162,7 @@ class AnyExperiment(ABC):
         Raises:
             ValueError: If a key is unknown or missing, or a value is of the wrong type or out of its range.
         """
-        try:
-            return adapter(cls).validate_json(text)
-        except ValidationError as error:
-            raise ValueError(explain(error, "experiment", cls)) from error
+        return read_json(cls, text, "experiment")
 
 
 class AnyResult(ABC):
@@ -260,4 +258,12 @@ class Ready:
 
 def scale_of(results: Sequence[AnyResult]) -> str:
     """How much of the preset was run by results of one setting, and what a reader of their numbers has to know."""
-    return "; ".join(dict.fromkeys([results[0].scale_in_words(), *(c for result in results for c in result.caveats())]))
+    said = [results[0].scale_in_words(), *(caveat for result in results for caveat in result.caveats())]
+    tuned: dict[str | None, dict[str, None]] = {}
+    for result in results:
+        tuned.setdefault(result.experiment.tuning, {})[result.method] = None
+    for tuning, methods in tuned.items():
+        if tuning is not None:
+            whose = f" of {', '.join(methods)}" if len(tuned) > 1 else ""
+            said.append(f"values{whose}: {tuning}")
+    return "; ".join(dict.fromkeys(said))

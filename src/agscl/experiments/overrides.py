@@ -24,6 +24,7 @@ class Overrides:
         test_seed: Draws which examples are for testing, where the data has no test examples of its own; `None`: as the
             seed does.
         order_seed: Draws the order of the tasks anew; `None` leaves it to the benchmark.
+        tuning: How a sweep chose the method's values, for every table that they stand in; `None` if none did.
         task_file: Of own data: file that names the classes of each task; ``tasks`` is the number of tasks there.
         network: Of own data: name of the network.
         image_size: Of own data: side to which images are scaled.
@@ -42,6 +43,7 @@ class Overrides:
     compute: Compute = AUTOMATIC
     test_seed: int | None = None
     order_seed: int | None = None
+    tuning: str | None = None
     task_file: str | None = None
     network: str | None = None
     image_size: int | None = None

@@ -18,7 +18,6 @@ from markupsafe import Markup
 
 from agscl.experiments.records import IncompleteRun, StoredRun
 from agscl.figures.palette import SHADES
-from agscl.sweeps.plan import labels_of
 from agscl.sweeps.record import SweepRecord
 
 from .blocks import Section
@@ -51,9 +50,7 @@ def page(runs: Sequence[StoredRun], sweeps: Sequence[SweepRecord] = ()) -> bytes
     for kind, of_kind in SECTIONS.items():
         for benchmark in benchmarks(run for run in runs if isinstance(run, kind)):
             made = [section for make in of_kind if (section := make(benchmark)) is not None]
-            labels = labels_of(run.folder for entry in benchmark.entries for run in entry.runs)
-            described = " ".join([benchmark.description, *(f"Values: {label}." for label in labels)])
-            chapters.append(Chapter(benchmark.name, described, made))
+            chapters.append(Chapter(benchmark.name, benchmark.description, made))
             repeats += [run.folder.path for run in benchmark.repeats]
     environment = Environment(
         loader=PackageLoader("agscl.report"),

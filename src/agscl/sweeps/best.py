@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict
 
-from agscl.experiments.codec import JsonMethod, adapter, explain
+from agscl.experiments import Overrides, experiment_of
+from agscl.experiments.codec import JsonMethod, adapter, read_json
+from agscl.experiments.kind import AnyExperiment
 from agscl.experiments.supervised.own import OwnData
 from agscl.methods import AnyMethod
 
@@ -77,20 +79,36 @@ class Best:
             ValueError: If it is something else.
             OSError: If it cannot be read.
         """
-        try:
-            return adapter(cls).validate_json(path.read_bytes())
-        except ValidationError as error:
-            raise ValueError(explain(error, str(path), cls)) from error
+        return read_json(cls, path.read_bytes(), str(path))
 
-    def test_seed_of(self, asked: str | OwnData) -> int | None:
-        """What draws the test examples of some data, so that none of them is among those that were learned here."""
-        return self.test_seed if data_of(asked) in (self.tuned_on, self.reported_on) else None
+    def experiments(
+        self, asked: str | OwnData, methods: Iterable[AnyMethod], seeds: Collection[int], overrides: Overrides
+    ) -> list[AnyExperiment]:
+        """Every method with every seed, no test example among those that values were chosen by.
 
-    def require_unused(self, asked: str | OwnData, seeds: Iterable[int]) -> None:
-        """Refuse seeds that the values were chosen on, with a `ValueError`: they would flatter them."""
-        used = sorted(set(seeds) & set(self.seeds)) if data_of(asked) == self.tuned_on else []
-        if used:
+        Args:
+            asked: A preset's name, or own data.
+            methods: Those of these values, and others, which do not count as tuned.
+            seeds: Of the runs.
+            overrides: What is changed about the preset.
+
+        Raises:
+            ValueError: If a seed is one that values were chosen on, which would flatter them, or a method has other
+                values than these.
+        """
+        data = data_of(asked)
+        if used := sorted(set(seeds) & set(self.seeds)) if data == self.tuned_on else []:
             raise ValueError(f"seed {used[0]} is one that these values were chosen on (--tuned): take another")
+        if overrides.test_seed is None and data in (self.tuned_on, self.reported_on):
+            overrides = replace(overrides, test_seed=self.test_seed)
+        experiments = []
+        for method in methods:
+            tuned = self.methods.get(method.name)
+            if tuned not in (None, method):
+                raise ValueError(f"--tuned has the values of {method.name}: leave its options out")
+            own = overrides if tuned is None else replace(overrides, tuning=self.label)
+            experiments += [experiment_of(asked, method, seed, own) for seed in seeds]
+        return experiments
 
 
 def data_of(asked: str | OwnData) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Literal, get_args
 
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict
 
 from agscl.experiments import Experiment, Overrides, experiment_of, method_from_options
-from agscl.experiments.codec import adapter, explain, method_class, method_from_json, method_options
+from agscl.experiments.codec import adapter, method_class, method_from_json, method_options, read_json
 from agscl.experiments.kind import AnyPreset, check_seed
 from agscl.experiments.kinds import Choice, preset_named
 from agscl.experiments.overrides import OWN_DATA
@@ -18,9 +18,6 @@ from agscl.experiments.supervised.presets import Preset
 from agscl.experiments.words import seeds as seeds_in_words
 from agscl.methods import AnyMethod
 from agscl.methods.space import Space, space_of
-from agscl.runs import RunFolder
-
-from .folder import SweepFolder
 
 Protocol = Literal["first-task", "transfer", "whole-sequence"]
 """On what values are chosen: the first tasks, another benchmark or another order, or all tasks as they are reported."""
@@ -198,7 +195,7 @@ class Plan:
 
     def report(self, method: AnyMethod, seed: int) -> Experiment:
         """A run of the report."""
-        return replace(self.sweep.whole(method, seed), test_seed=self.draws.test_seed)
+        return replace(self.sweep.whole(method, seed), test_seed=self.draws.test_seed, tuning=self.label)
 
     @property
     def label(self) -> str:
@@ -224,10 +221,7 @@ class Plan:
         Raises:
             ValueError: If it is something else.
         """
-        try:
-            return adapter(cls).validate_json(text)
-        except ValidationError as error:
-            raise ValueError(explain(error, "plan.json", cls)) from error
+        return read_json(cls, text, "plan.json")
 
 
 def sweep_of(
@@ -274,13 +268,3 @@ def _supervised(asked: str | OwnData, method: AnyMethod, seed: int, overrides: O
     if not isinstance(experiment, Experiment):
         raise ValueError(f"{asked}: a sweep chooses by accuracy on validation examples, and policies have none")
     return experiment
-
-
-def labels_of(runs: Iterable[RunFolder]) -> list[str]:
-    """How the values of runs were chosen, of those that are in the folder of a sweep; each once.
-
-    Raises:
-        ValueError: If the plan of a sweep is damaged.
-    """
-    folders = dict.fromkeys(SweepFolder(run.path.absolute().parents[2]) for run in runs)
-    return list(dict.fromkeys(Plan.from_json(one.plan.read_bytes()).label for one in folders if one.plan.exists()))

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict
 
 from agscl.experiments import Result
-from agscl.experiments.codec import adapter, explain
+from agscl.experiments.codec import read_json
 from agscl.experiments.supervised.comparison import aggregate
 from agscl.experiments.words import NOTHING, duration, percent, size
 from agscl.experiments.words import options as options_in_words
@@ -93,7 +93,7 @@ class Reported:
         """The chosen values in words."""
         if self.values is None:
             return "none: no trial completed"
-        return options_in_words(_short(self.values)) or "nothing to search"
+        return options_in_words(self.values) or "nothing to search"
 
     @property
     def trials_in_words(self) -> str:
@@ -181,20 +181,12 @@ class SweepRecord:
         record = parse_record(content, folder.record)
         if record.get("format") != FORMAT:
             raise ValueError(f"{folder.record} is of format {record.get('format')!r}, this version reads {FORMAT}")
-        try:
-            read = adapter(_Written).validate_json(content)
-        except ValidationError as error:
-            raise ValueError(explain(error, str(folder.record), _Written)) from error
+        read = read_json(_Written, content, str(folder.record))
         return cls(Plan(read.sweep, read.draws), read.trials, read.report)
 
 
 def _pair(value: Interval) -> tuple[float, float | None]:
     return value.mean, None if math.isnan(value.half_width) else value.half_width
-
-
-def _short(values: Mapping[str, Any]) -> dict[str, object]:
-    """Values with as many digits as mean something."""
-    return {name: float(f"{value:.3g}") if isinstance(value, float) else value for name, value in values.items()}
 
 
 _COLUMNS = {

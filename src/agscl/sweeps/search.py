@@ -50,6 +50,9 @@ def propose(
         beside: The values of the trials of the same wave that were chosen before.
         number: Of the trial.
         seed: Of the sweep.
+
+    Returns:
+        A value for each option, numbers with three digits.
     """
     optuna = _optuna()
     digest = hashlib.sha256(f"{seed}:{method}:{number}".encode()).digest()
@@ -63,7 +66,15 @@ def propose(
     for values in beside:
         running = optuna.trial.TrialState.RUNNING
         study.add_trial(optuna.trial.create_trial(state=running, params=dict(values), distributions=ranges))
-    return dict(study.ask(ranges).params)
+    proposed = study.ask(ranges).params
+    return {option: _short(value, space[option]) for option, value in proposed.items()}
+
+
+def _short(value: Any, found: SearchRange) -> Any:
+    """A number with three digits, within its range: more of them mean nothing, and a table can show it as it is."""
+    if not isinstance(found, LogUniform | Uniform):
+        return value
+    return min(max(float(f"{value:.3g}"), found.low), found.high)
 
 
 class Journal:

@@ -89,6 +89,18 @@ def worse_after(
 
 
 def best_of(trials: Sequence[Trial]) -> Trial | None:
-    """The trial of the highest score, of several the first; `None` if none is complete."""
-    complete = [trial for trial in trials if trial.state == "complete"]
-    return max(complete, key=lambda trial: (trial.score or 0.0, -trial.number), default=None)
+    """The trial of the highest score; `None` if none is complete.
+
+    Of several that are as good, the one in their middle by the method's strength (its first value; of two in the middle
+    the weaker): where many strengths do equally well, it is the farthest from those that do not.
+
+    >>> tried = [Trial("ewc", n, {"lam": lam}, "complete", [[1.0]]) for n, lam in enumerate((10.0, 1e4, 100.0))]
+    >>> best_of(tried).values
+    {'lam': 100.0}
+    """
+    complete = [trial for trial in trials if trial.score is not None]
+    if not complete:
+        return None
+    highest = max(trial.score or 0.0 for trial in complete)
+    alike = [trial for trial in complete if trial.score == highest]
+    return sorted(alike, key=lambda trial: next(iter(trial.values.values()), 0))[(len(alike) - 1) // 2]

@@ -88,6 +88,8 @@ class PolicyExperiment(AnyExperiment):
         overrides.require_preset()
         if overrides.test_seed is not None or overrides.order_seed is not None:
             raise ValueError("--test-seed and --order-seed are for data sets: policies have no test examples")
+        if overrides.tuning is not None:
+            raise ValueError("--tuned is for data sets: sweeps choose no values for policies")
         if overrides.cpr:
             raise ValueError("--cpr adds a term to the loss, which Stable-Baselines3 does not open")
         if overrides.epochs is not None or overrides.fraction != 1 or overrides.width != 1:

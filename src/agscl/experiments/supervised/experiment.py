@@ -36,10 +36,11 @@ class Experiment(AnyExperiment):
         order_seed: Draws the order of the tasks anew; `None` leaves it to the benchmark.
         evaluated_on: Examples that the run is evaluated on. On ``validation`` no test example is ever looked at, and
             the folder holds numbers alone, no weights: for choosing hyper-parameters.
+        tuning: How a sweep chose the method's values; `None` if none did.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = {"extra": "forbid", "strict": True}
-    not_settings: ClassVar[frozenset[str]] = frozenset({"method", "seed", "cpr"})
+    not_settings: ClassVar[frozenset[str]] = frozenset({"method", "seed", "cpr", "tuning"})
 
     preset: str
     method: JsonMethod
@@ -54,6 +55,7 @@ class Experiment(AnyExperiment):
     test_seed: int | None = None
     order_seed: int | None = None
     evaluated_on: Literal["test", "validation"] = "test"
+    tuning: str | None = None
 
     def __post_init__(self) -> None:
         if self.own is None:
@@ -109,6 +111,7 @@ class Experiment(AnyExperiment):
             compute=self.compute,
             test_seed=self.test_seed,
             order_seed=self.order_seed,
+            tuning=self.tuning,
             **changed,
         )
 
@@ -160,4 +163,5 @@ class Experiment(AnyExperiment):
             own=own,
             test_seed=overrides.test_seed,
             order_seed=overrides.order_seed,
+            tuning=overrides.tuning,
         )
