@@ -1,7 +1,6 @@
 """MinAtar: the package's games, step for step, many at once; and a run that goes on in the middle of them."""
 
 import inspect
-import itertools
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -13,13 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import agscl
+from agscl.experiments import run
+from agscl.experiments.policies.experiment import PolicyExperiment
 from agscl.experiments.policies.presets import POLICY_PRESETS
 from agscl.methods import FineTuning
+from agscl.rl.history import Updated
 from agscl.rl.learn import learn_sequence
 from agscl.rl.learner import PolicyLearner, guarded
 from agscl.rl.minatar import ACTIONS, CHANNELS, FIVE_GAMES, STICKY, minatar_tasks
 from agscl.rl.task import shape_of
+from agscl.runs import RunFolder
 from agscl.runs.random import seeded
+from agscl.training import Every
 from laws.agents import QUICK, Remember
 
 logging.disable()  # the package misses seaborn aloud where it is not installed
@@ -138,7 +142,7 @@ def learner_of(method, memory):
     return PolicyLearner(tasks, shape, network, guarded(network, method, shape), training, 0, checkpointer=memory)
 
 
-def test_a_run_of_the_preset_goes_on_exactly_in_the_middle_of_every_game():
+def test_a_run_of_the_preset_goes_on_exactly_in_the_middle_of_a_game_and_between_two():
     method = agscl.AGSCL(mu=1.0, lam=100.0)
     with seeded(0):
         whole = learner_of(method, memory := Remember())
@@ -146,7 +150,8 @@ def test_a_run_of_the_preset_goes_on_exactly_in_the_middle_of_every_game():
     assert [(len(state.progress.tasks), state.progress.updates) for state in memory.saved] == [
         (task + last, 0 if last else 1) for task in range(5) for last in (False, True)
     ]
-    for state in (*memory.saved[::2], memory.saved[5]):
+    assert [task.name for task in finished.tasks] == list(FIVE_GAMES)
+    for state in (memory.saved[2], memory.saved[5], memory.saved[8]):
         again = learner_of(method, Remember(state))
         resumed = learn_sequence(again)
         assert resumed.evaluations == finished.evaluations
@@ -154,8 +159,26 @@ def test_a_run_of_the_preset_goes_on_exactly_in_the_middle_of_every_game():
         assert all(torch.equal(tensor, again.state()[name]) for name, tensor in whole.state().items())
 
 
-def test_tasks_are_learned_in_the_packages_order_by_a_network_that_all_share():
-    progress = learn_sequence(learner_of(FineTuning(), None))
-    assert [task.name for task in progress.tasks] == list(FIVE_GAMES)
-    ends = {(e.after, e.task) for e in progress.evaluations if e.after == e.training}
-    assert ends == {(after, task) for after, task in itertools.product(range(5), range(5)) if task <= after}
+class StopError(Exception):
+    pass
+
+
+class StopAtSecondUpdate:
+    """A logger that ends the run with what the first update has left on disk."""
+
+    def emit(self, event):
+        if isinstance(event, Updated) and event.update == 2:
+            raise StopError
+
+
+def test_a_run_that_died_in_a_game_leaves_the_record_of_one_that_did_not(tmp_path):
+    training = replace(QUICK, evaluated="learned")
+    experiment = PolicyExperiment(preset="minatar5", method=FineTuning(), training=training, tasks=1)
+    whole = run(experiment, RunFolder(tmp_path / "whole"))
+    folder = RunFolder(tmp_path / "broken")
+    with pytest.raises(StopError):
+        run(experiment, folder, [StopAtSecondUpdate()], every=Every(steps=1))
+    resumed = run(experiment, folder, resume=True)
+    assert resumed.history.evaluations == whole.history.evaluations
+    assert resumed.history.resumed == []
+    assert folder.state.read_bytes() == RunFolder(tmp_path / "whole").state.read_bytes()
