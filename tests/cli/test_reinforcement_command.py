@@ -67,7 +67,9 @@ def test_scores_are_shown_with_those_of_random_actions(finished, capsys):
 def test_presets_are_listed(capsys):
     assert main(["list"]) == 0
     shown = capsys.readouterr().out
-    assert all(name in shown for name in ("atari8-paper", "atari8-cpu", "atari2-smoke", "cartpole3", "pixels3"))
+    assert all(
+        name in shown for name in ("atari8-paper", "atari8-cpu", "atari2-smoke", "minatar5", "cartpole3", "pixels3")
+    )
 
 
 @pytest.mark.parametrize(

@@ -142,8 +142,8 @@ ATARI_ON_CPU = PolicyPreset(
     frames_per_step=4,
 )
 
-MINATAR_METHODS = by_name(AGSCL(mu=1.0, lam=1000.0), EWC(lam=1000.0), MAS(lam=1.0), FineTuning())
-"""To be found."""
+MINATAR_METHODS = by_name(AGSCL(mu=1.0, lam=100.0), EWC(lam=100.0), MAS(lam=0.1), FineTuning())
+"""Strengths that ended best among two to four each on three of the games at 100,000 steps, seed 0."""
 
 SMALL_METHODS = by_name(AGSCL(mu=0.1, lam=1000.0), FineTuning())
 SMALL_BASELINES = by_name(EWC(lam=100.0), MAS(lam=0.1), SI(c=1.0), RWalk(lam=1.0), WSN(), SingleTask())
