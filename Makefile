@@ -1,4 +1,4 @@
-# Each command sets itself up on a machine with Python 3.11, git and make.
+# Each command sets itself up on a machine with Python 3.11 to 3.13, git and make.
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 EXTRAS := tensorboard,demo,vision,report,timm,lite,export,rl,sweep,lightning,huggingface
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint docs zoo bench fuzz chaos cluster reproduce nightly clean
+.PHONY: demo test lint docs zoo bench fuzz chaos cluster reproduce nightly nightly-newest nightly-oldest nightly-unpinned clean
 
 demo: .venv/demo-ready
 	$(BIN)/agscl run digits --out runs/demo-$$(date +%Y%m%d-%H%M%S)
@@ -50,12 +50,19 @@ reproduce: .venv/dev-ready
 	$(BIN)/agscl reproduce $(PLAN) $(if $(BUDGET),--budget $(BUDGET)) $(if $(JOBS),--jobs $(JOBS)) \
 	  $(if $(DEVICE),--device $(DEVICE)) $(if $(DATA_ROOT),--data-root $(DATA_ROOT))
 
-# All tests with the newest of everything, Avalanche included.
+# All tests in environments of their own, Avalanche and the trackers included: with the versions of constraints.txt, and with
+# the oldest that pyproject.toml allows. `make nightly-unpinned` takes what is newest today.
 nightly:
-	$(PYTHON) -m venv --clear .venv-nightly
-	.venv-nightly/bin/python -m pip install --quiet --upgrade pip
-	.venv-nightly/bin/python -m pip install --quiet --editable ".[$(EXTRAS)]" --group bench
-	.venv-nightly/bin/pytest -n 2
+	$(MAKE) --keep-going nightly-newest nightly-oldest
+
+nightly-newest: PINS := --constraint constraints.txt
+nightly-oldest: PINS := --constraint constraints-oldest.txt
+nightly-oldest: MLFLOW := ,mlflow# needs older packages than those of constraints.txt
+nightly-newest nightly-oldest nightly-unpinned: nightly-%:
+	$(PYTHON) -m venv --clear .venv-$*
+	.venv-$*/bin/python -m pip install --quiet "pip>=25.1"
+	.venv-$*/bin/python -m pip install --quiet $(PINS) --editable ".[$(EXTRAS),wandb$(MLFLOW)]" --group bench
+	.venv-$*/bin/pytest -n 2
 
 clean:
 	rm -rf .venv .venv-*

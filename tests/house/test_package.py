@@ -7,6 +7,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 import agscl
 
@@ -27,17 +30,98 @@ def test_the_source_distribution_has_all_that_is_tracked():
     assert not [top for top in tops if not any(fnmatch(top, each.strip("/").partition("/")[0]) for each in included)]
 
 
-def test_links_of_the_package_lead_to_pages_that_exist(monkeypatch):
+@pytest.mark.parametrize("place", ["", "https://example.org/agscl/"])
+def test_links_of_the_package_and_its_readme_lead_to_pages_that_exist(monkeypatch, place):
     hook = pytest.importorskip("hatchling.metadata.plugin.interface") and {}
     exec((ROOT / "hatch_build.py").read_text(), hook)
-    for place, before in (("", ""), ("https://example.org/agscl/", "https://example.org/agscl/")):
-        monkeypatch.setenv("AGSCL_PLACE", place)
-        metadata = {}
-        hook["Links"](str(ROOT), {}).update(metadata)
-        assert metadata["urls"]
-        for link in metadata["urls"].values():
-            assert link.startswith(before)
-            assert (ROOT / link.removeprefix(before)).is_file()
+    monkeypatch.setenv("AGSCL_PLACE", place)
+    metadata = {}
+    hook["Links"](str(ROOT), {}).update(metadata)
+    shown = re.findall(r"\]\(([^)\s]+)\)", metadata["readme"]["text"])
+    images = re.findall(r"!\[[^\]]*\]\(([^)\s]+)\)", metadata["readme"]["text"])
+    assert metadata["urls"]
+    assert shown
+    assert images
+    assert all(image.endswith("?raw=true") for image in images) is bool(place)
+    for link in [*metadata["urls"].values(), *shown]:
+        assert link.startswith(place)
+        assert (ROOT / link.removeprefix(place).removesuffix("?raw=true")).is_file()
+
+
+def test_without_a_place_the_readme_is_the_file(monkeypatch):
+    monkeypatch.delenv("AGSCL_PLACE", raising=False)
+    hook = pytest.importorskip("hatchling.metadata.plugin.interface") and {}
+    exec((ROOT / "hatch_build.py").read_text(), hook)
+    metadata = {}
+    hook["Links"](str(ROOT), {}).update(metadata)
+    assert metadata["readme"]["text"] == (ROOT / "README.md").read_text()
+
+
+def bounds(specifiers: list[str]) -> dict[str, Version]:
+    """The lowest version that each requirement allows."""
+    requirements = [Requirement(each) for each in specifiers]
+    return {
+        canonicalize_name(each.name): Version(low.version)
+        for each in requirements
+        for low in each.specifier
+        if low.operator in (">=", "==")
+    }
+
+
+def pins(file: str) -> dict[str, Version]:
+    """The versions of a file of constraints."""
+    lines = [line.partition("#")[0].strip() for line in (ROOT / file).read_text().splitlines()]
+    each = [Requirement(line) for line in lines if line]
+    return {canonicalize_name(one.name): Version(str(one.specifier).removeprefix("==")) for one in each}
+
+
+SECTIONS = {"core": PROJECT["project"]["dependencies"], **PROJECT["project"]["optional-dependencies"]}
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_each_lower_bound_is_what_the_oldest_tests_run_with(section):
+    oldest, lowest = pins("constraints-oldest.txt"), bounds(SECTIONS[section])
+    assert len(lowest) == len(SECTIONS[section])
+    assert {name: oldest.get(name) for name in lowest} == lowest
+
+
+@pytest.mark.parametrize(
+    "section", sorted(SECTIONS.keys() - {"mlflow", "ray"})
+)  # not with the newest of all: see Makefile
+def test_each_requirement_has_an_exact_version_that_it_allows(section):
+    newest = pins("constraints.txt")
+    assert not [name for name, low in bounds(SECTIONS[section]).items() if newest[name] < low]
+
+
+def test_what_developers_need_can_be_had_with_the_oldest_versions():
+    oldest = pins("constraints-oldest.txt")
+    for group in PROJECT["dependency-groups"].values():
+        wanted = [Requirement(each) for each in group if isinstance(each, str)]
+        pinned = {
+            each: oldest[canonicalize_name(each.name)] for each in wanted if canonicalize_name(each.name) in oldest
+        }
+        assert not [f"{each}, pinned {version}" for each, version in pinned.items() if version not in each.specifier]
+
+
+def test_the_versions_of_python_are_those_that_are_tested():
+    said = [
+        re.fullmatch(r"Programming Language :: Python :: (3\.\d+)", each) for each in PROJECT["project"]["classifiers"]
+    ]
+    versions = [found[1] for found in said if found]
+    job = yaml.safe_load((ROOT / ".github" / "workflows" / "test.yml").read_text())["jobs"]["test"]
+    assert versions == job["strategy"]["matrix"]["python"]
+    assert PROJECT["project"]["requires-python"] == f">={versions[0]}"
+    assert f"Python {versions[0]} to {versions[-1]}" in (ROOT / "README.md").read_text()
+
+
+def test_every_night_both_ends_are_tested():
+    job = yaml.safe_load((ROOT / ".github" / "workflows" / "nightly.yml").read_text())["jobs"]["nightly"]
+    rules = (ROOT / "Makefile").read_text()
+    (targets,) = re.findall(r"^(nightly-.*): nightly-%:$", rules, flags=re.MULTILINE)
+    assert set(job["strategy"]["matrix"]["target"]) == set(targets.split())
+    for name, file in (("newest", "constraints.txt"), ("oldest", "constraints-oldest.txt")):
+        assert f"nightly-{name}: PINS := --constraint {file}\n" in rules
+        assert f"nightly-{name}" in targets
 
 
 def test_version_licence_and_paper_are_the_same_everywhere():

@@ -31,11 +31,12 @@ def run(arguments: argparse.Namespace) -> int:
         _show_plans(output, as_json=arguments.json)
         return 0
     seconds = None if arguments.budget is None else seconds_of(arguments.budget)
+    engine = None if arguments.list else engine_of(arguments)
     found = [Planned.found(wanted, arguments.out, arguments.data_root) for wanted in _wanted(arguments)]
-    if not arguments.list:
+    if engine is not None:
         work = Reproduction(found, Output(stderr=True).say, seconds)
-        with engine_of(arguments) as engine:
-            do_all(work, engine)
+        with engine as running:
+            do_all(work, running)
         found = list(work.runs.values())
         if work.over:
             Output(stderr=True).say(f"the time is over ({arguments.budget}): the same command goes on")

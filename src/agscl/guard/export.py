@@ -139,7 +139,7 @@ def needed(model: nn.Module, inputs: tuple[Tensor, ...]) -> nn.Module:
     """
     batch = {0: torch.export.Dim("batch", min=1)}
     try:
-        program = torch.export.export(model, inputs, dynamic_shapes=(tuple(batch for _ in inputs),))
+        program = torch.export.export(model, inputs, dynamic_shapes=(tuple(batch for _ in inputs),), strict=False)
     except ValueError:
         raise
     except Exception as error:

@@ -65,7 +65,7 @@ class Compute:
         Raises:
             ValueError: If there is no such device on this machine.
         """
-        own = torch.accelerator.current_accelerator(check_available=True)
+        own = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
         if self.device == "auto":
             return own or torch.device("cpu")
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -102,9 +103,11 @@ def _program(
     shapes = torch.export.ShapesCollection()
     for tensor, dims in _dynamic((args, kwargs), tokens=tokens):
         shapes[tensor] = dict.fromkeys(dims, torch.export.Dim.DYNAMIC)
-    program: torch.export.ExportedProgram = torch.export.export(
-        model, args, kwargs, strict=False, dynamic_shapes=shapes.dynamic_shapes(model, args, kwargs)
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about the names of a program that nobody sees; the forward's own were heard
+        program: torch.export.ExportedProgram = torch.export.export(
+            model, args, kwargs, strict=False, dynamic_shapes=shapes.dynamic_shapes(model, args, kwargs)
+        )
     if not any(map(_rewritten, program.graph.nodes)):
         return program
     table = torch.export.default_decompositions()
