@@ -15,7 +15,6 @@ from agscl.methods import EWC, METHODS, FineTuning
 from agscl.runs import RunFolder
 from agscl.training import Training
 
-
 RECORDED = Path(__file__).parents[2] / "results" / "digits"
 
 
