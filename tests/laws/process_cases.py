@@ -1,5 +1,6 @@
 """All cases that two processes work through together, and the work; what came out is compared by the tests."""
 
+import inspect
 import traceback
 from collections.abc import Callable
 from datetime import timedelta
@@ -10,6 +11,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
 
 import agscl
 from laws import failing_processes as failing
@@ -24,10 +26,16 @@ LEARNED = [
     *((name, "around the wrapper") for name in ("ags-cl, hard", "hat", "wsn")),
 ]
 
+NOT_BROADCAST = next(
+    name
+    for name in ("forward_sync_buffers", "broadcast_buffers")  # an older torch has the second name alone
+    if name in inspect.signature(DistributedDataParallel).parameters
+)
+
 FROZEN: dict[str, dict[str, Any]] = {
     "hard": {"method": many.HARD},
     "hard, gradients as views": {"method": many.HARD, "gradient_as_bucket_view": True},
-    "hard, statistics of each": {"method": many.HARD, "forward_sync_buffers": False},
+    "hard, statistics of each": {"method": many.HARD, NOT_BROADCAST: False},
     "hard, live": {"method": many.HARD, "live": True},
     "hard, optimizer in parts": {"method": many.HARD, "optimizer": many.ZERO},
     "hat": {"method": agscl.HAT(smax=50.0)},

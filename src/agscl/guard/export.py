@@ -22,7 +22,7 @@ from agscl.nodes.tracing.exported import two_samples
 from agscl.nodes.tracing.trace import arguments
 
 from .file import answer, questions
-from .programs import Cost, cost, difference, programs, require_close, write_programs
+from .programs import LARGEST, Cost, cost, difference, programs, require_close, write_programs
 
 TRIALS = (1, 7)
 """Sizes of the random batches on which every file is compared with the full model."""
@@ -137,7 +137,7 @@ def needed(model: nn.Module, inputs: tuple[Tensor, ...]) -> nn.Module:
     Raises:
         ValueError: If `torch.export` cannot follow the model.
     """
-    batch = {0: torch.export.Dim("batch", min=1)}
+    batch = {0: torch.export.Dim("batch", min=1, max=LARGEST)}
     try:
         program = torch.export.export(model, inputs, dynamic_shapes=(tuple(batch for _ in inputs),), strict=False)
     except ValueError:

@@ -23,6 +23,8 @@ TOLERANCE = 1e-5
 
 LATENCY_ROUNDS = 9
 BATCH = 256
+LARGEST = 2**62
+"""Samples of a batch that a program takes; with no limit the first torch that can export refuses some networks."""
 ABOUT = "model.json"
 """Describes the other files."""
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -101,7 +103,7 @@ def programs(
     """
     import onnxruntime
 
-    shapes = tuple({0: torch.export.Dim("batch", min=1)} for _ in names)
+    shapes = tuple({0: torch.export.Dim("batch", min=1, max=LARGEST)} for _ in names)
     program = torch.export.export(model, inputs, dynamic_shapes=shapes, strict=False)
     saved = io.BytesIO()
     torch.export.save(program, saved)

@@ -56,11 +56,16 @@ def _inner(model: nn.Module) -> nn.Module | None:
 
 
 def require_whole(model: nn.Module) -> None:
-    """Refuse a model whose parameters are spread over processes: importance and masks need whole ones.
+    """Refuse a model whose parameters are spread over processes, or of which a part alone is wrapped.
+
+    Importance and masks need whole parameters, and a forward of which all is seen.
 
     Raises:
         ValueError: If there is one; the message names it.
     """
+    for path, part in model.named_modules():
+        if path and isinstance(part, DataParallel | DistributedDataParallel):
+            raise ValueError(f"{path!r} is a {type(part).__name__} within the model: wrap the whole model instead")
     for path, part in (*model.named_modules(), *model.named_parameters(), *model.named_buffers()):
         if _SHARDED & {base.__name__ for base in type(part).__mro__} or getattr(part, _MANAGED, False):
             raise ValueError(
