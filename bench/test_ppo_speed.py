@@ -1,23 +1,26 @@
-"""What AGS-CL costs inside PPO, and what bfloat16 saves, on images of Atari's size; one thread."""
+"""PPO on one thread: steps a second on MinAtar; what AGS-CL costs and bfloat16 saves on images of Atari's size."""
 
 import copy
+import statistics
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 from gymnasium import Env, spaces
-from ratios import ratio, say
+from ratios import ratio, say, seconds
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 import agscl
+from agscl.experiments.policies.presets import POLICY_PRESETS
 from agscl.models.actor_critic import NATURE, ActorCritic, PixelTrunk
 from agscl.rl.learn import task_ppo
 from agscl.rl.learner import PolicyLearner, guarded
+from agscl.rl.minatar import FIVE_GAMES
 from agscl.rl.settings import PPOTraining
-from agscl.rl.task import PolicyTask, Shape
-from agscl.runs.machine import Machine
+from agscl.rl.task import PolicyTask, Shape, shape_of
+from agscl.runs.machine import Compute, Machine
 
 SHAPE = Shape((4, 84, 84), (18,) * 2)
 TRAINING = PPOTraining(steps=256, num_envs=8, rollout=32, batch_size=256)
@@ -80,3 +83,28 @@ def test_bfloat16_against_float32() -> None:
     measured = 1 / ratio(updates(own), updates(other), 5)
     say(f"\nagent steps a second in bfloat16 / in float32: {measured:.2f} (at least 1.4)")
     assert measured >= 1.4
+
+
+@pytest.mark.parametrize("method", ["fine-tuning", "ags-cl"])
+@pytest.mark.parametrize("game", FIVE_GAMES)
+def test_agent_steps_a_second_on_minatar(game: str, method: str) -> None:
+    torch.set_num_threads(1)
+    preset = POLICY_PRESETS["minatar5"]
+    training, tasks = preset.training, [task for task in preset.tasks() if task.name == game] * 2
+    shape = shape_of(tasks)
+    network = preset.network(shape)
+    guard, machine = guarded(network, preset.tuned[method], shape), Compute().resolve(network)
+    games = PolicyLearner(tasks, shape, network, guard, training, 0, machine=machine)
+    for task in range(2):  # the second is learned beside what the first one has left
+        env = tasks[task].make(training.num_envs, True)
+        ppo = task_ppo(games, env, task)
+        with guard.attach(ppo.policy.optimizer, steps_per_epoch=training.steps_per_epoch):
+            took = [
+                seconds(lambda: ppo.learn(training.steps_per_update, reset_num_timesteps=False))  # noqa: B023
+                for _ in range(4)
+            ]
+        seen = torch.as_tensor(env.reset()).float()
+        guard.consolidate([seen], lambda batch: network(batch, 0)[0])
+    measured = training.steps_per_update / statistics.median(took)
+    say(f"\nagent steps a second of a core, {game}, {method}, {machine}: {measured:,.0f} (at least 4,000)")
+    assert measured >= 4000

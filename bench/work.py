@@ -5,6 +5,7 @@ CIFAR-100's tasks where they are at hand, else noise of the same shape; the pape
 
 import copy
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -81,13 +82,15 @@ class _One:
 
 
 def consolidation(who: Learner, task: Task, index: int) -> Callable[[], None]:
-    """What this library does after a task, in halves of a training batch as the trainer does."""
+    """What this library does after a task, in halves of a training batch and in the precision of the trainer."""
+    rounds = who.guard.rounds and who.machine.dtype == torch.bfloat16
 
-    def work() -> None:
-        batches = list(task.train.batches(BATCH // 2))
-        who.guard.consolidate(batches, lambda batch: who.model(who.machine.place(batch)[0], index))
+    def predict(batch: tuple[Tensor, Tensor]) -> Tensor:
+        with who.machine.autocast() if rounds else nullcontext():
+            logits: Tensor = who.model(who.machine.place(batch)[0], index)
+        return logits
 
-    return work
+    return lambda: who.guard.consolidate(list(task.train.batches(BATCH // 2)), predict)
 
 
 def epoch(who: Learner, task: Task, index: int) -> Callable[[], object]:

@@ -45,6 +45,7 @@ def life(
 
     os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), sys.stderr.fileno())
     torch.set_num_threads(threads)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # these tests may run under nohup
     disk = Disk(at, fault)
     disk.install()
     code = main(list(arguments))

@@ -1,6 +1,8 @@
 """``agscl run`` on reinforcement learning: the same command, the same folder, and one clear line for bad input."""
 
 import json
+import sys
+from importlib import metadata
 
 import polars
 import pytest
@@ -65,7 +67,9 @@ def test_scores_are_shown_with_those_of_random_actions(finished, capsys):
 def test_presets_are_listed(capsys):
     assert main(["list"]) == 0
     shown = capsys.readouterr().out
-    assert all(name in shown for name in ("atari8-paper", "atari8-cpu", "atari2-smoke", "cartpole3", "pixels3"))
+    assert all(
+        name in shown for name in ("atari8-paper", "atari8-cpu", "atari2-smoke", "minatar5", "cartpole3", "pixels3")
+    )
 
 
 @pytest.mark.parametrize(
@@ -105,3 +109,20 @@ def test_a_missing_extra_is_named_with_its_command(tmp_path, capsys, monkeypatch
     monkeypatch.setattr(importlib, "import_module", without)
     line = refused(capsys, "run", preset, "--method", "fine-tuning", "--out", str(tmp_path / "run"))
     assert line == f"{module.partition('.')[0]} is needed here: pip install 'agscl[rl]'"
+
+
+def test_a_preset_without_its_games_is_refused_with_the_command_that_brings_them(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "minatar", None)
+    line = refused(capsys, "run", "minatar5", "--method", "ags-cl", "--out", str(tmp_path / "run"))
+    assert line == "minatar is needed here: pip install 'agscl[rl]'"
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_games_of_minatar_are_played_learned_and_recorded(tmp_path):
+    folder = tmp_path / "run"
+    command = ["run", "minatar5", "--method", "ags-cl", "--steps", "64", "--tasks", "2", "--out", str(folder)]
+    assert main(command) == 0
+    result = json.loads((folder / "result.json").read_text())
+    assert [task["name"] for task in result["tasks"]] == ["asterix", "breakout"]
+    assert result["scale"]["frames_per_step"] == 1
+    assert result["environment"]["minatar"] == metadata.version("minatar")

@@ -9,6 +9,7 @@ import pytest
 
 from agscl.cli.main import main
 from agscl.experiments.markdown import with_tables
+from figures.played import FINE_TUNING, PROTECTED, write_policies
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"
@@ -51,6 +52,25 @@ def test_published_figures_stand_apart_and_one_seed_proves_no_agreement():
     assert "one seed: not known" in published
     assert "✓" not in published
     assert "Published" not in with_tables(PART.format("cifar100"), RESULTS)  # scaled down: nothing to set beside it
+
+
+def test_policies_have_their_relative_measures_and_their_raw_scores(tmp_path):
+    for result in (FINE_TUNING, PROTECTED):
+        write_policies(tmp_path / result.method, result)
+    written = with_tables(PART.format("fine-tuning ags-cl"), tmp_path)
+    rows = [
+        [cell.strip() for cell in row.strip("|").split("|")] for row in re.findall(r"^\|.*$", written, re.MULTILINE)
+    ]
+    # Random actions score -10 and 20; fine-tuning learned the tasks to 10 and 120, and ends with -10 on the first.
+    assert rows[2][:1] + rows[2][3:7] == ["fine-tuning", "0.50", "0.50", "1.00", "0.50"]
+    assert rows[3][:1] + rows[3][3:5] == ["ags-cl", "0.50", "0.12"]  # (10/20 + 50/100) / 2, and (15/20 - 10/20) / 2
+    assert rows[4:] == [
+        ["method", "plain", "mirrored"],
+        ["---", "---", "---"],
+        ["random actions", "-10.0", "20.0"],
+        ["fine-tuning", "10.0 → -10.0", "120.0 → 120.0"],
+        ["ags-cl", "5.0 → 0.0", "70.0 → 70.0"],
+    ]
 
 
 def test_a_file_that_is_not_up_to_date_is_found_and_written(tmp_path, capsys):

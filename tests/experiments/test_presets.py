@@ -1,11 +1,20 @@
 """The main job shows the effect: fine-tuning forgets, AGS-CL does not, and it learns as well."""
 
+from pathlib import Path
+
 import pytest
 
 from agscl.experiments import Experiment, run
 from agscl.experiments.supervised.comparison import compare
 from agscl.experiments.supervised.presets import SUPERVISED_PRESETS
 from agscl.runs import RunFolder
+from agscl.sweeps.best import Best
+
+RESULTS = Path(__file__).parents[2] / "results"
+
+
+def test_the_values_for_digits_are_those_that_the_recorded_sweep_chose():
+    assert SUPERVISED_PRESETS["digits"].tuned == Best.read(RESULTS / "digits" / "best.json").methods
 
 
 @pytest.mark.parametrize("seed", [0, 1])

@@ -77,11 +77,12 @@ def trainer(
     **settings: Any,
 ) -> transformers.Trainer:
     quiet = {"use_cpu": True, "report_to": [], "disable_tqdm": True, "logging_strategy": "no", "max_grad_norm": 0}
-    settings = {"num_train_epochs": EPOCHS, "save_strategy": "no", **quiet, **settings}
+    batch = {"per_device_train_batch_size": BATCH}
+    settings = {"num_train_epochs": EPOCHS, "save_strategy": "no", **batch, **quiet, **settings}
     optimizer = adamw(net.parameters())
     return InOrder(
         WithLoss(net, task),
-        transformers.TrainingArguments(str(folder), per_device_train_batch_size=BATCH, **settings),
+        transformers.TrainingArguments(str(folder), **settings),
         train_dataset=Rows(task) if data is None else data,
         eval_dataset=Rows(task),
         callbacks=[GuardCallback(guard, **(options or {})), *more],

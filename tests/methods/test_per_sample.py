@@ -17,6 +17,7 @@ from agscl.methods import Learned, Network
 from agscl.methods.weights.fisher import KINDS, fisher_diagonal
 from agscl.methods.weights.mas import sensitivity
 from agscl.nodes import NodeGraph
+from agscl.nodes.layers import convolution
 
 Predict = Callable[[Any], Tensor]
 
@@ -254,6 +255,48 @@ def test_transformers_agree_with_one_sample_at_a_time(make: Callable[[], nn.Modu
 @given(conv=convolutions())
 def test_convolutions_of_any_shape_agree_with_one_sample_at_a_time(conv: nn.Conv2d) -> None:
     agree(nn.Sequential(conv, nn.ReLU(), nn.AdaptiveAvgPool2d(2), head(16)), (2, 6, 6), samples=5)
+
+
+@settings(max_examples=25, deadline=None)
+@given(conv=convolutions(), magnitude=st.sampled_from([torch.square, torch.abs]))
+def test_convolutions_give_the_same_sums_as_groups_and_unfolded(conv: nn.Conv2d, magnitude: Any) -> None:
+    generator, conv = torch.Generator().manual_seed(0), conv.double()
+    x = torch.randn(5, 2, 9, 8, generator=generator, dtype=torch.float64)
+    x = F.pad(x, conv._reversed_padding_repeated_twice)
+    shape = F.conv2d(x, conv.weight, None, conv.stride, 0, conv.dilation, conv.groups).shape
+    g = torch.randn(shape, generator=generator, dtype=torch.float64)
+    grouped, unfolded = (form(conv, x, g, magnitude) for form in (convolution._as_groups, convolution._unfolded))
+    torch.testing.assert_close(grouped, unfolded, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", [*MODELS])
+def test_a_model_that_computes_in_bfloat16_gives_sums_as_precise_as_its_gradients(name: str) -> None:
+    torch.manual_seed(0)
+    make, shape = MODELS[name]
+    model = awake(make()).float()
+    batch = torch.randn(40, *shape), torch.randint(0, 3, (40,))
+
+    def rounded(batch: Any) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            outputs: Tensor = model(batch[0])
+            return outputs
+
+    for measure in (lambda *given: fisher_diagonal(*given, "empirical"), sensitivity):
+        plain = measure(network(model), learned([batch], lambda batch: model(batch[0])))
+        found = measure(network(model), learned([batch], rounded))
+        for parameter, values in plain.items():
+            assert found[parameter].dtype == torch.float32
+            assert (found[parameter] - values).norm() < 0.1 * values.norm(), parameter
+
+
+def test_certain_answers_in_bfloat16_have_a_gradient_still() -> None:
+    """A probability of 0.9997 is 1 in bfloat16, and nothing would be left of its gradient."""
+    model = nn.Linear(1, 2, bias=False)
+    model.weight.data = torch.tensor([[8.0], [0.0]])
+    batch = torch.ones(3, 1), torch.zeros(3, dtype=torch.int64)
+    found = fisher_diagonal(network(model), learned([batch], lambda batch: model(batch[0]).bfloat16()), "empirical")
+    expected = torch.full((2, 1), torch.tensor(-8.0).sigmoid().item() ** 2)
+    torch.testing.assert_close(found["weight"], expected, rtol=0.02, atol=0)
 
 
 def small() -> tuple[nn.Module, list[tuple[Tensor, Tensor]], Predict]:

@@ -43,7 +43,12 @@ def test_the_command_asks_for_the_same_experiment(config):
     words = shlex.split(command(config))
     assert words[0] == "agscl"
     arguments = parser_for(words[1:]).parse_args(words[1:])
-    assert experiments_of(choice_of(arguments.preset, arguments), arguments, None) == [config]
+    assert experiments_of(choice_of(arguments.preset, arguments), arguments) == [config]
+
+
+def test_the_command_of_a_tuned_run_has_its_values():
+    config = experiment(test_seed=0, tuning="first-task (values chosen on the first 3 of 5 tasks)")
+    assert command(config) == command(replace(config, tuning=None))
 
 
 @pytest.mark.parametrize(
@@ -61,5 +66,5 @@ def test_what_no_option_can_set_has_no_command(config):
 def test_every_setting_of_an_experiment_has_its_option():
     """A new setting must come into the command, or runs cannot be repeated from the page."""
     known = {"preset", "method", "training", "compute", "cpr", "tasks", "fraction", "width", "seed", "own"}
-    known |= {"test_seed", "order_seed"} | {"evaluated_on"}  # the last is for sweeps, and has none
+    known |= {"test_seed", "order_seed"} | {"evaluated_on", "tuning"}  # the last two are for sweeps, and have none
     assert {field.name for field in fields(Experiment)} == known

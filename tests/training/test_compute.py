@@ -1,6 +1,7 @@
 """Devices, precisions and layouts: the same training in other numbers, and what is refused."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -82,6 +83,25 @@ def logits(model, machine, examples):
     inputs, _ = machine.place((examples.inputs, examples.labels))
     with torch.no_grad(), machine.autocast():
         return model(inputs, 0)
+
+
+@pytest.mark.parametrize("method", [agscl.EWC(lam=1.0), agscl.MAS(lam=1.0), agscl.AGSCL(mu=0.1, lam=1.0), agscl.GPM()])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_importance_is_measured_in_bfloat16_where_it_is_a_gradient_and_else_in_float32(pictures, method, dtype):
+    learner, seen = fresh(pictures, Machine(CPU, dtype, channels_last=True)), []
+    model = MultiHead(Small(), 12, pictures.num_classes)
+    guard = agscl.protect(model, method, example_inputs=torch.zeros(2, 3, 8, 8), heads="heads")
+    consolidate = guard.consolidate
+
+    def looked_at(batches, predict):
+        seen.append(predict(next(iter(batches))).dtype)
+        consolidate(batches, predict)
+
+    guard.consolidate = looked_at
+    learn_sequence(replace(learner, model=model, guard=guard, training=Training(epochs=1, batch_size=20)), pictures)
+    rounded = guard.rounds and dtype == torch.bfloat16
+    assert seen == [torch.bfloat16 if rounded else torch.float32] * 2
+    assert guard.rounds == isinstance(method, agscl.EWC | agscl.MAS)
 
 
 def test_float16_scales_the_loss():

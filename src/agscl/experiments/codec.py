@@ -67,7 +67,7 @@ def method_from_options(name: str, options: Mapping[str, str], defaults: Mapping
     try:
         return adapter(kind).validate_strings({**given, **options}, extra="forbid")
     except ValidationError as error:
-        raise ValueError(explain(error, name, kind)) from error
+        raise ValueError(_explain(error, name, kind)) from error
 
 
 def method_options(method: AnyMethod) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def method_from_json(value: object) -> AnyMethod:
     try:
         return adapter(kind).validate_json(json.dumps(options), strict=True, extra="forbid")
     except ValidationError as error:
-        raise ValueError(explain(error, value["name"], kind)) from error
+        raise ValueError(_explain(error, value["name"], kind)) from error
 
 
 JsonMethod = Annotated[AnyMethod, PlainValidator(method_from_json), PlainSerializer(method_to_json)]
@@ -111,7 +111,15 @@ def adapter(kind: type[Typed]) -> TypeAdapter[Typed]:
 _adapter: Callable[[type], TypeAdapter[Any]] = cache(TypeAdapter)
 
 
-def explain(error: ValidationError, subject: str, kind: type) -> str:
+def read_json(kind: type[Typed], content: bytes | str, subject: str) -> Typed:
+    """A value of a type from JSON; a `ValueError` says in one line what is wrong with the subject if it is none."""
+    try:
+        return adapter(kind).validate_json(content)
+    except ValidationError as error:
+        raise ValueError(_explain(error, subject, kind)) from error
+
+
+def _explain(error: ValidationError, subject: str, kind: type) -> str:
     """The worst problem of a rejected value in one line: an unknown name, or else the first one.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 
 from .codec import INFINITY, method_options
 from .kind import AnyExperiment
@@ -16,10 +16,11 @@ def command(experiment: AnyExperiment) -> str | None:
     overrides = experiment.overrides
     if experiment.again(overrides) != experiment:
         return None
+    changed = _changed(replace(overrides, tuning=None), AS_PUBLISHED)  # chosen values are given as any others
     options = method_options(experiment.method).items()
     method = [f"--method.{name}={'inf' if value == INFINITY else value}" for name, value in options]
     words = ["agscl", "run", experiment.asked_for, "--method", experiment.method_name, *method]
-    return shlex.join([*words, *_changed(overrides, AS_PUBLISHED), f"--seed={experiment.seed}"])
+    return shlex.join([*words, *changed, f"--seed={experiment.seed}"])
 
 
 def _changed(values: object, defaults: object) -> Iterator[str]:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pydantic import ValidationError
 from torch import nn
 
 from agscl.guard import Guard
@@ -20,7 +19,7 @@ from agscl.runs.events import Logger
 from agscl.runs.machine import Compute
 from agscl.training import History
 
-from .codec import adapter, explain, method_options, name_of
+from .codec import adapter, method_options, name_of, read_json
 from .overrides import AS_PUBLISHED, Overrides
 from .result_file import FORMAT
 
@@ -163,10 +162,7 @@ class AnyExperiment(ABC):
         Raises:
             ValueError: If a key is unknown or missing, or a value is of the wrong type or out of its range.
         """
-        try:
-            return adapter(cls).validate_json(text)
-        except ValidationError as error:
-            raise ValueError(explain(error, "experiment", cls)) from error
+        return read_json(cls, text, "experiment")
 
 
 class AnyResult(ABC):

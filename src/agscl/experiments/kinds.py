@@ -170,9 +170,9 @@ def run(
 ) -> AnyResult:
     """Run an experiment of any kind and write all of it into a folder.
 
-    The same experiment gives the same numbers on the same machine, interrupted and resumed or not; but the environments
-    of policies begin new episodes where a run is resumed, and the result says where. The global random generators and
-    PyTorch's number of threads are restored behind it.
+    The same experiment gives the same numbers on the same machine, interrupted and resumed or not; but environments
+    whose state cannot be kept (all but MinAtar's) begin new episodes where a run is resumed within a task, and the
+    result says where. The global random generators and PyTorch's number of threads are restored behind it.
 
     Args:
         experiment: What to run.

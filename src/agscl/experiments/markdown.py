@@ -16,12 +16,13 @@ from pathlib import Path
 
 from agscl.metrics import Interval, mean_interval
 
-from .groups import Group, groups
+from .groups import Group, by_setting, groups
 from .kind import scale_of
-from .records import SupervisedRun, read_runs
+from .policies.markdown import policy_tables
+from .records import PolicyRun, SupervisedRun, read_runs
 from .supervised.published import ACCURACIES, PublishedAccuracy
 from .supervised.result import Result
-from .words import NOTHING, percent, seeds, size, with_interval
+from .words import NOTHING, markdown_row, percent, seeds, size, with_interval
 
 PART = re.compile(r"(?P<begin><!-- runs: (?P<folders>[^>\n]+) -->\n).*?(?P<end><!-- end of runs -->)", re.DOTALL)
 
@@ -50,20 +51,26 @@ def with_tables(text: str, root: Path) -> str:
 
 
 def tables(folders: Iterable[Path]) -> str:
-    """A table for each benchmark among the runs, then the published figures for it, in Markdown.
+    """Tables for each benchmark among the runs, in Markdown; for data sets with the figures that others published.
 
-    Runs that differ only in what they computed with stand in one table, and its last column says it.
+    Runs that differ only in what they computed with stand in one table, and its last column says it; those of
+    reinforcement learning do not.
     """
-    results = []
+    results, policies = [], []
     for run in read_runs(folders):
-        if not isinstance(run, SupervisedRun):
-            raise ValueError(f"{run.folder.path} is no finished run of data sets")
-        results.append(run.result)
+        match run:
+            case SupervisedRun(result=result):
+                results.append(result)
+            case PolicyRun(result=scored):
+                policies.append(scored)
+            case _:
+                raise ValueError(f"{run.folder.path} is no finished run")
     benchmarks: dict[str, list[Result]] = {}
     for result in results:
         setting = {name: v for name, v in result.experiment.setting().items() if not name.startswith("compute.")}
         benchmarks.setdefault(str(setting), []).append(result)
-    return "\n".join(_table(alike) for alike in benchmarks.values())
+    parts = [_table(alike) for alike in benchmarks.values()]
+    return "\n".join([*parts, *(policy_tables(alike) for alike in by_setting(policies))])
 
 
 def _table(results: Sequence[Result]) -> str:
@@ -74,12 +81,18 @@ def _table(results: Sequence[Result]) -> str:
         by_compute.setdefault(str(result.experiment.setting()), []).append(result)
     together = [group for alike in by_compute.values() for group in groups(alike)]
     lines = [f"`{experiment.preset}`, {len(results[0].history.tasks)} tasks, {scale_of(results)}:", ""]
-    lines += [_line(HEADS), _line("---" for _ in HEADS), *(_line(_row(group)) for group in together)]
+    lines += [
+        markdown_row(HEADS),
+        markdown_row("---" for _ in HEADS),
+        *(markdown_row(_row(group)) for group in together),
+    ]
     published = [row for row in ACCURACIES if row.preset == experiment.preset]
     if published and not results[0].scale()["scaled_down"]:
         lines += ["", "Published for this benchmark, each in its own setting:", ""]
-        lines += [_line(("method", "average accuracy %", "seeds", "source", "setting", "meets the interval here"))]
-        lines += [_line(["---"] * 6), *(_line(_published(row, together)) for row in published)]
+        lines += [
+            markdown_row(("method", "average accuracy %", "seeds", "source", "setting", "meets the interval here"))
+        ]
+        lines += [markdown_row(["---"] * 6), *(markdown_row(_published(row, together)) for row in published)]
     return "\n".join([*lines, ""])
 
 
@@ -106,7 +119,3 @@ def _published(row: PublishedAccuracy, together: Sequence[Group[Result]]) -> Ite
         inside = "✓" if abs(here.mean - row.percent) <= here.half_width else "no"
         meets = inside if len(own.results) > 1 else "one seed: not known"
     return iter((row.method, f"{row.percent:.1f}", row.seeds, row.source, row.setting, meets))
-
-
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from pydantic import ValidationError
 
 from agscl.runs.files import parse_record
 from agscl.runs.machine import Machine
 
-from .codec import adapter, explain
+from .codec import read_json
 
 FORMAT = 1
 """Counts up when a reader of the old one could not read the new one."""
@@ -31,10 +30,7 @@ def parse_result(content: bytes, path: Path, parts: type[Parts]) -> Parts:
         ValueError: If it is damaged or was written in another format, or a part is missing or of the wrong type.
     """
     check_format(parse_record(content, path), path)
-    try:
-        return adapter(parts).validate_json(content)
-    except ValidationError as error:
-        raise ValueError(explain(error, str(path), parts)) from error
+    return read_json(parts, content, str(path))
 
 
 def check_format(record: Mapping[str, Any], path: Path) -> None:

@@ -131,6 +131,15 @@ def options(values: Mapping[str, object]) -> str:
     return " ".join(f"{name}={value_of_option(value)}" for name, value in values.items())
 
 
+def markdown_row(cells: Iterable[str]) -> str:
+    """Cells as a row of a table in Markdown.
+
+    >>> markdown_row(["ewc", "61.0"])
+    '| ewc | 61.0 |'
+    """
+    return f"| {' | '.join(cells)} |"
+
+
 def typeset(numbers: str) -> str:
     """Numbers as they are printed on a page or in a figure: with a minus sign instead of a hyphen.
 

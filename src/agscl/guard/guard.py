@@ -138,6 +138,11 @@ class Guard(Persistent):
         """
         return not self._protection.unsettled
 
+    @property
+    def rounds(self) -> bool:
+        """Whether `consolidate` may be given outputs that were computed in bfloat16: importance by EWC and MAS."""
+        return self._protection.rounds
+
     @contextmanager
     def averaged(self) -> Iterator[None]:
         """Compute with averages of the weights over the last steps, where the method keeps some: `agscl.GatedAGSCL`.

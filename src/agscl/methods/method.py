@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -235,8 +235,10 @@ class Protection(ABC):
     Attributes:
         loss_terms: What the loop adds to its loss; a method around another, such as CPR, appends its own.
         average: Of the weights over the last steps, if the protection keeps one.
+        rounds: Whether `finish` may see outputs computed in bfloat16, as it asks for gradients alone and not for zeros.
     """
 
+    rounds: ClassVar[bool] = False
     loss_terms: tuple[LossTerm, ...] = ()
     average: WeightAverage | None = None
 

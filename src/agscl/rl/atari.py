@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
-from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
 from agscl.extras import require
 
+from .games import Games
 from .task import PolicyTask
 
 EIGHT_GAMES = (
@@ -60,7 +61,7 @@ def _make(rom: str, threads: int, num_envs: int, training: bool) -> VecEnv:
     return AtariGames(rom, num_envs, training=training, threads=threads)
 
 
-class AtariGames(VecEnv):
+class AtariGames(Games):
     """Games that run side by side.
 
     Args:
@@ -86,7 +87,6 @@ class AtariGames(VecEnv):
             reward_clipping=False,
             autoreset_mode=AutoresetMode.SAME_STEP,
         )
-        self._actions = np.zeros(num_envs, dtype=np.int64)
         super().__init__(num_envs, self._games.single_observation_space, self._games.single_action_space)
 
     def reset(self) -> VecEnvObs:
@@ -97,13 +97,9 @@ class AtariGames(VecEnv):
         begun: VecEnvObs = observations
         return begun
 
-    def step_async(self, actions: np.ndarray) -> None:
-        """Take the actions of the next step."""
-        self._actions = actions
-
-    def step_wait(self) -> VecEnvStepReturn:
-        """Play the step."""
-        observations, rewards, terminated, truncated, info = self._games.step(self._actions)
+    def play(self, actions: np.ndarray) -> VecEnvStepReturn:
+        """Play a step."""
+        observations, rewards, terminated, truncated, info = self._games.step(actions)
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         for index in np.flatnonzero(terminated | truncated):
             infos[index] = {
@@ -116,19 +112,3 @@ class AtariGames(VecEnv):
     def close(self) -> None:
         """End all games."""
         self._games.close()
-
-    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        """The same attribute for every game."""
-        return [getattr(self._games, attr_name)] * len(list(self._get_indices(indices)))
-
-    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
-        """Always an `AttributeError`: games have nothing to set."""
-        raise AttributeError(f"games have no attribute {attr_name!r} to set")
-
-    def env_method(self, method_name: str, *args: Any, indices: VecEnvIndices = None, **kwargs: Any) -> list[Any]:
-        """Always an `AttributeError`: games have no methods to call."""
-        raise AttributeError(f"games have no method {method_name!r}")
-
-    def env_is_wrapped(self, wrapper_class: type[Any], indices: VecEnvIndices = None) -> list[bool]:
-        """No game is wrapped."""
-        return [False] * len(list(self._get_indices(indices)))

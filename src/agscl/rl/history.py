@@ -104,7 +104,7 @@ class PolicyTaskFinished:
 
 @dataclass(frozen=True)
 class PolicyResumed:
-    """A run was resumed; its environments began new episodes there.
+    """A run was resumed.
 
     Attributes:
         task: The task being learned.
@@ -128,7 +128,7 @@ class PolicyHistory:
         random_scores: Of a uniformly random policy on each task.
         tasks: Those learned.
         evaluations: In the order in which they were made.
-        resumed: Where the run was resumed.
+        resumed: Where the run was resumed and its environments, whose state cannot be kept, began new episodes.
         updates: Updates of the present task that are done.
         evaluation_seconds: Wall time of the present task's evaluations.
         seconds: Wall time of the present task until the last checkpoint.

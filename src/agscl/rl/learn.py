@@ -16,7 +16,6 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
-from torch.optim import Optimizer
 
 from agscl.guard.footprint import footprint
 from agscl.runs.checkpointer import RunState
@@ -26,6 +25,7 @@ from agscl.runs.tensors import load_optimizer, load_states, optimizer_tensors
 from agscl.tensors import prefixed, under
 
 from .evaluation import EvaluationProtocol
+from .games import ResumableGames
 from .history import Evaluation, PolicyHistory, PolicyResumed, PolicyTaskFinished, PolicyTaskStarted, Updated
 from .learner import PolicyLearner
 from .policy import MultiHeadPolicy, outputs
@@ -40,8 +40,9 @@ IMPORTANCE_BATCH = 256
 def learn_sequence(learner: PolicyLearner) -> PolicyHistory:
     """Learn all tasks in order, from the newest checkpoint of the learner's checkpointer if there is one.
 
-    A resumed sequence has the same weights, optimizer, method state, random generators and counters. Environments
-    cannot be saved: they begin new episodes from a seed of their own, and the history says where.
+    A resumed sequence has the same weights, optimizer, method state, random generators and counters. `ResumableGames`
+    go on where they were, and all is as if nothing had happened; other environments begin new episodes from a seed of
+    their own, and the history says where.
 
     Raises:
         ValueError: If a task cannot be learned: its gradients are not finite, or its environments changed; or if the
@@ -66,6 +67,7 @@ class _Run:
         training = learner.training
         self._protocol = EvaluationProtocol(training.episodes, training.max_episode, learner.seed, learner.shape)
         self._optimizer: Mapping[str, Tensor] = {}
+        self._environments: Mapping[str, Tensor] = {}
         self._started = 0.0
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
@@ -74,14 +76,19 @@ class _Run:
         load_states(complaint, (learner.model, under("model", tensors)), (learner.guard, under("guard", tensors)))
         self._optimizer = under("optimizer", tensors)
         restore(under("random", tensors), learner.machine.device)
-        self.history.resumed.append(PolicyResumed(len(self.history.tasks), self.history.updates))
-        emit(learner.loggers, self.history.resumed[-1])
+        self._environments = under("environments", tensors)
+        resumed = PolicyResumed(len(self.history.tasks), self.history.updates)
+        if self.history.updates and not self._environments:
+            self.history.resumed.append(resumed)
+        emit(learner.loggers, resumed)
 
-    def _save(self, optimizer: Optimizer | None) -> RunState[PolicyHistory]:
-        """The state between two updates, or between two tasks: without an optimizer."""
-        memory = {} if optimizer is None else optimizer_tensors(optimizer)
+    def _save(self, ppo: PPO | None) -> RunState[PolicyHistory]:
+        """The state between two updates, or between two tasks: without an algorithm."""
+        memory = {} if ppo is None else optimizer_tensors(ppo.policy.optimizer)
+        played = {} if ppo is None else _environment_tensors(ppo)
         random = capture(self.learner.machine.device)
-        return RunState(self.history, {**self.learner.state(), **prefixed(optimizer=memory, random=random)})
+        between = prefixed(optimizer=memory, environments=played, random=random)
+        return RunState(self.history, {**self.learner.state(), **between})
 
     def begin(self) -> None:
         """Measure what costs no learning: the scores of random actions, and of the untrained policy."""
@@ -126,7 +133,9 @@ class _Run:
             learner.guard.use_task(index)
         ppo = task_ppo(learner, env, index)
         load_optimizer(ppo.policy.optimizer, self._optimizer)
-        self._optimizer = {}
+        if self._environments:
+            _load_environments(ppo, self._environments)
+        self._optimizer = self._environments = {}
         ppo.num_timesteps = self.history.updates * training.steps_per_update
         ppo._n_updates = self.history.updates * training.epochs
         left = training.steps_per_task - ppo.num_timesteps
@@ -153,7 +162,7 @@ class _Run:
             self.evaluate(index, attached=True)
         self.history.seconds = time.perf_counter() - self._started
         if checkpointer is not None:
-            checkpointer.after_step(lambda: self._save(ppo.policy.optimizer))
+            checkpointer.after_step(lambda: self._save(ppo))
 
     def evaluate(self, training: int, *, attached: bool = False) -> None:
         """Evaluate the tasks that the settings ask for."""
@@ -242,6 +251,21 @@ def task_ppo(learner: PolicyLearner, env: VecEnv, index: int) -> PPO:
     )
     ppo.set_logger(Logger(folder=None, output_formats=[]))
     return ppo
+
+
+def _environment_tensors(ppo: PPO) -> dict[str, Tensor]:
+    """What it takes to go on in the middle of the episodes; nothing where the environments cannot be kept."""
+    env = ppo.get_env()
+    if not isinstance(env, ResumableGames):
+        return {}
+    return {**env.state(), "starts": torch.tensor(ppo._last_episode_starts)}
+
+
+def _load_environments(ppo: PPO, tensors: Mapping[str, Tensor]) -> None:
+    """Go on in the middle of the episodes."""
+    env = ppo.get_env()
+    assert isinstance(env, ResumableGames)
+    ppo._last_obs, ppo._last_episode_starts = env.load(tensors), tensors["starts"].numpy()
 
 
 def _rollouts(ppo: PPO, steps: int) -> list[Batch]:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict
 
 from agscl.experiments import Overrides, experiment_of
-from agscl.experiments.codec import JsonMethod, adapter, explain
+from agscl.experiments.codec import JsonMethod, adapter, read_json
 from agscl.experiments.kind import AnyExperiment
 from agscl.experiments.supervised.own import OwnData
 from agscl.methods import AnyMethod
@@ -79,10 +79,7 @@ class Best:
             ValueError: If it is something else.
             OSError: If it cannot be read.
         """
-        try:
-            return adapter(cls).validate_json(path.read_bytes())
-        except ValidationError as error:
-            raise ValueError(explain(error, str(path), cls)) from error
+        return read_json(cls, path.read_bytes(), str(path))
 
     def experiments(
         self, asked: str | OwnData, methods: Iterable[AnyMethod], seeds: Collection[int], overrides: Overrides

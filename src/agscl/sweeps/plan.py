@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Literal, get_args
 
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict
 
 from agscl.experiments import Experiment, Overrides, experiment_of, method_from_options
-from agscl.experiments.codec import adapter, explain, method_class, method_from_json, method_options
+from agscl.experiments.codec import adapter, method_class, method_from_json, method_options, read_json
 from agscl.experiments.kind import AnyPreset, check_seed
 from agscl.experiments.kinds import Choice, preset_named
 from agscl.experiments.overrides import OWN_DATA
@@ -221,10 +221,7 @@ class Plan:
         Raises:
             ValueError: If it is something else.
         """
-        try:
-            return adapter(cls).validate_json(text)
-        except ValidationError as error:
-            raise ValueError(explain(error, "plan.json", cls)) from error
+        return read_json(cls, text, "plan.json")
 
 
 def sweep_of(

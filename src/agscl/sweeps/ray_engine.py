@@ -177,18 +177,19 @@ def _connect(ray: Any, settings: dict[str, Any]) -> None:
     Raises:
         ValueError: If there is none.
     """
-    address = settings.get("address")
-    if address:
+    address = settings["address"]
+    if is_there := address != "local":
         _require_answer(address)
-    for attempt in range(1 if address else STARTS):
+    for attempt in range(1 if is_there else STARTS):
         try:
             ray.init(logging_level="ERROR", log_to_driver=False, configure_logging=False, **settings)
         except Exception as error:  # Ray raises its own kinds, and plain ones
             with suppress(Exception):
                 ray.shutdown()
-            if address or attempt == STARTS - 1:
+            if is_there or attempt == STARTS - 1:
                 reason = " ".join(str(error).split())[:200]
-                raise ValueError(f"no Ray cluster can be used at {address or 'this machine'}: {reason}") from error
+                where = address if is_there else "this machine"
+                raise ValueError(f"no Ray cluster can be used at {where}: {reason}") from error
         else:
             return
 
@@ -224,7 +225,8 @@ def _connected(options: EngineOptions) -> Iterator[Engine]:
     here: dict[str, Any] = {"num_cpus": options.jobs or os.cpu_count() or 1, "object_store_memory": STORE}
     if options.gpus:
         here = {"object_store_memory": STORE}  # Ray counts the cards, and with them the cores
-    _connect(ray, {"address": options.address} if options.address else {**here, "include_dashboard": False})
+    here |= {"address": "local", "include_dashboard": False}  # one of its own, also where another one is running
+    _connect(ray, {"address": options.address} if options.address else here)
     interruption = Interruption()
     try:
         with interruption.watching():

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict
 
 from agscl.experiments import Result
-from agscl.experiments.codec import adapter, explain
+from agscl.experiments.codec import read_json
 from agscl.experiments.supervised.comparison import aggregate
 from agscl.experiments.words import NOTHING, duration, percent, size
 from agscl.experiments.words import options as options_in_words
@@ -181,10 +181,7 @@ class SweepRecord:
         record = parse_record(content, folder.record)
         if record.get("format") != FORMAT:
             raise ValueError(f"{folder.record} is of format {record.get('format')!r}, this version reads {FORMAT}")
-        try:
-            read = adapter(_Written).validate_json(content)
-        except ValidationError as error:
-            raise ValueError(explain(error, str(folder.record), _Written)) from error
+        read = read_json(_Written, content, str(folder.record))
         return cls(Plan(read.sweep, read.draws), read.trials, read.report)
 
 

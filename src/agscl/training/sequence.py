@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from agscl.benchmarks.task import Batch, Examples, Task, TaskSequence
@@ -52,8 +54,11 @@ def _learn(progress: TaskProgress, tasks: tuple[Task, ...]) -> TaskFinished:
     layers, after = learner.guard.graph.layers, learner.model.state_dict()
     used = used_capacity(layers, progress.before, after) if index else None
 
+    rounds = learner.guard.rounds and learner.machine.dtype == torch.bfloat16
+
     def predict(batch: Batch) -> Tensor:
-        logits: Tensor = learner.model(learner.machine.place(batch)[0], index)
+        with learner.machine.autocast() if rounds else nullcontext():
+            logits: Tensor = learner.model(learner.machine.place(batch)[0], index)
         return logits
 
     size = -(-learner.training.batch_size // 2)  # a per-sample pass holds gradients beside activations: half as many

@@ -16,7 +16,7 @@ from agscl.runs.events import Logger
 from .experiment import PolicyExperiment
 from .result import PolicyResult
 
-PACKAGES = ("stable-baselines3", "gymnasium", "ale-py")
+PACKAGES = ("stable-baselines3", "gymnasium", "ale-py", "minatar")
 
 
 def require(experiments: Sequence[PolicyExperiment], data_root: Path | None = None) -> None:

@@ -29,6 +29,8 @@ class MeasuredPenalty(Protection):
         merge: How its result joins what earlier tasks left.
     """
 
+    rounds = True
+
     def __init__(self, network: Network, strength: float, measure: Measure, merge: Merge) -> None:
         self._network, self._measure, self._merge = network, measure, merge
         self._penalty = QuadraticPenalty(network, strength)

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from agscl.methods.method import Learned, Network
 
-from .per_sample import Targets, TargetsOf, mean_magnitudes, mean_over_processes
+from .per_sample import Targets, TargetsOf, mean_magnitudes, mean_over_processes, precise
 
 Kind = Literal["empirical", "sampled", "exact", "batched"]
 """Whose labels, and whether samples are told apart: see `fisher_diagonal`."""
@@ -99,7 +99,7 @@ def _batched(network: Network, learned: Learned) -> dict[str, Tensor]:
     sums, samples = network.zeros(), 0
     for batch in learned.batches:
         with torch.enable_grad():
-            outputs = learned.predict(batch)
+            outputs = precise(learned.predict(batch))
             loss = cross_entropy(outputs, labels_of(batch, outputs))
         gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
         for total, gradient in zip(sums.values(), gradients, strict=True):

@@ -8,6 +8,7 @@ every layer's input counts samples; a layer where it does not, as its length or 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -63,10 +64,19 @@ def mean_magnitudes(
         with torch.enable_grad(), _recorded(network.model) as records:
             outputs = learned.predict(batch)
         samples += len(outputs)
-        for targets in targets_of(batch, outputs.detach()):
+        for targets in targets_of(batch, precise(outputs.detach())):
             for name, total in differentiation.sums(batch, outputs, targets, records).items():
                 sums[name] += total
     return mean_over_processes(sums, samples)
+
+
+def precise(outputs: Tensor) -> Tensor:
+    """Outputs in float32 at least: in less, a probability near one is one, and its gradient nothing.
+
+    >>> precise(torch.ones(1, dtype=torch.bfloat16)).dtype
+    torch.float32
+    """
+    return outputs.to(torch.promote_types(outputs.dtype, torch.float32))
 
 
 def mean_over_processes(sums: Mapping[str, Tensor], samples: int) -> dict[str, Tensor]:
@@ -87,11 +97,12 @@ def mean_over_processes(sums: Mapping[str, Tensor], samples: int) -> dict[str, T
 
 @dataclass(frozen=True)
 class _Record:
-    """One call of a layer: what came in, and where its output is in the autograd graph."""
+    """One call of a layer: what came in, where its output is in the autograd graph, and of which dtype."""
 
     layer: nn.Module
     input: Tensor
     output: GradientEdge
+    dtype: torch.dtype
 
 
 @contextmanager
@@ -101,7 +112,7 @@ def _recorded(model: nn.Module) -> Iterator[list[_Record]]:
 
     def record(layer: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
         if args and output.requires_grad:
-            records.append(_Record(layer, args[0].detach(), get_gradient_edge(output)))
+            records.append(_Record(layer, args[0].detach(), get_gradient_edge(output), output.dtype))
 
     handles = [module.register_forward_hook(record) for module in model.modules() if type(module) in CLOSED_FORMS]
     try:
@@ -125,7 +136,7 @@ class _Differentiation:
     def sums(self, batch: Any, outputs: Tensor, targets: Targets, calls: list[_Record]) -> dict[str, Tensor]:
         """Sum over the batch of every used parameter's magnitudes, by name."""
         with torch.enable_grad():
-            each = self.losses(outputs, *targets)
+            each = self.losses(precise(outputs), *targets)
             loss = each.sum()
         if not loss.requires_grad:
             return {}
@@ -135,7 +146,9 @@ class _Differentiation:
         self._tell_apart(each, records)
         sums = self._closed(loss, [record for record in records if self.apart.get(record.layer, True)], names)
         rest = {name: parameters[name] for name in names.values() if name not in sums}
-        return {**sums, **(self._general(batch, targets, rest, each.detach()) if rest else {})}
+        coarsest = max((outputs.dtype, *(call.dtype for call in calls)), key=lambda dtype: torch.finfo(dtype).eps)
+        each = each.detach().to(coarsest)
+        return {**sums, **(self._general(batch, targets, rest, each) if rest else {})}
 
     def _tell_apart(self, each: Tensor, records: list[_Record]) -> None:
         """Look at layers for the first time: the loss of the last sample must have no gradient but at its own place."""
@@ -158,8 +171,9 @@ class _Differentiation:
         sums: dict[str, Tensor] = {}
         for record, gradient in zip(wanted, gradients, strict=True):
             if gradient is not None:
-                rule = CLOSED_FORMS[type(record.layer)]
-                for local, total in rule(record.layer, record.input, gradient, self.magnitude):
+                rule, dtype = CLOSED_FORMS[type(record.layer)], next(record.layer.parameters(recurse=False)).dtype
+                x = record.input.to(dtype) if record.input.is_floating_point() else record.input
+                for local, total in rule(record.layer, x, gradient.to(dtype), self.magnitude):
                     parameter = record.layer.get_parameter(local)
                     if id(parameter) in names:
                         sums[names[id(parameter)]] = total
@@ -169,6 +183,8 @@ class _Differentiation:
         self, batch: Any, targets: Targets, parameters: Mapping[str, Tensor], each: Tensor
     ) -> dict[str, Tensor]:
         """Per-sample gradients by `torch.func`, for layers of any kind; `each` is every sample's loss in the batch.
+
+        Losses are as precise as what they are computed from, which the dtype of `each` says.
 
         Raises:
             ValueError: If the batch does not consist of tensors with one entry a sample, or if a sample's loss is
@@ -182,7 +198,7 @@ class _Differentiation:
 
         def loss(weights: dict[str, Tensor], sample: Any, target: Targets) -> Tensor:
             outputs = call_with(self.network.model, weights, self.predict, _map(torch.unsqueeze, sample, 0))
-            return self.losses(outputs, *(t.unsqueeze(0) for t in target)).sum()
+            return self.losses(precise(outputs), *(t.unsqueeze(0) for t in target)).sum()
 
         weights = {name: p.detach() for name, p in parameters.items()}
         sums = {name: torch.zeros_like(weight) for name, weight in weights.items()}
@@ -190,7 +206,7 @@ class _Differentiation:
             chosen = itemgetter(slice(start, start + CHUNK))
             part, target = _map(chosen, batch), tuple(map(chosen, targets))
             gradients, alone = _of_each(loss, weights, part, target, len(chosen(each)))
-            if deviation([alone.detach()], [chosen(each)]) is None:
+            if deviation([alone.detach().to(each.dtype)], [chosen(each)]) is None:
                 raise ValueError(
                     "what the model gives for a sample depends on the others in its batch, so that no sample has "
                     "gradients of its own; give batches of one sample, or choose another method"
@@ -220,20 +236,21 @@ def _of_each(
     return gradients, values
 
 
-def _uses(loss: Tensor) -> dict[int, int]:
-    """How often each parameter enters the computation of a loss, by identity."""
-    uses: dict[int, int] = {}
-    waiting, seen = [loss.grad_fn], {loss.grad_fn}
+def _uses(loss: Tensor) -> Counter[int]:
+    """How often each parameter enters the computation of a loss, by identity; each use of a cast counts."""
+    readers, edges = Counter[Any](), list[tuple[Any, Any]]()
+    waiting = [loss.grad_fn] if loss.grad_fn is not None else []
     while waiting:
         node = waiting.pop()
-        for source, _ in node.next_functions if node is not None else ():
-            if source is None:
-                continue
-            if (variable := getattr(source, "variable", None)) is not None:
-                uses[id(variable)] = uses.get(id(variable), 0) + 1
-            elif source not in seen:
-                seen.add(source)
+        for source in [source for source, _ in node.next_functions if source is not None]:
+            edges.append((node, source))
+            if source not in readers:
                 waiting.append(source)
+            readers[source] += 1
+    uses = Counter[int]()
+    for node, source in edges:
+        if (variable := getattr(source, "variable", None)) is not None:
+            uses[id(variable)] += readers[node] if node.name() == "ToCopyBackward0" else 1
     return uses
 
 

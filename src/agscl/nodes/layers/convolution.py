@@ -19,6 +19,9 @@ from .widened import Widened
 
 _Conv = nn.modules.conv._ConvNd
 
+SAMPLES_AT_ONCE = 4
+"""Groups of one convolution in `_as_groups`: with more, torch works on them less well."""
+
 
 def convolution(call: Call) -> AnyLabel:
     """A convolution over any number of dimensions; a depthwise one belongs to the node that it filters.
@@ -90,10 +93,36 @@ def _fit(layer: _Conv) -> dict[str, int]:
     return {"groups": groups, made: rows, read: width * groups}
 
 
-def _per_sample(layer: nn.Conv1d | nn.Conv2d, x: Tensor, g: Tensor, magnitude: Magnitude) -> Sums:
+def _per_sample(layer: _Conv, x: Tensor, g: Tensor, magnitude: Magnitude) -> Sums:
     if layer.bias is not None:
         yield "bias", magnitude(g.flatten(2).sum(2)).sum(0)
     x = F.pad(x, layer._reversed_padding_repeated_twice, mode=layer.padding_mode.replace("zeros", "constant"))
+    if isinstance(layer, nn.Conv1d | nn.Conv2d) and x.device.type != "cpu":
+        yield "weight", _unfolded(layer, x, g, magnitude)
+    else:
+        yield "weight", _as_groups(layer, x, g, magnitude)
+
+
+def _as_groups(layer: _Conv, x: Tensor, g: Tensor, magnitude: Magnitude) -> Tensor:
+    """Sums over samples for the weight, from padded inputs: some samples at once are the groups of one convolution.
+
+    On CPUs that takes a third of the time of `_unfolded`: torch's convolutions are faster than products of patches, and
+    gradients are still in the cache when their magnitudes are taken.
+    """
+    x, g, weight = x.contiguous(), g.contiguous(), layer.weight.detach()
+    total, none = torch.zeros_like(weight), [0] * (x.ndim - 2)
+    for x_some, g_some in zip(x.split(SAMPLES_AT_ONCE), g.split(SAMPLES_AT_ONCE), strict=True):
+        count = len(x_some)
+        geometry = (layer.stride, none, layer.dilation, False, none, count * layer.groups)
+        as_one = (g_some.flatten(0, 1).unsqueeze(0), x_some.flatten(0, 1).unsqueeze(0))
+        shaped = weight.new_empty(count * len(weight), *weight.shape[1:])  # of the weight only the shape matters
+        gradient = torch.ops.aten.convolution_backward(*as_one, shaped, None, *geometry, [False, True, False])[1]
+        total += magnitude(gradient.unflatten(0, (count, -1))).sum(0)
+    return total
+
+
+def _unfolded(layer: nn.Conv1d | nn.Conv2d, x: Tensor, g: Tensor, magnitude: Magnitude) -> Tensor:
+    """The same with a product of patches for many samples at once."""
     kernel, stride, dilation = layer.kernel_size, layer.stride, layer.dilation
     if isinstance(layer, nn.Conv1d):  # a signal is an image of height one
         x, g = x.unsqueeze(2), g.unsqueeze(2)
@@ -104,7 +133,7 @@ def _per_sample(layer: nn.Conv1d | nn.Conv2d, x: Tensor, g: Tensor, magnitude: M
     for x_part, g_part in zip(x.split(at_once), g.split(at_once), strict=True):
         patches = F.unfold(x_part, kernel, dilation=dilation, stride=stride).unflatten(1, (layer.groups, -1))
         total += products(g_part, patches, magnitude).reshape(total.shape)
-    yield "weight", total
+    return total
 
 
 def _compute(layer: _Conv, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -190,13 +219,13 @@ CONVOLUTION_3D = LayerKind(
     grows=lambda layer: layer.groups in (1, layer.in_channels),
     grows_if="plain or depthwise",
     num_groups=lambda layer: layer.groups,
+    per_sample=_per_sample,
     product=_PRODUCT,
 )
 CONVOLUTION = replace(
     CONVOLUTION_3D,
     types=(nn.Conv1d, nn.Conv2d, WidenedConv1d, WidenedConv2d),
     functions="conv1d conv2d",
-    per_sample=_per_sample,
 )
 TRANSPOSED_CONVOLUTION = LayerKind(
     types=(
