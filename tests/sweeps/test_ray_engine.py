@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from agscl.experiments import Overrides, experiment_of, run
+from agscl.experiments import Overrides, experiment_of, preset_named, run
 from agscl.methods import AGSCL
 from agscl.runs import RunFolder
 from agscl.runs.machine import Compute
@@ -127,7 +127,8 @@ def test_a_killed_driver_goes_on(cluster, tmp_path, number):
     again = subprocess.run([sys.executable, "-m", "agscl", *words], capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     assert "2 done" in again.stdout
-    wanted = experiment_of("digits", AGSCL(mu=10, lam=400), 0, Overrides(epochs=20, compute=_computed(begun)))
+    ags_cl = preset_named("digits").tuned["ags-cl"]
+    wanted = experiment_of("digits", ags_cl, 0, Overrides(epochs=20, compute=_computed(begun)))
     run(wanted, RunFolder(tmp_path / "whole"))
     assert outcome(begun) == outcome(tmp_path / "whole")
 
